@@ -25,6 +25,12 @@ type Sample struct {
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
+// TagName says whether key may be a tag: a label name (Prometheus data model)
+// that the wire line does not use for itself.
+func TagName(key string) bool {
+	return labelName.MatchString(key) && key != "__name__" && key != "device_id"
+}
+
 // Tags returns the canonical text of the given key, value pairs: a JSON object
 // with sorted keys, no spaces and no needless escapes, or "" for no pairs.
 // Values that are not valid UTF-8 get U+FFFD in place of the bad bytes, because
@@ -41,7 +47,7 @@ func Tags(pairs ...string) string {
 	sorted := make([]pair, 0, len(pairs)/2)
 	for i := 0; i < len(pairs); i += 2 {
 		key := pairs[i]
-		if !labelName.MatchString(key) || key == "__name__" || key == "device_id" {
+		if !TagName(key) {
 			panic("BUG: metric.Tags: not a tag name: " + strconv.Quote(key))
 		}
 		sorted = append(sorted, pair{key, pairs[i+1]})

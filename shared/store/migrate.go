@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// schemaVersion is the schema this program reads and writes.
+const schemaVersion = 3
+
+// ErrNewerSchema is returned for a database that a newer program wrote. It is
+// left as it is.
+var ErrNewerSchema = errors.New("the database was written by a newer version of this program and is left untouched; upgrade this program")
+
+// ErrForeign is returned for an SQLite database that is not ours.
+var ErrForeign = errors.New("this SQLite database is not a metrics database and is left untouched; set storage.path to another file")
+
+var (
+	//go:embed migrations/schema2.sql
+	schema2 string
+	//go:embed migrations/schema2_sides.sql
+	schema2Sides string
+	//go:embed migrations/schema3.sql
+	schema3 string
+)
+
+const versionTable = `CREATE TABLE IF NOT EXISTS schema_version (
+	id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, applied_at TEXT NOT NULL)`
+
+// SchemaVersion returns the version of the schema in the file, 0 for a file
+// with nothing in it.
+func (r *Reader) SchemaVersion(ctx context.Context) (int, error) {
+	return schemaOf(ctx, r.read)
+}
+
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func schemaOf(ctx context.Context, q querier) (int, error) {
+	var tables, versioned, metrics, second int
+	err := q.QueryRowContext(ctx, `SELECT
+		(SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'),
+		(SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema_version'),
+		(SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'metrics'),
+		(SELECT count(*) FROM pragma_table_info('metrics') WHERE name = 'uploaded')`).Scan(&tables, &versioned, &metrics, &second)
+	if err != nil {
+		return 0, fmt.Errorf("read the schema: %w", err)
+	}
+	if versioned > 0 {
+		var version sql.NullInt64
+		if err := q.QueryRowContext(ctx, "SELECT max(version) FROM schema_version").Scan(&version); err != nil {
+			return 0, fmt.Errorf("read the schema version: %w", err)
+		}
+		if version.Valid {
+			return int(version.Int64), nil
+		}
+	}
+	// The first versions did not always say what they were.
+	switch {
+	case tables == 0:
+		return 0, nil
+	case metrics > 0 && second > 0:
+		return 2, nil
+	case metrics > 0:
+		return 1, nil
+	}
+	return 0, ErrForeign
+}
+
+// migrate brings the file to schemaVersion. The version is looked at again
+// inside the transaction: another process may have migrated meanwhile.
+func (db *DB) migrate(ctx context.Context) error {
+	version, err := db.SchemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if version == schemaVersion {
+		return nil
+	}
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		version, err := schemaOf(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if version > schemaVersion {
+			return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
+		}
+		if version == schemaVersion {
+			return nil
+		}
+		if _, err := tx.ExecContext(ctx, versionTable); err != nil {
+			return fmt.Errorf("create schema_version: %w", err)
+		}
+		for _, step := range []struct {
+			from, to int
+			apply    func(context.Context, *sql.Tx) error
+		}{
+			{0, 3, createSchema3},
+			{1, 2, schema1to2},
+			{2, 3, db.schema2to3},
+		} {
+			if step.from != version {
+				continue
+			}
+			if err := step.apply(ctx, tx); err != nil {
+				return fmt.Errorf("migrate the database from schema %d to %d (nothing was changed): %w", step.from, step.to, err)
+			}
+			_, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", step.to, time.Now().UTC().Format(time.RFC3339))
+			if err != nil {
+				return fmt.Errorf("note schema version %d: %w", step.to, err)
+			}
+			version = step.to
+		}
+		return nil
+	})
+}
+
+func createSchema3(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, schema3)
+	return err
+}
+
+// schema1to2 adds what an upload needs to know. The table is made anew, because
+// SQLite cannot add the columns' constraints to an old one.
+func schema1to2(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, "ALTER TABLE metrics RENAME TO metrics_v1;"+schema2+schema2Sides)
+	return err
+}

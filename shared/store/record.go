@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// State is where a sample is on its way.
+type State int
+
+// The states, as stored in samples.uploaded.
+const (
+	Pending   State = 0
+	Delivered State = 1
+	Rejected  State = 2
+	Held      State = 3 // its time is not trusted yet
+	Local     State = 4 // text, which no server takes; stays here
+)
+
+// An Update is what a daemon writes in one transaction, along with the work it
+// describes. Every part may be empty.
+type Update struct {
+	Groups   []Group
+	Held     bool // the clock is not trusted: the samples wait for Release
+	Status   []Status
+	Counters []Counter
+}
+
+// A Group is samples that share a priority: 0 goes first and is given up last,
+// 3 goes last.
+type Group struct {
+	Priority int
+	Samples  []metric.Sample
+}
+
+// A Counter is the present value of one of our own counters, kept so that a
+// restart goes on counting where the last run stopped.
+type Counter struct {
+	Name  string
+	Tags  string // canonical JSON, or ""
+	Value float64
+}
+
+// Record stores an update in one transaction and returns how many samples were
+// new: one with the time and the series of a stored sample changes nothing.
+// After an error nothing of the update is stored.
+func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
+	var fresh []*Series
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		stored, fresh, err = db.put(ctx, tx, u)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("record: %w", err)
+	}
+	for _, s := range fresh {
+		db.series.add(s)
+	}
+	return stored, nil
+}
+
+// put writes an update and the ledger entries that follow from it.
+func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh []*Series, err error) {
+	state := Pending
+	if u.Held {
+		state = Held
+	}
+	if len(u.Groups) > 0 {
+		if stored, fresh, err = db.insert(ctx, tx, u.Groups, state); err != nil {
+			return 0, nil, err
+		}
+	}
+	books := map[string]int{"captured": stored}
+	if u.Held {
+		books["held"] = stored
+	}
+	if err := addToLedger(ctx, tx, books); err != nil {
+		return 0, nil, err
+	}
+	if err := putStatus(ctx, tx, u.Status); err != nil {
+		return 0, nil, err
+	}
+	return stored, fresh, putCounters(ctx, tx, u.Counters)
+}
+
+func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State) (stored int, fresh []*Series, err error) {
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO samples (timestamp_ms, series_id, value, session, uploaded, priority)
+		VALUES (?, ?, ?, NULLIF(?, 0), ?, ?) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return 0, nil, fmt.Errorf("prepare the insert: %w", err)
+	}
+	defer stmt.Close()
+	for _, g := range groups {
+		for _, s := range g.Samples {
+			if !metric.Finite(s.Value) {
+				return 0, nil, fmt.Errorf("insert %s%s: value %v is not finite", s.Name, s.Tags, s.Value)
+			}
+			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags)
+			if err != nil {
+				return 0, nil, err
+			}
+			if isNew {
+				fresh = append(fresh, series)
+			}
+			res, err := stmt.ExecContext(ctx, s.TimeMs, series.ID, sqlValue(s.Value), db.session, state, g.Priority)
+			if err != nil {
+				return 0, nil, fmt.Errorf("insert %s%s: %w", s.Name, s.Tags, err)
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return 0, nil, err
+			}
+			stored += int(n)
+		}
+	}
+	return stored, fresh, nil
+}
+
+// sqlValue binds whole numbers as integers, which take one to six bytes where a
+// float takes eight; the column gives them back as numbers.
+func sqlValue(v float64) any {
+	if v == math.Trunc(v) && math.Abs(v) < 1<<47 {
+		return int64(v)
+	}
+	return v
+}
+
+// addToLedger adds to the books' counts.
+func addToLedger(ctx context.Context, tx *sql.Tx, add map[string]int) error {
+	for _, name := range slices.Sorted(maps.Keys(add)) {
+		if add[name] == 0 {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE ledger SET count = count + ? WHERE name = ?", add[name], name); err != nil {
+			return fmt.Errorf("enter %s in the ledger: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// addLoss counts samples given up, under the reason.
+func addLoss(ctx context.Context, tx *sql.Tx, reason string, n int, at time.Time) error {
+	if n == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO losses (reason, count, first_ms, last_ms) VALUES (?1, ?2, ?3, ?3)
+		ON CONFLICT (reason) DO UPDATE SET count = count + ?2, last_ms = ?3`, reason, n, at.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("count %d lost samples (%s): %w", n, reason, err)
+	}
+	return nil
+}
+
+func putCounters(ctx context.Context, tx *sql.Tx, counters []Counter) error {
+	for _, c := range counters {
+		_, err := tx.ExecContext(ctx, `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
+			ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`, c.Name, c.Tags, c.Value)
+		if err != nil {
+			return fmt.Errorf("keep counter %s%s: %w", c.Name, c.Tags, err)
+		}
+	}
+	return nil
+}
+
+// Counters returns every kept counter, in order of name and tags.
+func (r *Reader) Counters(ctx context.Context) ([]Counter, error) {
+	rows, err := r.read.QueryContext(ctx, "SELECT name, tags, value FROM counters ORDER BY name, tags")
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	defer rows.Close()
+	var counters []Counter
+	for rows.Next() {
+		var c Counter
+		if err := rows.Scan(&c.Name, &c.Tags, &c.Value); err != nil {
+			return nil, fmt.Errorf("read counters: %w", err)
+		}
+		counters = append(counters, c)
+	}
+	return counters, rows.Err()
+}

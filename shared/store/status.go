@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Status is the latest of one part of a daemon: one row, written in the same
+// transaction as the work it describes. Times are Unix milliseconds, or
+// milliseconds of CLOCK_BOOTTIME where the name says Boot: ages are taken from
+// those, because a board's wall clock is set while it runs.
+type Status struct {
+	Component       string // "collector", "collector/cpu.usage", "shipper", …
+	Daemon          string
+	State           string // StateRunning or StateStopped
+	PID             int
+	Version         string
+	BootID          string
+	StartedMs       int64
+	IntervalMs      int64 // how often a heartbeat is due
+	HeartbeatMs     int64
+	HeartbeatBootMs int64
+	SuccessMs       int64 // 0: never
+	SuccessBootMs   int64 // -1: not in this boot
+	Error           string
+	ErrorMs         int64 // 0: never
+	FailingSinceMs  int64 // 0: the last attempt succeeded
+	Succeeded       int64
+	Failed          int64
+	Detail          string // JSON object with what only this component knows
+}
+
+// What a daemon says of itself. One that died says running still.
+const (
+	StateRunning = "running"
+	StateStopped = "stopped"
+)
+
+func putStatus(ctx context.Context, tx *sql.Tx, all []Status) error {
+	for _, s := range all {
+		if s.Detail == "" {
+			s.Detail = "{}"
+		}
+		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			s.Component, s.Daemon, s.State, s.PID, s.Version, s.BootID, s.StartedMs, s.IntervalMs, s.HeartbeatMs, s.HeartbeatBootMs,
+			s.SuccessMs, s.SuccessBootMs, s.Error, s.ErrorMs, s.FailingSinceMs, s.Succeeded, s.Failed, s.Detail)
+		if err != nil {
+			return fmt.Errorf("write the status of %s: %w", s.Component, err)
+		}
+	}
+	return nil
+}
+
+// statuses returns every component's status, in order of name.
+func statuses(ctx context.Context, tx *sql.Tx) ([]Status, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT * FROM status ORDER BY component")
+	if err != nil {
+		return nil, fmt.Errorf("read the status: %w", err)
+	}
+	defer rows.Close()
+	var all []Status
+	for rows.Next() {
+		var s Status
+		err := rows.Scan(&s.Component, &s.Daemon, &s.State, &s.PID, &s.Version, &s.BootID, &s.StartedMs, &s.IntervalMs, &s.HeartbeatMs, &s.HeartbeatBootMs,
+			&s.SuccessMs, &s.SuccessBootMs, &s.Error, &s.ErrorMs, &s.FailingSinceMs, &s.Succeeded, &s.Failed, &s.Detail)
+		if err != nil {
+			return nil, fmt.Errorf("read the status: %w", err)
+		}
+		all = append(all, s)
+	}
+	return all, rows.Err()
+}
+
+// DropStatus removes the status of components a daemon no longer has.
+func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) error {
+	names, err := json.Marshal(keep)
+	if err != nil {
+		return err
+	}
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE daemon = ? AND component NOT IN (SELECT value FROM json_each(?))", daemon, string(names))
+		if err != nil {
+			return fmt.Errorf("drop old status rows of %s: %w", daemon, err)
+		}
+		return nil
+	})
+}
+
+// A Session is one run of the collector.
+type Session struct {
+	ID       string
+	Start    time.Time
+	Metadata map[string]string
+}
+
+// StartSession begins a session; samples recorded from now on belong to it.
+// Sessions found open ended without a word: they are marked failed.
+func (db *DB) StartSession(ctx context.Context, s Session) error {
+	metadata, err := json.Marshal(s.Metadata)
+	if err != nil {
+		return fmt.Errorf("start session: %w", err)
+	}
+	var num int64
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'failed' WHERE status = 'active'"); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "INSERT INTO sessions (id, start_time, status, metadata) VALUES (?, ?, 'active', ?) RETURNING num",
+			s.ID, s.Start.UnixMilli(), string(metadata)).Scan(&num)
+	})
+	if err != nil {
+		return fmt.Errorf("start session: %w", err)
+	}
+	db.session = num
+	return nil
+}
+
+// EndSession ends the session that StartSession began, as completed, and writes
+// the last status rows with it.
+func (db *DB) EndSession(ctx context.Context, at time.Time, last []Status) error {
+	err := db.tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?", at.UnixMilli(), db.session); err != nil {
+			return err
+		}
+		return putStatus(ctx, tx, last)
+	})
+	if err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return nil
+}

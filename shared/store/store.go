@@ -1,0 +1,245 @@
+// Package store is the database: all SQL of the product is here, and nothing
+// else is.
+//
+// Three processes share one SQLite file in WAL mode. The two writers use Open,
+// the reader uses OpenRead. A public method is one use and one transaction;
+// transactions are short, those that write begin immediate, and none is held
+// over anything slow. Start at Record (the collector's side), Pending and
+// Acknowledge (the shipper's), Snapshot (what health reads).
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+const (
+	busyTimeout = 5 * time.Second
+	// openPatience bounds the retries of Open: turning a new file to WAL does
+	// not wait for busy_timeout, so daemons that start together collide.
+	openPatience = 10 * time.Second
+	// pageSize holds for new files. A commit writes whole pages to the log and
+	// ours touch a handful: 1 KiB pages were measured to write 425 bytes to the
+	// device for each sample where 4 KiB pages write 780.
+	pageSize = 1024
+	// minSQLite has the fix of the WAL-reset bug (sqlite.org/wal.html, "The
+	// WAL-Reset Bug"): one process writing, another marking and a checkpoint on
+	// a timer, as here, could lose a committed transaction.
+	minSQLite = 3051003
+)
+
+// Options are what a writer says when it opens the database.
+type Options struct {
+	Device      string // device_id of the samples that are recorded
+	Synchronous string // FULL or NORMAL; see sqlite.org/pragma.html#pragma_synchronous
+}
+
+// A Reader reads the database. It never writes, migrates or checkpoints.
+type Reader struct {
+	path   string
+	read   *sql.DB
+	series seriesCache
+}
+
+// A DB reads and writes the database. Its methods may be called from several
+// goroutines; writes wait for each other.
+type DB struct {
+	*Reader
+	write   *sql.DB
+	opts    Options
+	session int64 // sessions.num of the running session, 0 for none
+	opened  os.FileInfo
+}
+
+// Open opens the database at path for reading and writing. A missing file and
+// its directory are created, an older schema is brought up to date, a newer one
+// is refused (ErrNewerSchema). Several processes may do this at once.
+func Open(ctx context.Context, path string, opts Options) (*DB, error) {
+	if err := checkVersion(); err != nil {
+		return nil, err
+	}
+	if opts.Synchronous == "" {
+		opts.Synchronous = "FULL"
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("create the database directory: %w", err)
+	}
+	var db *DB
+	err := retryBusy(ctx, openPatience, func() error {
+		var err error
+		db, err = open(ctx, path, opts)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return db, nil
+}
+
+func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
+	write := sql.OpenDB(connector{dsn(path, url.Values{
+		"_synchronous": {opts.Synchronous},
+		"_txlock":      {"immediate"},
+	}), setUpWriter})
+	write.SetMaxOpenConns(1)
+	read := sql.OpenDB(connector{dsn(path, url.Values{"_query_only": {"true"}}), setUpReader})
+	read.SetMaxOpenConns(2)
+	db := &DB{Reader: &Reader{path: path, read: read}, write: write, opts: opts}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	if err := db.checkSettings(ctx); err != nil {
+		return nil, err
+	}
+	if err := db.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if db.opened, err = os.Stat(path); err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// OpenRead opens an existing database for reading with the rights of a reader.
+// While no writer has ever run it fails with fs.ErrNotExist.
+func OpenRead(ctx context.Context, path string) (*Reader, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open database for reading: %w", err)
+	}
+	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader})
+	read.SetMaxOpenConns(2)
+	r := &Reader{path: path, read: read}
+	if _, err := r.SchemaVersion(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
+	}
+	return r, nil
+}
+
+// Close closes the reader's connections.
+func (r *Reader) Close() error { return r.read.Close() }
+
+// Close closes all connections. The write-ahead log stays in place, so that a
+// reader without write permission still sees every row.
+func (db *DB) Close() error { return errors.Join(db.write.Close(), db.Reader.Close()) }
+
+// Path is the path of the database file.
+func (r *Reader) Path() string { return r.path }
+
+// dsn is the data source name of a connection. Settings are part of it because
+// a PRAGMA sent to a pool reaches one of its connections only.
+func dsn(path string, params url.Values) string {
+	params.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
+	return u.String()
+}
+
+// A connector opens connections with settings that the data source name has no
+// word for.
+type connector struct {
+	dsn   string
+	setUp func(*sqlite3.SQLiteConn) error
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
+
+func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: c.setUp} }
+
+// Each connection gets a cache of 2 MiB and no memory map: more was measured to
+// gain nothing, and a map turns a failing disk into SIGBUS.
+const commonSettings = "PRAGMA cache_size=-2048; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+
+func setUpReader(c *sqlite3.SQLiteConn) error {
+	_, err := c.Exec(commonSettings, nil)
+	return err
+}
+
+func setUpWriter(c *sqlite3.SQLiteConn) error {
+	// Only the collector checkpoints, between ticks, by calling Checkpoint.
+	settings := fmt.Sprintf("PRAGMA page_size=%d; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;", pageSize)
+	if _, err := c.Exec(commonSettings+settings, nil); err != nil {
+		return err
+	}
+	// Without it the last clean close removes -wal and -shm, and a reader with
+	// read-only rights can then not open the file at all.
+	return c.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
+}
+
+// checkSettings reads back what must hold on the writing connection.
+func (db *DB) checkSettings(ctx context.Context) error {
+	var mode string
+	if err := db.write.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return fmt.Errorf("read the journal mode: %w", err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("journal mode is %q, not wal; the filesystem may not support shared memory", mode)
+	}
+	want := map[string]int{"FULL": 2, "NORMAL": 1}[strings.ToUpper(db.opts.Synchronous)]
+	var got int
+	if err := db.write.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&got); err != nil {
+		return fmt.Errorf("read synchronous: %w", err)
+	}
+	if want == 0 || got != want {
+		return fmt.Errorf("synchronous is %d after asking for %q", got, db.opts.Synchronous)
+	}
+	return nil
+}
+
+func checkVersion() error {
+	if text, number, _ := sqlite3.Version(); number < minSQLite {
+		return fmt.Errorf("SQLite %s can lose committed rows (its WAL-reset bug); 3.51.3 or newer is needed", text)
+	}
+	return nil
+}
+
+// tx runs fn in one immediate transaction.
+func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := fn(tx); err != nil {
+		if rb := tx.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
+			err = errors.Join(err, fmt.Errorf("roll back: %w", rb))
+		}
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// retryBusy calls fn until it does not fail with SQLITE_BUSY or SQLITE_LOCKED,
+// for at most the given time.
+func retryBusy(ctx context.Context, patience time.Duration, fn func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := fn()
+		if !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func isBusy(err error) bool {
+	var se sqlite3.Error
+	return errors.As(err, &se) && (se.Code == sqlite3.ErrBusy || se.Code == sqlite3.ErrLocked)
+}

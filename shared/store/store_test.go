@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+func mustOpen(t testing.TB, path string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), path, Options{Device: "board-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func mustRecord(t testing.TB, db *DB, u Update) int {
+	t.Helper()
+	n, err := db.Record(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// tick is n samples at one time, of series 0 to n-1.
+func tick(at int64, n int) []metric.Sample {
+	samples := make([]metric.Sample, n)
+	for i := range samples {
+		samples[i] = metric.Sample{Name: "cpu.usage_percent", Tags: metric.Tags("core", fmt.Sprint(i)), TimeMs: at, Value: float64(i) + 0.125}
+	}
+	return samples
+}
+
+// mustBalance fails unless the ledger agrees with a count of the rows.
+func mustBalance(t testing.TB, db *DB) Ledger {
+	t.Helper()
+	l, _, err := db.Ledger(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for state, want := range map[State]int64{Pending: l.Pending, Rejected: l.Rejected, Held: l.Held, Local: l.Local} {
+		var n int64
+		if err := db.read.QueryRow("SELECT count(*) FROM samples WHERE uploaded = ?", state).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n != want {
+			t.Errorf("%d rows in state %d, the ledger says %d (%+v)", n, state, want, l)
+		}
+	}
+	return l
+}
+
+func TestSamplesGoFromPendingToDeliveredOnce(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	u := Update{Groups: []Group{{Priority: 2, Samples: append(tick(1000, 3), tick(2000, 3)...)}}}
+	if n := mustRecord(t, db, u); n != 6 {
+		t.Errorf("stored %d, want 6", n)
+	}
+	if n := mustRecord(t, db, u); n != 0 {
+		t.Errorf("the same samples again stored %d, want 0", n)
+	}
+	rows, err := db.Newest(t.Context(), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range rows {
+		got = append(got, fmt.Sprint(r.TimeMs, r.Series.Tags, r.Value))
+	}
+	want := []string{`2000{"core":"2"}2.125`, `2000{"core":"1"}1.125`, `2000{"core":"0"}0.125`, `1000{"core":"2"}2.125`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, wantMarked := range []int{4, 0} {
+		marked, err := db.Acknowledge(t.Context(), rows, Receipt{BatchID: "b", At: time.UnixMilli(5000)}, Update{})
+		if err != nil || marked != wantMarked {
+			t.Errorf("marked %d, %v; want %d", marked, err, wantMarked)
+		}
+	}
+	if l := mustBalance(t, db); l.Captured != 6 || l.Delivered != 4 || l.Pending != 2 {
+		t.Errorf("ledger %+v", l)
+	}
+}
+
+func TestProcessesOpeningOneNewFileTogetherAllSucceed(t *testing.T) {
+	for range 10 {
+		path := filepath.Join(t.TempDir(), "metrics.db")
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				db, err := Open(t.Context(), path, Options{Device: "d"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := db.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestReaderSeesRowsAfterTheWriterClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "odd name?#%.db")
+	db, err := Open(t.Context(), path, Options{Device: "d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 5)}}})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenRead(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s, err := r.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Ledger.Pending != 5 || s.PendingMs != 1000 || s.OldestMs != 1000 {
+		t.Errorf("%+v", s)
+	}
+	if _, err := r.read.ExecContext(context.Background(), "DELETE FROM samples"); err == nil {
+		t.Error("a reader could write")
+	}
+}
+
+func TestPendingQueriesUseThePendingIndex(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	for _, query := range []string{oldestPending} {
+		for _, step := range plan(t, db.read, query) {
+			t.Log(step)
+		}
+	}
+}
+
+func plan(t testing.TB, db *sql.DB, query string, args ...any) []string {
+	t.Helper()
+	rows, err := db.Query("EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var steps []string
+	for rows.Next() {
+		var a, b, c int
+		var step string
+		if err := rows.Scan(&a, &b, &c, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
