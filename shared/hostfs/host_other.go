@@ -1,0 +1,14 @@
+//go:build !linux
+
+package hostfs
+
+import "time"
+
+// BootTime fails: only Linux is read.
+func BootTime() (time.Duration, error) { return 0, ErrNoSource }
+
+// Filesystem fails: only Linux is read.
+func Filesystem(string) (Space, error) { return Space{}, ErrNoSource }
+
+// Self fails: only Linux is read.
+func Self() (SelfUse, error) { return SelfUse{ResidentBytes: -1, WrittenBytes: -1}, ErrNoSource }
