@@ -30,7 +30,7 @@ type Update struct {
 	Groups   []Group
 	Held     bool // the clock is not trusted: the samples wait for Release
 	Status   []Status
-	Counters []Counter
+	Counters []metric.Count // our own counters, kept so that a restart goes on counting
 }
 
 // A Group is samples that share a priority: 0 goes first and is given up last,
@@ -38,14 +38,6 @@ type Update struct {
 type Group struct {
 	Priority int
 	Samples  []metric.Sample
-}
-
-// A Counter is the present value of one of our own counters, kept so that a
-// restart goes on counting where the last run stopped.
-type Counter struct {
-	Name  string
-	Tags  string // canonical JSON, or ""
-	Value float64
 }
 
 // Record stores an update in one transaction and returns how many samples were
@@ -158,7 +150,7 @@ func addLoss(ctx context.Context, tx *sql.Tx, reason string, n int, at time.Time
 	return nil
 }
 
-func putCounters(ctx context.Context, tx *sql.Tx, counters []Counter) error {
+func putCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error {
 	for _, c := range counters {
 		_, err := tx.ExecContext(ctx, `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
 			ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`, c.Name, c.Tags, c.Value)
@@ -170,15 +162,15 @@ func putCounters(ctx context.Context, tx *sql.Tx, counters []Counter) error {
 }
 
 // Counters returns every kept counter, in order of name and tags.
-func (r *Reader) Counters(ctx context.Context) ([]Counter, error) {
+func (r *Reader) Counters(ctx context.Context) ([]metric.Count, error) {
 	rows, err := r.read.QueryContext(ctx, "SELECT name, tags, value FROM counters ORDER BY name, tags")
 	if err != nil {
 		return nil, fmt.Errorf("read counters: %w", err)
 	}
 	defer rows.Close()
-	var counters []Counter
+	var counters []metric.Count
 	for rows.Next() {
-		var c Counter
+		var c metric.Count
 		if err := rows.Scan(&c.Name, &c.Tags, &c.Value); err != nil {
 			return nil, fmt.Errorf("read counters: %w", err)
 		}

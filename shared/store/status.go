@@ -74,6 +74,15 @@ func statuses(ctx context.Context, tx *sql.Tx) ([]Status, error) {
 	return all, rows.Err()
 }
 
+// Statuses returns every component's status, in order of name.
+func (r *Reader) Statuses(ctx context.Context) (all []Status, err error) {
+	err = r.readTx(ctx, func(tx *sql.Tx) error {
+		all, err = statuses(ctx, tx)
+		return err
+	})
+	return all, err
+}
+
 // DropStatus removes the status of components a daemon no longer has.
 func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) error {
 	names, err := json.Marshal(keep)
