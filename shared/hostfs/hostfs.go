@@ -71,3 +71,17 @@ type Space struct {
 	Free      uint64 // for root
 	Available uint64 // for everybody else
 }
+
+// Identity returns what this machine and boot say of themselves: boot_id,
+// kernel and board. What cannot be read is left out.
+func (r Roots) Identity() map[string]string {
+	id := map[string]string{}
+	for key, read := range map[string]func() (string, error){
+		"boot_id": r.BootID, "kernel": r.KernelRelease, "board": r.BoardModel,
+	} {
+		if text, err := read(); err == nil && text != "" {
+			id[key] = text
+		}
+	}
+	return id
+}

@@ -31,6 +31,7 @@ type Update struct {
 	Held     bool // the clock is not trusted: the samples wait for Release
 	Status   []Status
 	Counters []metric.Count // our own counters, kept so that a restart goes on counting
+	Lost     map[string]int // samples given up before they could be stored, by reason
 }
 
 // A Group is samples that share a priority: 0 goes first and is given up last,
@@ -70,6 +71,12 @@ func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh 
 		}
 	}
 	books := map[string]int{"captured": stored}
+	for reason, n := range u.Lost {
+		if err := addLoss(ctx, tx, reason, n, time.Now()); err != nil {
+			return 0, nil, err
+		}
+		books["captured"] += n
+	}
 	if u.Held {
 		books["held"] = stored
 	}

@@ -1,0 +1,105 @@
+// Metrics-collector samples the machine into the database and keeps the
+// database's write-ahead log small.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/taniwha3/thugshells/shared/collect"
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/daemon"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/upkeep"
+)
+
+const name = "metrics-collector"
+
+func main() {
+	os.Exit(daemon.Main(daemon.Program{
+		Name:    name,
+		Summary: "samples the machine into the database",
+		Lock:    func(c config.Config) string { return filepath.Join(filepath.Dir(c.Storage.Path), name+".lock") },
+		Run:     run,
+		Commands: []daemon.Command{
+			{Flag: "once", Help: "run every collector once, store what it returns and exit", Locked: true, Run: once},
+		},
+	}))
+}
+
+func run(ctx context.Context, p *daemon.Process) (err error) {
+	c, err := open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close(ctx)) }()
+
+	g, loops := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.Loop(loops, "collect", c.rounds.Round) })
+	g.Go(func() error { return p.Every(loops, "upkeep", upkeep.Interval, c.keeper.Step) })
+	p.Ready()
+	return g.Wait()
+}
+
+func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	c, err := open(ctx, p)
+	if err != nil {
+		return 1, err
+	}
+	stored, err := c.rounds.Once(ctx)
+	fmt.Fprintf(p.Stdout, "stored %d samples in %s\n", stored, p.Config.Storage.Path)
+	if err := errors.Join(err, c.close(ctx)); err != nil {
+		return 1, err
+	}
+	return 0, nil
+}
+
+// A collector is what both modes run.
+type collector struct {
+	db     *store.DB
+	rounds *collect.Rounds
+	keeper *upkeep.Keeper
+}
+
+// open opens the database, begins a session and prepares the collectors.
+func open(ctx context.Context, p *daemon.Process) (*collector, error) {
+	roots := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}
+	all, err := collect.All(p.Config, roots)
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{
+		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous,
+	})
+	if err != nil {
+		return nil, err
+	}
+	session := store.Session{ID: uuid.NewString(), Start: p.Started, Metadata: roots.Identity()}
+	session.Metadata["version"] = p.Version
+	d := store.Daemon{Name: name, Version: p.Version, BootID: session.Metadata["boot_id"], Started: p.Started}
+	c := &collector{db: db, keeper: upkeep.New(db, p.Config.Storage, d, p.Log)}
+	if err := db.StartSession(ctx, session); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	p.Log.Info("session started", "session_id", session.ID, "database", db.Path(), "collectors", len(all))
+	if c.rounds, err = collect.NewRounds(ctx, db, all, d, p.Log.With("session_id", session.ID)); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return c, nil
+}
+
+// close writes the end of the session, empties the write-ahead log and closes
+// the database, also when ctx has ended.
+func (c *collector) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	return errors.Join(c.rounds.Stop(ctx), c.keeper.Stop(ctx), c.db.Close())
+}
