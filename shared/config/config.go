@@ -1,12 +1,21 @@
 // Package config is the one configuration file that all daemons read: what its
 // keys are, what they are when left out, and which values make no sense.
 //
-// Default returns the whole truth; Load decodes a file over it. A key that is
+// Default returns the whole truth; Load reads a file over it. A key that is
 // not known, a wrong type or an absurd value is a fault with its key and line,
 // and all faults are reported together.
+//
+// A new key is a field with two tags: yaml is its name in the file, want is what
+// it takes (a range, the words it may be, or a kind of text that wrong knows).
+// What ties two keys together is in relate.go. configs/config.yaml must show
+// every key with its default; a test compares them.
 package config
 
 import "time"
+
+// DefaultPath is the file that Load reads when it is given no path. Only this
+// one may be absent.
+const DefaultPath = "/etc/belabox-metrics/config.yaml"
 
 // Config is the whole file.
 type Config struct {
@@ -22,51 +31,51 @@ type Config struct {
 
 // Device names the board at the server.
 type Device struct {
-	ID string `yaml:"id"` // empty in the file: the hostname
+	ID string `yaml:"id" want:"label"` // empty in the file: the hostname
 }
 
 // Host says where the kernel's pseudo files are.
 type Host struct {
-	Procfs string `yaml:"procfs"`
-	Sysfs  string `yaml:"sysfs"`
+	Procfs string `yaml:"procfs" want:"path"`
+	Sysfs  string `yaml:"sysfs" want:"path"`
 }
 
 // Storage is the database and its write-ahead log.
 type Storage struct {
-	Path                  string        `yaml:"path"`
-	WALCheckpointInterval time.Duration `yaml:"wal_checkpoint_interval"`
-	WALCheckpointSizeMB   int           `yaml:"wal_checkpoint_size_mb"`
-	Synchronous           string        `yaml:"synchronous"` // full or normal; the collector's commits
+	Path                  string        `yaml:"path" want:"path"`
+	WALCheckpointInterval time.Duration `yaml:"wal_checkpoint_interval" want:"1s..24h"`
+	WALCheckpointSizeMB   int           `yaml:"wal_checkpoint_size_mb" want:"1..1024"`
+	Synchronous           string        `yaml:"synchronous" want:"full|normal"` // full or normal; the collector's commits
 }
 
 // Remote is the server and how samples go there.
 type Remote struct {
-	URL            string        `yaml:"url"`
+	URL            string        `yaml:"url" want:"url"`
 	Enabled        bool          `yaml:"enabled"`
-	UploadInterval time.Duration `yaml:"upload_interval"`
-	Timeout        time.Duration `yaml:"timeout"`
+	UploadInterval time.Duration `yaml:"upload_interval" want:"1s..24h"`
+	Timeout        time.Duration `yaml:"timeout" want:"1s..10m"`
 	Compression    bool          `yaml:"compression"`
-	BatchSize      int           `yaml:"batch_size"`
-	ChunkSize      int           `yaml:"chunk_size"`
+	BatchSize      int           `yaml:"batch_size" want:"1..100000"`
+	ChunkSize      int           `yaml:"chunk_size" want:"1..100000"`
 	Retry          Retry         `yaml:"retry"`
 }
 
 // Retry is the wait after an attempt that did not succeed.
 type Retry struct {
 	Enabled           bool          `yaml:"enabled"`
-	MaxAttempts       int           `yaml:"max_attempts"` // quick attempts of one round, never the life of a sample
-	InitialBackoff    time.Duration `yaml:"initial_backoff"`
-	MaxBackoff        time.Duration `yaml:"max_backoff"`
-	BackoffMultiplier float64       `yaml:"backoff_multiplier"`
-	JitterPercent     float64       `yaml:"jitter_percent"`
+	MaxAttempts       int           `yaml:"max_attempts" want:"1..100"` // quick attempts of one round, never the life of a sample
+	InitialBackoff    time.Duration `yaml:"initial_backoff" want:"100ms..1h"`
+	MaxBackoff        time.Duration `yaml:"max_backoff" want:"100ms..24h"`
+	BackoffMultiplier float64       `yaml:"backoff_multiplier" want:"1..10"`
+	JitterPercent     float64       `yaml:"jitter_percent" want:"0..100"`
 }
 
 // Health is the status server and its thresholds.
 type Health struct {
 	Enabled           bool      `yaml:"enabled"`
-	Listen            string    `yaml:"listen"` // address, or address:port
-	Port              int       `yaml:"port"`   // used when listen names none
-	Path              string    `yaml:"path"`
+	Listen            string    `yaml:"listen" want:"listen"` // address, or address:port
+	Port              int       `yaml:"port" want:"0..65535"` // used when listen names none
+	Path              string    `yaml:"path" want:"endpoint"`
 	DegradedThreshold Threshold `yaml:"degraded_threshold"`
 	ErrorThreshold    Threshold `yaml:"error_threshold"`
 }
@@ -74,41 +83,42 @@ type Health struct {
 // Threshold is where a status begins. UploadAgeSeconds 0 means: derived from
 // remote.upload_interval (2 times it for degraded, 20 times for error).
 type Threshold struct {
-	PendingMetrics   int64 `yaml:"pending_metrics"`
-	UploadAgeSeconds int64 `yaml:"upload_age_seconds"`
+	PendingMetrics   int64 `yaml:"pending_metrics" want:"1..1000000000"`
+	UploadAgeSeconds int64 `yaml:"upload_age_seconds" want:"0..31536000"`
 }
 
 // Logging is where log lines go and how they look.
 type Logging struct {
-	Level  string `yaml:"level"`
-	Format string `yaml:"format"`
-	Output string `yaml:"output"`
+	Level  string `yaml:"level" want:"debug|info|warn|error"`
+	Format string `yaml:"format" want:"json|console"`
+	Output string `yaml:"output" want:"path"`
 }
 
 // Monitoring is the watch over the clock.
 type Monitoring struct {
-	ClockSkewCheckInterval   time.Duration `yaml:"clock_skew_check_interval"`
-	ClockSkewWarnThresholdMs int64         `yaml:"clock_skew_warn_threshold_ms"`
-	ClockSkewURL             string        `yaml:"clock_skew_url"`
+	ClockSkewCheckInterval   time.Duration `yaml:"clock_skew_check_interval" want:"1s..24h"`
+	ClockSkewWarnThresholdMs int64         `yaml:"clock_skew_warn_threshold_ms" want:"1..86400000"`
+	ClockSkewURL             string        `yaml:"clock_skew_url" want:"url"`
 }
 
 // Metric is one collector of the list.
 type Metric struct {
-	Name     string        `yaml:"name"`
-	Interval time.Duration `yaml:"interval"`
+	Name     string        `yaml:"name" want:"name"`
+	Interval time.Duration `yaml:"interval" want:"1s..24h"`
 	Enabled  bool          `yaml:"enabled"`
-	Priority int           `yaml:"priority"` // 0 (first) to 3
+	Priority int           `yaml:"priority" want:"0..3"` // 0 (first) to 3
 	Config   MetricConfig  `yaml:"config"`
 }
 
-// MetricConfig holds the keys that single collectors know. A key is refused
-// under a collector that does not know it.
+// MetricConfig holds the keys that single collectors know; the of tag names the
+// collector. A key is refused under a collector that does not know it. Patterns
+// match whole names; Pattern compiles them.
 type MetricConfig struct {
-	AllowedDevices string   `yaml:"allowed_devices"` // disk.io; empty: whole devices
-	IncludeIfaces  []string `yaml:"include_ifaces"`  // network.traffic; empty: all that are not excluded
-	ExcludeIfaces  []string `yaml:"exclude_ifaces"`  // network.traffic
-	MaxInterfaces  int      `yaml:"max_interfaces"`  // network.traffic
-	Mountpoints    []string `yaml:"mountpoints"`     // disk.usage; empty: every filesystem on a block device
+	AllowedDevices string   `yaml:"allowed_devices" want:"pattern or empty" of:"disk.io"` // disk.io; empty: whole devices
+	IncludeIfaces  []string `yaml:"include_ifaces" want:"pattern" of:"network.traffic"`   // network.traffic; empty: all that are not excluded
+	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic"`   // network.traffic
+	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic"`   // network.traffic
+	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`        // disk.usage; empty: every filesystem on a block device
 }
 
 // DefaultAllowedDevices matches whole disks and no partitions.

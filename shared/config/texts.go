@@ -1,0 +1,185 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
+	"regexp/syntax"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Pattern compiles a pattern of the file. It matches whole names: lo does not
+// hit wlo1.
+func Pattern(s string) (*regexp.Regexp, error) {
+	// Alone first: "a)(b" would be well-formed between the anchors.
+	if _, err := regexp.Compile(s); err != nil {
+		return nil, err
+	}
+	return regexp.Compile("^(?:" + s + ")$")
+}
+
+// wrong says what is wanted where s is not a text of the kind a want tag
+// names, and what s is instead. It returns "", "" for a text that will do.
+func wrong(kind, s string) (want, instead string) {
+	if strings.Contains(kind, "|") {
+		words := strings.Split(kind, "|")
+		for _, word := range words {
+			if s == word {
+				return "", ""
+			}
+		}
+		return orList(words), show(s)
+	}
+	ok := false
+	switch kind {
+	case "name": // of a collector; looked up by the list
+		ok = true
+	case "label":
+		want = "at most 256 bytes without control characters or spaces around them"
+		ok = len(s) <= 256 && plainText(s) && strings.TrimSpace(s) == s
+	case "path":
+		want = "a path"
+		ok = s != "" && len(s) <= 4096 && plainText(s)
+	case "mountpoint":
+		want = "an absolute path such as /var"
+		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)
+	case "endpoint":
+		want = "a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api"
+		ok = endpoint(s)
+	case "listen":
+		want = "an address such as 127.0.0.1, with a port or without"
+		_, _, ok = splitListen(s)
+	case "url":
+		want = "an http or https URL with a host, such as http://localhost:8428/health"
+		instead = wrongURL(s)
+		ok = instead == ""
+	case "pattern", "pattern or empty":
+		want = "a regular expression for the whole name such as eth.*"
+		_, err := Pattern(s)
+		if e := (*syntax.Error)(nil); errors.As(err, &e) {
+			instead = fmt.Sprintf("%s (%s)", show(s), e.Code)
+		}
+		ok = err == nil && len(s) <= 1024 && (s != "" || kind != "pattern")
+	default:
+		panic("BUG: no such kind of text: " + kind)
+	}
+	if ok {
+		return "", ""
+	}
+	if instead == "" {
+		instead = show(s)
+	}
+	return want, instead
+}
+
+// wrongURL says what is wrong with a URL, without any part of it: it may hold
+// a password, and the parser's own messages repeat it.
+func wrongURL(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return "an empty text"
+	case err != nil || len(s) > 2048 || !plainText(s):
+		return "a text that is no URL"
+	case u.User != nil:
+		return "one with a user name or password in it"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "one of another scheme or of none"
+	case u.Hostname() == "":
+		return "one without a host"
+	case strings.Contains(s, "#"):
+		return "one with a fragment (#)"
+	}
+	if port := u.Port(); port != "" && !portNumber(port) {
+		return "one with a port over 65535"
+	}
+	return ""
+}
+
+// endpoint reports whether s can be the path of the status: clean, of plain
+// characters, and none of the paths that the status server has anyway.
+func endpoint(s string) bool {
+	switch s {
+	case "", "/", "/metrics", "/health/live", "/health/ready", "/api":
+		return false
+	}
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`?#%{}"\`, r) }
+	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "/api/") && path.Clean(s) == s && len(s) <= 256 && !strings.ContainsFunc(s, odd)
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+
+// splitListen takes "host", "host:port", "[v6]:port" or a bare v6 address apart.
+// The host may be empty before a port, which means all addresses. Port is "" if
+// s names none.
+func splitListen(s string) (host, port string, ok bool) {
+	host = s
+	if inner, bracketed := strings.CutPrefix(s, "["); bracketed && strings.HasSuffix(inner, "]") {
+		host = strings.TrimSuffix(inner, "]")
+		a, err := netip.ParseAddr(host)
+		return host, "", err == nil && a.Is6()
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.String(), "", true
+	}
+	if strings.Contains(s, ":") {
+		var err error
+		if host, port, err = net.SplitHostPort(s); err != nil || !portNumber(port) {
+			return "", "", false
+		}
+		if host == "" {
+			return "", port, true
+		}
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host, port, true
+	}
+	// What looks like an address and is none is no name either.
+	return host, port, len(host) <= 253 && hostName.MatchString(host) && strings.Trim(host, "0123456789.") != ""
+}
+
+func portNumber(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+func plainText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// short writes a duration without the zero units that String adds: 1h, 30s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// The bounds in want tags are written here and tested: a bad one is a bug.
+func mustDuration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		panic("BUG: want tag: " + err.Error())
+	}
+	return d
+}
+
+func mustInt(s string) int64 {
+	i, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		panic("BUG: want tag: " + err.Error())
+	}
+	return i
+}

@@ -1,0 +1,232 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxItems bounds a list of texts.
+const maxItems = 256
+
+// walker puts a tree of YAML nodes into a Config and collects what is wrong on
+// the way. A value that is wrong leaves the default in place.
+type walker struct {
+	faults []Fault
+	lines  map[string]int  // line of each key that the file has
+	bad    map[string]bool // keys with a fault: no rule compares them further
+}
+
+func (w *walker) fault(line int, key, format string, args ...any) {
+	w.bad[key] = true
+	w.faults = append(w.faults, Fault{Line: max(line, 1), Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+// config walks the whole file.
+func (w *walker) config(n *yaml.Node, c *Config) {
+	w.mapping(n, "", reflect.ValueOf(c).Elem(), "")
+}
+
+// mapping puts the keys of n into the fields of the struct into. A null mapping
+// leaves the defaults. Fields that are tagged of another collector are refused.
+func (w *walker) mapping(n *yaml.Node, key string, into reflect.Value, collector string) {
+	if n.Kind != yaml.MappingNode {
+		if n.ShortTag() != "!!null" || n.Kind != yaml.ScalarNode {
+			w.fault(n.Line, key, "want keys and values, got %s", got(n))
+		}
+		return
+	}
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if k.Kind != yaml.ScalarNode {
+			w.fault(k.Line, key, "want a word for a key, got %s", got(k))
+			continue
+		}
+		at := join(key, k.Value)
+		field, ok := fieldOf(into.Type(), k.Value)
+		if !ok {
+			w.unknown(k, key, into.Type())
+			continue
+		}
+		if line, twice := first[k.Value]; twice {
+			w.fault(k.Line, at, "given twice, first on line %d; want it once", line)
+			continue
+		}
+		first[k.Value] = k.Line
+		w.lines[at] = k.Line
+		if of := field.Tag.Get("of"); of != "" && collector != "" && of != collector {
+			w.fault(k.Line, at, "a key of %s; %s has no such key", of, collector)
+			continue
+		}
+		w.value(v, at, into.FieldByIndex(field.Index), field.Tag.Get("want"), collector)
+	}
+}
+
+// value puts one node into one field.
+func (w *walker) value(n *yaml.Node, key string, into reflect.Value, want, collector string) {
+	if n.Kind == yaml.AliasNode {
+		w.fault(n.Line, key, "want the value written out, got an alias (*)")
+		return
+	}
+	switch into.Interface().(type) {
+	case []Metric:
+		w.metrics(n, key, into.Addr().Interface().(*[]Metric))
+		return
+	case []string:
+		w.texts(n, key, into.Addr().Interface().(*[]string), want)
+		return
+	}
+	if into.Kind() == reflect.Struct {
+		w.mapping(n, key, into, collector)
+		return
+	}
+	wanted, text, ok := w.scalar(n, into, want)
+	if !ok {
+		if text == "" {
+			text = got(n)
+		}
+		w.fault(n.Line, key, "want %s, got %s", wanted, text)
+	}
+}
+
+// scalar puts a number, a duration, a text, true or false into a field, or
+// says what is wanted and, where got would not do, what is there instead.
+func (w *walker) scalar(n *yaml.Node, into reflect.Value, want string) (wanted, instead string, ok bool) {
+	tag := ""
+	if n.Kind == yaml.ScalarNode {
+		tag = n.ShortTag()
+	}
+	low, high, _ := strings.Cut(want, "..")
+	switch into.Interface().(type) {
+	case time.Duration:
+		wanted = fmt.Sprintf("a duration of %s to %s such as %s", low, high, short(time.Duration(into.Int())))
+		d, err := time.ParseDuration(n.Value)
+		if ok = tag == "!!str" && err == nil && d >= mustDuration(low) && d <= mustDuration(high); ok {
+			into.SetInt(int64(d))
+		}
+	case int, int64:
+		wanted = fmt.Sprintf("a whole number of %s to %s", low, high)
+		i, err := strconv.ParseInt(n.Value, 10, 64)
+		leadingZero := len(n.Value) > 1 && n.Value[0] == '0' // YAML 1.1 reads it as octal, 1.2 does not
+		if ok = tag == "!!int" && err == nil && !leadingZero && i >= mustInt(low) && i <= mustInt(high); ok {
+			into.SetInt(i)
+		}
+	case float64:
+		wanted = fmt.Sprintf("a number of %s to %s", low, high)
+		f, err := strconv.ParseFloat(n.Value, 64)
+		if ok = (tag == "!!int" || tag == "!!float") && err == nil && !math.IsNaN(f) && f >= float64(mustInt(low)) && f <= float64(mustInt(high)); ok {
+			into.SetFloat(f)
+		}
+	case bool:
+		wanted = "true or false"
+		if ok = tag == "!!bool"; ok {
+			into.SetBool(strings.EqualFold(n.Value, "true"))
+		}
+	case string:
+		text := n.Value
+		if tag == "!!null" {
+			text = ""
+		}
+		wanted, instead = wrong(want, text)
+		switch {
+		case tag == "!!str" && wanted == "":
+			ok = true
+			into.SetString(text)
+		case tag != "!!str":
+			instead = "" // the kind of value is what is wrong
+			if wanted == "" {
+				wanted = "a text in quotes"
+			}
+		}
+	default:
+		panic("BUG: no reader for a field of type " + into.Type().String())
+	}
+	return wanted, instead, ok
+}
+
+// texts puts a list of texts, each of the kind want, into a field. The list
+// replaces the default; an empty one means none.
+func (w *walker) texts(n *yaml.Node, key string, into *[]string, want string) {
+	if n.Kind != yaml.SequenceNode {
+		w.fault(n.Line, key, "want a list such as [a, b], or [] for none, got %s", got(n))
+		return
+	}
+	if len(n.Content) > maxItems {
+		w.fault(n.Line, key, "want at most %d items, got %d", maxItems, len(n.Content))
+		return
+	}
+	list := make([]string, len(n.Content))
+	for i, item := range n.Content {
+		w.value(item, fmt.Sprintf("%s[%d]", key, i), reflect.ValueOf(&list[i]).Elem(), want, "")
+	}
+	*into = list
+}
+
+// metrics puts the list of collectors into c. It replaces the default list; an
+// entry starts from the defaults of its name.
+func (w *walker) metrics(n *yaml.Node, key string, into *[]Metric) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		w.fault(n.Line, key, "want a list of collectors, or [] for none, got %s", got(n))
+		return
+	}
+	defaults := DefaultMetrics()
+	names := make([]string, len(defaults))
+	for i, m := range defaults {
+		names[i] = m.Name
+	}
+	list := make([]Metric, 0, len(names))
+	first := map[string]int{}
+	for i, item := range n.Content {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		if item.Kind != yaml.MappingNode {
+			w.fault(item.Line, at, "want a collector such as {name: cpu.usage}, got %s", got(item))
+			continue
+		}
+		name, m := nameOf(item), Metric{Enabled: true, Interval: 30 * time.Second}
+		known := slices.Index(names, name)
+		if known >= 0 {
+			m = defaults[known]
+			m.Config = DefaultMetricConfig(name) // not shared with a second entry of the name
+		} else {
+			name = ""
+		}
+		w.lines[at] = item.Line
+		w.mapping(item, at, reflect.ValueOf(&m).Elem(), name)
+		at += ".name"
+		switch line, twice := first[name]; {
+		case known < 0 && m.Name == "":
+			w.rule(at, "want %s, got nothing", orList(names))
+		case known < 0:
+			w.rule(at, "want %s, got %s", orList(names), show(m.Name))
+		case twice:
+			w.rule(at, "%s is given twice, first on line %d; want it once", name, line)
+		default:
+			first[name] = w.lines[at]
+		}
+		if name == "disk.io" && m.Config.AllowedDevices == "" {
+			m.Config.AllowedDevices = DefaultAllowedDevices
+		}
+		list = append(list, m)
+	}
+	*into = list
+}
+
+// nameOf returns the text under the key name, or "".
+func nameOf(n *yaml.Node) string {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k, v := n.Content[i], n.Content[i+1]; k.Value == "name" && v.Kind == yaml.ScalarNode {
+			return v.Value
+		}
+	}
+	return ""
+}
