@@ -1,0 +1,17 @@
+#!/bin/sh
+# need.sh PACKAGE...: installs Debian packages that the tests use, if they are
+# not there and it can, and says what to do if it cannot.
+set -u
+missing=
+for package; do
+	dpkg -s "$package" >/dev/null 2>&1 || command -v "$package" >/dev/null 2>&1 || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	echo "installing$missing"
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $missing; } >/tmp/need.$$ 2>&1 && { rm -f /tmp/need.$$; exit 0; }
+	tail -n 5 /tmp/need.$$
+	rm -f /tmp/need.$$
+fi
+echo "The tests need$missing and could not install it: as root, run  apt-get install$missing  and try again." >&2
+exit 1
