@@ -1,0 +1,140 @@
+// Package collect reads the machine. Each collector is one file: a struct with
+// its paths and previous readings, Collect, and a pure parser of the bytes read.
+// To add one, copy load.go, give its metrics rows in the catalogue, and add a
+// line to All.
+//
+// The one rule here: a value that could not be read is missing and counted,
+// never 0. A collector does not log, store or wait; whoever runs it does.
+package collect
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// A Collector reads one source and returns its samples.
+type Collector interface {
+	// Collect returns the samples of one round, all stamped now. It may return
+	// both samples and an error: what could be read, and what could not (see
+	// Failed). ErrNoData means nothing to report yet: the first of two readings,
+	// no such device. One goroutine at a time may call it.
+	Collect(now time.Time) ([]metric.Sample, error)
+}
+
+// ErrNoData says that a round has nothing to report, and that nothing is wrong.
+var ErrNoData = errors.New("nothing to report")
+
+// Scheduled is a collector with its name in the configuration, how often it is
+// due, and its samples' priority at upload (0 first).
+type Scheduled struct {
+	Collector
+	Name     string
+	Interval time.Duration
+	Priority int
+}
+
+// All returns the enabled collectors of the configuration, in its order. Its
+// errors name the key that is at fault, and are returned together.
+func All(cfg config.Config, roots hostfs.Roots) ([]Scheduled, error) {
+	var all []Scheduled
+	var wrong []error
+	seen := map[string]bool{}
+	for i, m := range cfg.Metrics {
+		if !m.Enabled {
+			continue
+		}
+		key := fmt.Sprintf("metrics[%d]", i)
+		if seen[m.Name] {
+			wrong = append(wrong, fmt.Errorf("%s.name: %s is listed twice", key, m.Name))
+			continue
+		}
+		seen[m.Name] = true
+		if m.Interval <= 0 {
+			wrong = append(wrong, fmt.Errorf("%s.interval: must be > 0, got %v", key, m.Interval))
+		}
+		var c Collector
+		var err error
+		switch m.Name {
+		case "cpu.usage":
+			c = newCPU(roots)
+		case "cpu.temperature":
+			c = newThermal(roots)
+		case "memory.usage":
+			c = newMemory(roots)
+		case "disk.io":
+			c, err = newDiskIO(roots, m.Config, key+".config")
+		case "disk.usage":
+			c, err = newDiskUsage(roots, m.Config, key+".config")
+		case "network.traffic":
+			c, err = newNetwork(roots, m.Config, key+".config")
+		case "system.load":
+			c = newLoad(roots)
+		case "system.uptime":
+			c = newUptime(roots)
+		default:
+			err = fmt.Errorf("%s.name: no collector is called %q", key, m.Name)
+		}
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		all = append(all, Scheduled{c, m.Name, m.Interval, m.Priority})
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	return all, nil
+}
+
+// Failed returns how many readings an error of Collect stands for: the joined
+// errors in it, each for itself; one for any other error; none for nil and for
+// ErrNoData.
+func Failed(err error) int {
+	switch e := err.(type) { //nolint:errorlint // walks the tree itself, branch by branch
+	case nil:
+		return 0
+	case further:
+		return int(e)
+	case interface{ Unwrap() []error }:
+		n := 0
+		for _, one := range e.Unwrap() {
+			n += Failed(one)
+		}
+		return n
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return Failed(inner)
+		}
+	}
+	if err == ErrNoData { //nolint:errorlint // the end of a chain
+		return 0
+	}
+	return 1
+}
+
+// A reading gathers what one round read and what it could not.
+type reading struct {
+	timeMs  int64
+	samples []metric.Sample
+	faults
+}
+
+func newReading(now time.Time) reading { return reading{timeMs: now.UnixMilli()} }
+
+func (r *reading) add(name, tags string, value float64) {
+	r.samples = append(r.samples, metric.Sample{Name: name, Tags: tags, TimeMs: r.timeMs, Value: metric.Round(value)})
+}
+
+// done ends a round; one without samples and without faults is ErrNoData.
+func (r *reading) done() ([]metric.Sample, error) {
+	err := r.err()
+	if err == nil && len(r.samples) == 0 {
+		err = ErrNoData
+	}
+	return r.samples, err
+}

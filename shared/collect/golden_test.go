@@ -1,0 +1,172 @@
+package collect
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/hostfs/hosttest"
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// fixtures is where the repository's own trees are.
+const fixtures = "../../tests/fixtures"
+
+// TestTreesGiveTheirGoldenSamples runs all collectors but disk.usage, whose
+// figures are this machine's, over every moment of every tree. What is compared
+// is everything they return: each sample, and each error in its words.
+func TestTreesGiveTheirGoldenSamples(t *testing.T) {
+	trees, err := filepath.Glob(filepath.Join(fixtures, "*.txtar"))
+	if err != nil || len(trees) == 0 {
+		t.Fatalf("no trees in %s: %v", fixtures, err)
+	}
+	for _, tree := range trees {
+		t.Run(strings.TrimSuffix(filepath.Base(tree), ".txtar"), func(t *testing.T) {
+			dir := hosttest.Unpack(t, tree)
+			host := filepath.Join(dir, "now")
+			all := mustAll(t, hosttest.Roots(host))
+			var out strings.Builder
+			moments, err := filepath.Glob(filepath.Join(dir, "t[0-9]"))
+			if err != nil || len(moments) == 0 {
+				t.Fatalf("no moments in %s: %v", tree, err)
+			}
+			for i, moment := range moments {
+				if i > 0 {
+					if err := os.Remove(host); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := os.Symlink(moment, host); err != nil {
+					t.Fatal(err)
+				}
+				now := time.UnixMilli(1_790_000_000_000).Add(time.Duration(i) * 10 * time.Second)
+				for _, c := range all {
+					if c.Name == "disk.usage" {
+						continue
+					}
+					fmt.Fprintf(&out, "# %s %s\n", filepath.Base(moment), c.Name)
+					samples, err := c.Collect(now)
+					out.WriteString(text(t, samples, now))
+					if err != nil {
+						fmt.Fprintf(&out, "! %s\n", strings.ReplaceAll(strings.ReplaceAll(err.Error(), host, ""), "\n", "\n! "))
+						fmt.Fprintf(&out, "! failed %d\n", Failed(err))
+					}
+				}
+			}
+			golden := strings.TrimSuffix(tree, ".txtar") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(out.String(), "\n")); diff != "" {
+				t.Errorf("-want +got (-update rewrites the golden file):\n%s", diff)
+			}
+		})
+	}
+}
+
+// text writes samples as name{tags} value, one a line, in their order. Every
+// one must be stamped now, have a value that can be stored, and be a series of
+// its own.
+func text(t *testing.T, samples []metric.Sample, now time.Time) string {
+	t.Helper()
+	var out strings.Builder
+	seen := map[string]bool{}
+	for _, s := range samples {
+		if s.TimeMs != now.UnixMilli() {
+			t.Errorf("%s%s is stamped %d, not %d", s.Name, s.Tags, s.TimeMs, now.UnixMilli())
+		}
+		if !metric.Finite(s.Value) || metric.Round(s.Value) != s.Value {
+			t.Errorf("%s%s = %v is not finite and rounded", s.Name, s.Tags, s.Value)
+		}
+		if seen[s.Name+s.Tags] {
+			t.Errorf("%s%s comes twice", s.Name, s.Tags)
+		}
+		seen[s.Name+s.Tags] = true
+		fmt.Fprintf(&out, "%s%s %s\n", s.Name, s.Tags, strconv.FormatFloat(s.Value, 'f', -1, 64))
+	}
+	return out.String()
+}
+
+func mustAll(t testing.TB, roots hostfs.Roots) []Scheduled {
+	t.Helper()
+	all, err := All(config.Default(), roots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestCollectorsAndCatalogueNameTheSameMetrics runs every collector over trees
+// that together have everything, and over this machine's filesystems.
+func TestCollectorsAndCatalogueNameTheSameMetrics(t *testing.T) {
+	dir := hosttest.Unpack(t, filepath.Join(fixtures, "orangepi5plus.txtar"))
+	host := filepath.Join(dir, "now")
+	if err := os.Symlink(filepath.Join(dir, "t0"), host); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Write(t, filepath.Join(dir, "t0/proc/mounts"), "overlay / overlay rw 0 0\n")
+	emitted := map[string]string{}
+	all := mustAll(t, hosttest.Roots(host))
+	for i := range 2 {
+		for _, c := range all {
+			samples, err := c.Collect(time.Now())
+			if err != nil && (i > 0 || !errors.Is(err, ErrNoData)) {
+				t.Errorf("%s: %v", c.Name, err)
+			}
+			for _, s := range samples {
+				emitted[s.Name] = c.Name
+				if _, ok := metric.Lookup(s.Name); !ok {
+					t.Errorf("%s emits %s, which is not in the catalogue", c.Name, s.Name)
+				}
+			}
+		}
+		advance(t, filepath.Join(dir, "t0/proc/stat"))
+	}
+	own := []string{"collector.", "uploader.", "storage.", "time.", "process."}
+	for _, e := range metric.Catalog {
+		ours := slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(e.Name, p) })
+		if _, ok := emitted[e.Name]; !ours && !ok {
+			t.Errorf("%s is in the catalogue and no collector emits it", e.Name)
+		}
+	}
+}
+
+// advance lets every core be busy for a hundred ticks.
+func advance(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "cpu") {
+			user, err := strconv.Atoi(fields[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			fields[1] = strconv.Itoa(user + 100)
+			line = strings.Join(fields, " ") + "\n"
+		}
+		out.WriteString(line)
+	}
+	hosttest.Write(t, path, out.String())
+}

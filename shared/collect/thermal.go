@@ -1,0 +1,136 @@
+package collect
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+const (
+	// maxZones bounds the zones of one round; the boards have seven.
+	maxZones = 64
+	// What a sensor of a board can mean, in millidegrees. The kernel itself
+	// hands out -274000 for a zone that has not been read yet
+	// (THERMAL_TEMP_INVALID).
+	minMillidegrees = -60_000
+	maxMillidegrees = 250_000
+)
+
+// thermalCollector reads the thermal zones.
+type thermalCollector struct{ dir string }
+
+func newThermal(roots hostfs.Roots) *thermalCollector {
+	return &thermalCollector{dir: roots.SysPath("class", "thermal")}
+}
+
+// Collect returns cpu.temperature, the hottest zone that could be read, and
+// thermal.zone_temp for each zone that could be read. A zone that cannot be read
+// or says what no sensor can is an error for that zone only. A machine without
+// zones gives ErrNoData.
+// Source: Documentation/driver-api/thermal/sysfs-api.rst.
+func (c *thermalCollector) Collect(now time.Time) ([]metric.Sample, error) {
+	zones, err := c.zones()
+	if err != nil {
+		return nil, err
+	}
+	r := newReading(now)
+	if len(zones) > maxZones {
+		r.addf("read %s: %d zones; those from %d on are skipped", c.dir, len(zones), maxZones)
+		zones = zones[:maxZones]
+	}
+	hottest := 0.0
+	var single []metric.Sample
+	for _, index := range zones {
+		zone, celsius, err := c.zone(index)
+		if err != nil {
+			r.fault(err)
+			continue
+		}
+		if len(single) == 0 || celsius > hottest {
+			hottest = celsius
+		}
+		single = append(single, metric.Sample{
+			Name: "thermal.zone_temp", Tags: metric.Tags("zone", zone, "index", strconv.Itoa(index)),
+			TimeMs: r.timeMs, Value: metric.Round(celsius),
+		})
+	}
+	if len(single) > 0 {
+		r.add("cpu.temperature", "", hottest)
+		r.samples = append(r.samples, single...)
+	}
+	return r.done()
+}
+
+// zones returns the numbers of the zones, in order. They are links to
+// directories on a real system.
+func (c *thermalCollector) zones() ([]int, error) {
+	entries, err := os.ReadDir(c.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoData
+	}
+	if err != nil {
+		return nil, err
+	}
+	var zones []int
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), "thermal_zone")
+		if !ok {
+			continue // a cooling device
+		}
+		if n, err := strconv.ParseUint(digits, 10, 31); err == nil && strconv.FormatUint(n, 10) == digits {
+			zones = append(zones, int(n))
+		}
+	}
+	slices.SortFunc(zones, cmp.Compare)
+	return zones, nil
+}
+
+// zone reads one zone: its type, or its directory's name where it has none, and
+// its temperature.
+func (c *thermalCollector) zone(index int) (zone string, celsius float64, err error) {
+	dirName := "thermal_zone" + strconv.Itoa(index)
+	dir := filepath.Join(c.dir, dirName)
+	value, err := hostfs.ReadValue(filepath.Join(dir, "temp"))
+	if err != nil {
+		return "", 0, fmt.Errorf("%w; zone skipped", err)
+	}
+	celsius, err = parseMillidegrees(value)
+	if err != nil {
+		return "", 0, fmt.Errorf("read %s/temp: %w; zone skipped", dir, err)
+	}
+	zone, err = hostfs.ReadValue(filepath.Join(dir, "type"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return dirName, celsius, nil
+	}
+	if err == nil {
+		zone, err = name([]byte(zone))
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("read the type of %s: %w; zone skipped", dir, err)
+	}
+	return zone, celsius, nil
+}
+
+// parseMillidegrees reads a whole number of millidegrees Celsius and returns
+// degrees. It fails on what is no number and on what no sensor means, below -60
+// or above 250 degrees.
+func parseMillidegrees(value string) (float64, error) {
+	v, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a number of millidegrees", quote([]byte(value)))
+	}
+	if v < minMillidegrees || v > maxMillidegrees {
+		return 0, fmt.Errorf("%d millidegrees is no temperature of a sensor", v)
+	}
+	return float64(v) / 1000, nil
+}
