@@ -18,8 +18,7 @@ func leaves() []string {
 	var keys []string
 	var walk func(t reflect.Type, parent string)
 	walk = func(t reflect.Type, parent string) {
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			at := join(parent, f.Tag.Get("yaml"))
 			switch {
 			case f.Type.Kind() == reflect.Struct:
@@ -91,8 +90,7 @@ func TestTheDevelopmentFileStaysUnderTheCheckout(t *testing.T) {
 func TestEveryFieldSaysWhatItWants(t *testing.T) {
 	var walk func(of reflect.Type)
 	walk = func(of reflect.Type) {
-		for i := range of.NumField() {
-			f := of.Field(i)
+		for f := range of.Fields() {
 			want := f.Tag.Get("want")
 			low, high, isRange := strings.Cut(want, "..")
 			switch {

@@ -10,8 +10,8 @@ import (
 
 // fieldOf returns the field of the struct t that a key of the file names.
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Tag.Get("yaml") == key {
+	for f := range t.Fields() {
+		if f.Tag.Get("yaml") == key {
 			return f, true
 		}
 	}
@@ -47,8 +47,7 @@ func (w *walker) unknown(k *yaml.Node, parent string, t reflect.Type) {
 // named returns the dotted keys under t whose last part is name.
 func named(t reflect.Type, parent, name string) []string {
 	var found []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		at := join(parent, f.Tag.Get("yaml"))
 		if f.Tag.Get("yaml") == name {
 			found = append(found, at)

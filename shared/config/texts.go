@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,10 +32,8 @@ func Pattern(s string) (*regexp.Regexp, error) {
 func wrong(kind, s string) (want, instead string) {
 	if strings.Contains(kind, "|") {
 		words := strings.Split(kind, "|")
-		for _, word := range words {
-			if s == word {
-				return "", ""
-			}
+		if slices.Contains(words, s) {
+			return "", ""
 		}
 		return orList(words), show(s)
 	}
