@@ -201,11 +201,16 @@ func (a *asked) ask(now time.Time) {
 // take waits for the collector's answer and enters it in its status and counts.
 func (r *Rounds) take(ctx context.Context, a *asked, now store.Moment) []metric.Sample {
 	var got answer
-	select {
+	select { // an answer counts, also when the patience for another's has run out
 	case got = <-a.answer:
 		a.answer = nil
-	case <-ctx.Done():
-		got.err = fmt.Errorf("no answer for %s; it is asked again once it has answered", time.Since(a.started).Round(time.Second))
+	default:
+		select {
+		case got = <-a.answer:
+			a.answer = nil
+		case <-ctx.Done():
+			got.err = fmt.Errorf("no answer for %s; it is asked again once it has answered", time.Since(a.started).Round(time.Second))
+		}
 	}
 	failed := Failed(got.err)
 	a.noData = errors.Is(got.err, ErrNoData)

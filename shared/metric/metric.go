@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Sample is one value of one series at one time.
@@ -77,6 +78,9 @@ func AppendJSONString(buf []byte, s string) []byte {
 		buf = append(buf, '"')
 		buf = append(buf, s...)
 		return append(buf, '"')
+	}
+	if !utf8.ValidString(s) {
+		s = string([]rune(s)) // each bad byte becomes U+FFFD
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
