@@ -78,8 +78,9 @@ type disk struct {
 
 // parseDiskstats reads the lines of the devices that wanted says yes to: major,
 // minor, name, then at least eleven counts (more since 4.18 and 5.5, not used).
-// A line that is too short, garbled or of a device that came before is an error
-// for that line only. No lines at all is a machine without disks.
+// The counts of other devices are not looked at: partitions had fewer before
+// 2.6.25. A line that is too short, garbled or of a device that came before is an
+// error for that line only. No lines at all is a machine without disks.
 // Source: Documentation/admin-guide/iostats.rst.
 func parseDiskstats(data []byte, wanted func(name []byte) bool) ([]disk, error) {
 	var disks []disk
@@ -90,6 +91,11 @@ func parseDiskstats(data []byte, wanted func(name []byte) bool) ([]disk, error) 
 		fields := split(line, buf[:])
 		if len(fields) < 3 {
 			f.addf("line %s: %d fields, want at least %d; line skipped", quote(line), len(fields), len(buf))
+			continue
+		}
+		var number [2]uint64
+		if err := wholes(fields, 1, number[:]); err != nil {
+			f.addf("line %s: %w; line skipped", quote(line), err)
 			continue
 		}
 		if !wanted(fields[2]) {

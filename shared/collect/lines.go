@@ -32,7 +32,14 @@ type further int
 
 func (f further) Error() string { return fmt.Sprintf("and %d more, skipped too", int(f)) }
 
-func (f *faults) addf(format string, args ...any) { f.fault(fmt.Errorf(format, args...)) }
+// addf adds one fault. Past the limit its text is not made any more.
+func (f *faults) addf(format string, args ...any) {
+	if len(f.errs) >= maxFaults {
+		f.more++
+		return
+	}
+	f.fault(fmt.Errorf(format, args...))
+}
 
 func (f *faults) fault(err error) {
 	if err == nil {
