@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+// Process is what Run and the commands are given.
+type Process struct {
+	Config         config.Config
+	Log            *slog.Logger
+	Name, Version  string
+	Started        time.Time
+	Stdout, Stderr io.Writer
+
+	// LoopLimit is how long one run of a loop may last before the loop counts
+	// as stuck; 0 means 2 minutes. LoopLimits has the limits of single loops by
+	// name. Set them before the loops start.
+	LoopLimit  time.Duration
+	LoopLimits map[string]time.Duration
+
+	lock *lock
+
+	mu     sync.Mutex
+	hearts []*heart
+
+	unheard sync.Once // systemd could not be told something
+}
+
+// Ready tells systemd that the daemon is up. Call it once what the daemon
+// stands on is open and its loops are about to run.
+func (p *Process) Ready() {
+	p.notify(sd.SdNotifyReady + "\nSTATUS=running, version " + p.Version)
+	p.Log.Info("ready", "start_ms", time.Since(p.Started).Milliseconds())
+}
+
+// notify sends a message to systemd, if it is there. See sd_notify(3).
+func (p *Process) notify(state string) {
+	if _, err := sd.SdNotify(false, state); err != nil {
+		p.unheard.Do(func() {
+			p.Log.Warn("systemd could not be notified, going on without", "error", fmt.Errorf("sd_notify: %w", err))
+		})
+	}
+}

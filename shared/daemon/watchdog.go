@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+)
+
+// watchEvery is how often the hearts are looked at where systemd does not ask.
+const watchEvery = 10 * time.Second
+
+// startWatch looks at the hearts until the function it returns is called, and
+// pings systemd's watchdog as long as all of them beat.
+func (p *Process) startWatch() (stop func()) {
+	limit, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		p.Log.Warn("no watchdog, going on without", "error", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { p.watch(ctx, limit) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// watch pings at a third of limit, so that one ping may be late or lost. A limit
+// of 0 means that nobody listens; then it only says what is stuck. See
+// sd_watchdog_enabled(3).
+func (p *Process) watch(ctx context.Context, limit time.Duration) {
+	period := watchEvery
+	if limit > 0 {
+		period = max(limit/3, time.Millisecond)
+	}
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	var before []string
+	for {
+		stuck := p.Stuck()
+		if !slices.Equal(stuck, before) {
+			p.tellStuck(stuck, before, limit > 0)
+		}
+		before = stuck
+		if limit > 0 && len(stuck) == 0 {
+			p.notify(sd.SdNotifyWatchdog)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// tellStuck logs which loops became stuck and which move again.
+func (p *Process) tellStuck(now, before []string, watchdog bool) {
+	for _, name := range now {
+		switch {
+		case slices.Contains(before, name):
+		case watchdog:
+			p.Log.Error("loop is stuck, the watchdog ping is withheld until it moves", "loop", name)
+		default:
+			p.Log.Error("loop is stuck, waiting for it to move", "loop", name)
+		}
+	}
+	for _, name := range before {
+		if !slices.Contains(now, name) {
+			p.Log.Info("loop moves again", "loop", name)
+		}
+	}
+	if len(now) > 0 {
+		p.notify("STATUS=stuck: " + strings.Join(now, ", "))
+	} else {
+		p.notify("STATUS=running, version " + p.Version)
+	}
+}
