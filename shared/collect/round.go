@@ -86,6 +86,7 @@ func NewRounds(ctx context.Context, db *store.DB, all []Scheduled, d store.Daemo
 		r.self.tally.Add("collector.metrics_failed_total", 0, "collector", s.Name)
 	}
 	r.loop = part("collector", shortest)
+	r.self.count = now.Add(processEvery - tallyEvery) // the first counts a minute from now
 	return r, db.DropStatus(ctx, d.Name, keep)
 }
 

@@ -162,8 +162,10 @@ func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{Connect
 const commonSettings = "PRAGMA cache_size=-2048; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
 
 func setUpReader(c *sqlite3.SQLiteConn) error {
-	_, err := c.Exec(commonSettings, nil)
-	return err
+	if _, err := c.Exec(commonSettings, nil); err != nil {
+		return err
+	}
+	return keepLog(c)
 }
 
 func setUpWriter(c *sqlite3.SQLiteConn) error {
@@ -172,8 +174,13 @@ func setUpWriter(c *sqlite3.SQLiteConn) error {
 	if _, err := c.Exec(commonSettings+settings, nil); err != nil {
 		return err
 	}
-	// Without it the last clean close removes -wal and -shm, and a reader with
-	// read-only rights can then not open the file at all.
+	return keepLog(c)
+}
+
+// keepLog leaves -wal and -shm in place when the last connection closes, as
+// this one may be. Without them a reader with read-only rights can not open the
+// file at all.
+func keepLog(c *sqlite3.SQLiteConn) error {
 	return c.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -125,6 +126,11 @@ func TestReaderSeesRowsAfterTheWriterClosed(t *testing.T) {
 	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 5)}}})
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(path + suffix); err != nil {
+			t.Errorf("gone after the last close: %v", err)
+		}
 	}
 	r, err := OpenRead(t.Context(), path)
 	if err != nil {
