@@ -260,7 +260,9 @@ func TestADueRunThatDoesNotBeginIsStuck(t *testing.T) {
 		p := &Process{Log: slog.New(slog.NewJSONHandler(waitingWriter{hold}, nil))}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = p.Every(ctx, "held", 10*time.Second, func(context.Context) error { return errors.New("x") }) })
+		wg.Go(func() {
+			_ = p.Every(ctx, "held", 10*time.Second, func(context.Context) error { return errors.New("x") })
+		})
 		time.Sleep(10*time.Second + loopLimit)
 		if stuck := p.Stuck(); stuck != nil {
 			t.Errorf("stuck early: %v", stuck)
