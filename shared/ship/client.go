@@ -1,0 +1,156 @@
+package ship
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// maxAnswerBytes bounds what is read of an answer's body, as sent and as
+	// unpacked.
+	maxAnswerBytes = 64 << 10
+	// maxHeaderBytes bounds an answer's header.
+	maxHeaderBytes = 64 << 10
+	// grace is how long a request in hand may go on after the daemon was told to
+	// stop: what the server has taken by then is marked and does not go again.
+	grace = 2 * time.Second
+	// maxWords is how much of the server's words an error repeats.
+	maxWords = 200
+)
+
+// A client makes single requests to one server. No redirect is followed: a
+// redirected POST becomes a GET that succeeds and stores nothing, and takes the
+// credentials to another host. One request is made at a time, so that the bytes
+// counted belong to it.
+type client struct {
+	url       *url.URL
+	userAgent string
+	device    string
+	compress  bool
+	timeout   time.Duration
+	transport http.RoundTripper
+	link      *link
+
+	mu sync.Mutex
+}
+
+// An answer is what came back, and what it took.
+type answer struct {
+	status         int
+	header         http.Header
+	body           []byte
+	cut            bool // the body went on beyond maxAnswerBytes
+	sent, received int64
+	begun          time.Time
+	took           time.Duration // to the end of the body
+	headerTook     time.Duration
+}
+
+// post sends one chunk.
+func (c *client) post(ctx context.Context, body []byte, batchID string, chunkIndex int) (answer, error) {
+	header := http.Header{
+		"Content-Type":  {"application/json"},
+		"User-Agent":    {c.userAgent},
+		"X-Device-Id":   {c.device},
+		"X-Batch-Id":    {batchID},
+		"X-Chunk-Index": {strconv.Itoa(chunkIndex)},
+	}
+	if c.compress {
+		header["Content-Encoding"] = []string{"gzip"}
+	}
+	return c.do(ctx, http.MethodPost, c.url, header, body)
+}
+
+// do makes one request and reads its answer whole, up to the limits.
+func (c *client) do(ctx context.Context, method string, to *url.URL, header http.Header, body []byte) (a answer, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
+
+	req := &http.Request{Method: method, URL: to, Host: to.Host, Header: header, ProtoMajor: 1, ProtoMinor: 1}
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	sent, received := c.link.sent.Load(), c.link.received.Load()
+	a.begun = time.Now()
+	defer func() {
+		a.took = time.Since(a.begun)
+		a.sent, a.received = c.link.sent.Load()-sent, c.link.received.Load()-received
+	}()
+	resp, err := c.transport.RoundTrip(req.WithContext(limited))
+	if err != nil {
+		return a, c.plain(err, limited)
+	}
+	defer resp.Body.Close()
+	a.headerTook = time.Since(a.begun)
+	a.status, a.header = resp.StatusCode, resp.Header
+	if resp.Close {
+		c.link.closing.Store(true)
+	}
+	a.body, a.cut, err = readAnswer(resp)
+	if err != nil {
+		return a, fmt.Errorf("HTTP %d, and its body broke off: %w", a.status, c.plain(err, limited))
+	}
+	return a, nil
+}
+
+// plain words an error of the connection for people.
+func (c *client) plain(err error, ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer from %s within %s", c.url.Host, c.timeout)
+	}
+	return err
+}
+
+// readAnswer reads a body up to the limit, so that the connection can be used
+// again. We ask for no encoding, and gzip may come all the same (RFC 9110,
+// 12.5.3).
+func readAnswer(resp *http.Response) (body []byte, cut bool, err error) {
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(body) > maxAnswerBytes {
+		return body[:maxAnswerBytes], true, nil
+	}
+	if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") || len(body) == 0 {
+		return body, false, nil
+	}
+	packed, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, false, fmt.Errorf("unpack the answer: %w", err)
+	}
+	body, err = io.ReadAll(io.LimitReader(packed, maxAnswerBytes+1))
+	if err != nil {
+		return nil, false, fmt.Errorf("unpack the answer: %w", err)
+	}
+	cut = len(body) > maxAnswerBytes
+	return body[:min(len(body), maxAnswerBytes)], cut, nil
+}
+
+// words makes the start of a body fit for logs and the database.
+func words(body []byte, limit int) string {
+	text := strings.ToValidUTF8(string(body[:min(len(body), limit)]), "")
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, text)
+	return strings.Join(strings.Fields(text), " ")
+}

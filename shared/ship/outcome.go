@@ -1,0 +1,150 @@
+package ship
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// An Outcome is what a request came to.
+type Outcome int
+
+// The outcomes. Only Delivered ever marks a sample, and only Refused ever
+// blames one.
+const (
+	Delivered     Outcome = iota // the server took the chunk, or the part that its answer names
+	Later                        // not now; the same samples go again after a wait
+	Misconfigured                // the way there is wrong; nothing of it is the samples' fault
+	Refused                      // this chunk as it is will never be taken
+)
+
+func (o Outcome) String() string {
+	return [...]string{"delivered", "later", "misconfigured", "refused"}[o]
+}
+
+// judge says what an HTTP status means for a chunk. VictoriaMetrics answers a
+// wrong path with 400, so Refused is a question first: see isolate.
+func judge(status int) Outcome {
+	switch {
+	case status >= 200 && status < 300:
+		return Delivered
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+		return Later
+	case status >= 300 && status < 400:
+		return Misconfigured
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound,
+		status == http.StatusMethodNotAllowed, status == http.StatusProxyAuthRequired:
+		return Misconfigured
+	case status >= 400 && status < 500:
+		return Refused
+	}
+	return Later
+}
+
+// errNotOurs marks an answer that says 2xx and comes from something else than a
+// metrics server, such as the sign-in page of a captive portal.
+var errNotOurs = errors.New("not the answer of a metrics server")
+
+// A report is what the body of a 2xx answer says about a chunk.
+type report struct {
+	all     bool  // everything was taken
+	taken   int   // unless all or lines: the first so many samples were taken
+	lines   []int // 0-based lines that were refused; all others were taken
+	because string
+}
+
+// readReport reads the body of a 2xx answer to a chunk whose lines have the
+// given numbers of samples. No body, or one that is neither HTML nor a JSON
+// object with "accepted" or "rejected", means that everything was taken, as
+// with VictoriaMetrics' 204. A JSON object narrows it:
+//
+//	{"accepted": 25}                                                the first 25 samples
+//	{"accepted": 49, "rejected": [{"line": 7, "error": "too old"}]} all but line 7, counted from 1
+//
+// A body that contradicts the chunk or itself is an error: nothing of it can be
+// believed.
+func readReport(header http.Header, body []byte, cut bool, lines []int) (report, error) {
+	body = bytes.TrimSpace(body)
+	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil {
+		kind = ""
+	}
+	switch {
+	case len(body) == 0:
+		return report{all: true}, nil
+	case body[0] == '<' || kind == "text/html":
+		return report{}, fmt.Errorf("%w: an HTML page", errNotOurs)
+	case body[0] != '{' && kind != "application/json":
+		return report{all: true}, nil
+	case cut:
+		return report{}, fmt.Errorf("%w: JSON of more than %d bytes", errNotOurs, maxAnswerBytes)
+	}
+	var said struct {
+		Accepted *int64 `json:"accepted"`
+		Rejected []struct {
+			Line  int64  `json:"line"`
+			Error string `json:"error"`
+		} `json:"rejected"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return report{}, fmt.Errorf("%w: JSON that cannot be read: %w", errNotOurs, err)
+	}
+	sent := int64(0)
+	for _, n := range lines {
+		sent += int64(n)
+	}
+	if said.Accepted != nil && (*said.Accepted < 0 || *said.Accepted > sent) {
+		return report{}, fmt.Errorf("%w: %d samples accepted of %d sent", errNotOurs, *said.Accepted, sent)
+	}
+	if len(said.Rejected) == 0 {
+		if said.Accepted == nil || *said.Accepted == sent {
+			return report{all: true}, nil
+		}
+		return report{taken: int(*said.Accepted)}, nil
+	}
+	var r report
+	seen := map[int64]bool{}
+	var why []string
+	left := sent
+	for _, one := range said.Rejected {
+		if one.Line < 1 || one.Line > int64(len(lines)) || seen[one.Line] {
+			return report{}, fmt.Errorf("%w: line %d rejected of %d sent", errNotOurs, one.Line, len(lines))
+		}
+		seen[one.Line] = true
+		left -= int64(lines[one.Line-1])
+		r.lines = append(r.lines, int(one.Line-1))
+		if len(why) < 3 {
+			why = append(why, one.Error)
+		}
+	}
+	if said.Accepted != nil && *said.Accepted != left {
+		return report{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *said.Accepted, left)
+	}
+	r.because = strings.Join(why, "; ")
+	return r, nil
+}
+
+// A fault is a request that did not end in a delivery and blames no sample. Its
+// text says nothing that changes from one try to the next, so that the log
+// repeats only news.
+type fault struct {
+	outcome Outcome       // Later or Misconfigured
+	status  int           // HTTP; 0: there was no answer
+	wait    time.Duration // Retry-After, 0: none
+	err     error
+}
+
+func (f *fault) Error() string {
+	next := "the samples are kept and sent again"
+	if f.outcome == Misconfigured {
+		next = "the samples are kept; remote.url and the credentials want a look"
+	}
+	return f.err.Error() + "; " + next
+}
+
+func (f *fault) Unwrap() error { return f.err }

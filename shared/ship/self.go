@@ -1,0 +1,112 @@
+package ship
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	// selfPriority is that of samples about ourselves: they go last.
+	selfPriority = 3
+	// selfEvery is how often they are taken.
+	selfEvery = time.Minute
+
+	uploaded  = "uploader.metrics_uploaded_total"
+	failures  = "uploader.upload_failures_total"
+	partial   = "uploader.partial_success_total"
+	bytesSent = "uploader.bytes_sent_total"
+	duration  = "uploader.upload_duration_seconds"
+	rejected  = "storage.rejected_total"
+)
+
+// self is what the shipper counts about itself. The counts are written with what
+// they count, and only those that changed.
+type self struct {
+	tally   metric.Tally
+	written map[string]float64 // by name and tags
+	said    time.Time
+}
+
+func (s *self) restore(counts []metric.Count) {
+	for _, name := range []string{uploaded, failures, partial, bytesSent, rejected} {
+		s.tally.Add(name, 0)
+	}
+	s.tally.Restore(slices.DeleteFunc(counts, func(c metric.Count) bool {
+		return !strings.HasPrefix(c.Name, "uploader.") && c.Name != rejected
+	}))
+	s.written = map[string]float64{}
+	s.wrote(s.tally.All())
+}
+
+// changed returns the counts that are not written yet.
+func (s *self) changed() []metric.Count {
+	return slices.DeleteFunc(s.tally.All(), func(c metric.Count) bool {
+		old, known := s.written[c.Name+c.Tags]
+		return known && old == c.Value
+	})
+}
+
+func (s *self) wrote(counts []metric.Count) {
+	for _, c := range counts {
+		s.written[c.Name+c.Tags] = c.Value
+	}
+}
+
+// samples returns our own samples once a minute.
+func (s *self) samples(daemon string, now time.Time) []metric.Sample {
+	if age := now.Sub(s.said); age >= 0 && age < selfEvery {
+		return nil
+	}
+	s.said = now
+	at := now.UnixMilli()
+	all := s.tally.Samples(at)
+	// What could not be read is left out; the next minute tries again.
+	use, _ := hostfs.Self() //nolint:errcheck // figures that could not be read are -1
+	tags := metric.Tags("daemon", daemon)
+	all = append(all, metric.Sample{Name: "process.cpu_seconds_total", Tags: tags, TimeMs: at, Value: metric.Round(use.CPUSeconds)})
+	if use.ResidentBytes >= 0 {
+		all = append(all, metric.Sample{Name: "process.resident_memory_bytes", Tags: tags, TimeMs: at, Value: float64(use.ResidentBytes)})
+	}
+	if use.WrittenBytes >= 0 {
+		all = append(all, metric.Sample{Name: "process.written_bytes_total", Tags: tags, TimeMs: at, Value: float64(use.WrittenBytes)})
+	}
+	return all
+}
+
+// detail is what the status row "shipper" says beyond the columns.
+type detail struct {
+	// Outcome is that of the last request, or idle (nothing was pending) or
+	// disabled (remote.enabled is false).
+	Outcome       string `json:"outcome"`
+	HTTPStatus    int    `json:"http_status,omitempty"`
+	Misconfigured string `json:"misconfigured,omitempty"` // what is wrong, while it is
+	Endpoint      string `json:"endpoint"`                // host and port
+	ChunkSamples  int    `json:"chunk_samples"`           // the limit at present
+	RetryAtMs     int64  `json:"retry_at_ms,omitempty"`   // the next request; 0: with the next round
+}
+
+func (d detail) text() string {
+	b, err := json.Marshal(d)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: a detail that is not JSON: %v", err))
+	}
+	return string(b)
+}
+
+// part makes a status row's keeper and takes over what an earlier run left.
+func part(d store.Daemon, component string, interval time.Duration, old []store.Status) *store.Part {
+	p := store.NewPart(d, component, interval)
+	for _, s := range old {
+		if s.Component == component {
+			p.Restore(s)
+		}
+	}
+	return p
+}

@@ -1,0 +1,79 @@
+package ship
+
+import (
+	"hash/fnv"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+const (
+	// retryAfterCap bounds what a server may ask for.
+	retryAfterCap = time.Hour
+	// slowFactor times the longest backoff is the wait while the way to the
+	// server is wrong: a person has to change something first.
+	slowFactor = 5
+)
+
+// backoff is the wait after the given number of failures in a row, from 1:
+// initial_backoff times backoff_multiplier for each one more, spread by
+// jitter_percent and never over max_backoff. After max_attempts failures it is
+// max_backoff, spread downwards. At is a random number from 0 to 1.
+func backoff(r config.Retry, failures int, at float64) time.Duration {
+	base := float64(r.MaxBackoff)
+	if failures <= r.MaxAttempts {
+		base = min(base, float64(r.InitialBackoff)*math.Pow(r.BackoffMultiplier, float64(failures-1)))
+	}
+	low := base * (1 - r.JitterPercent/100)
+	high := min(base*(1+r.JitterPercent/100), float64(r.MaxBackoff))
+	return time.Duration(low + at*(high-low))
+}
+
+// slowWait is the wait while the way to the server is wrong.
+func slowWait(r config.Retry, at float64) time.Duration {
+	return time.Duration(slowFactor * float64(r.MaxBackoff) * (1 - at*r.JitterPercent/100))
+}
+
+// retryAfter is the wait a server asks for, 0 for none: seconds, or an HTTP
+// date, which is measured from the answer's own Date, so that it holds whatever
+// the local clock says (RFC 9110, 10.2.3). Garbage is none; a year is an hour.
+func retryAfter(h http.Header) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if text == "" {
+		return 0
+	}
+	if strings.Trim(text, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || seconds > int64(retryAfterCap/time.Second) {
+			return retryAfterCap
+		}
+		return time.Duration(seconds) * time.Second
+	}
+	until, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(until.Sub(now), 0), retryAfterCap)
+}
+
+// beat is the time until the next round: rounds are whole intervals of the wall
+// clock, moved by a part of the interval that the device's id decides, so that
+// a fleet that got its power back at once does not fire at once.
+func beat(now time.Time, interval time.Duration, device string) time.Duration {
+	h := fnv.New64a()
+	h.Write([]byte(device))
+	offset := int64(h.Sum64() % uint64(interval))
+	gone := (now.UnixNano() - offset) % int64(interval)
+	if gone < 0 {
+		gone += int64(interval)
+	}
+	return interval - time.Duration(gone)
+}
