@@ -46,6 +46,9 @@ type Storage struct {
 	WALCheckpointInterval time.Duration `yaml:"wal_checkpoint_interval" want:"1s..24h"`
 	WALCheckpointSizeMB   int           `yaml:"wal_checkpoint_size_mb" want:"1..1024"`
 	Synchronous           string        `yaml:"synchronous" want:"full|normal"` // full or normal; the collector's commits
+	Retention             time.Duration `yaml:"retention" want:"1m..87600h"`    // how long a delivered sample is kept
+	MaxSizeMB             int           `yaml:"max_size_mb" want:"1..1048576"`  // of the database and its log together
+	MinFreeMB             int           `yaml:"min_free_mb" want:"0..1048576"`  // on the filesystem; 0: not looked at
 }
 
 // Remote is the server and how samples go there.
@@ -140,6 +143,9 @@ func Default() Config {
 			WALCheckpointInterval: time.Hour,
 			WALCheckpointSizeMB:   64,
 			Synchronous:           "full",
+			Retention:             7 * 24 * time.Hour,
+			MaxSizeMB:             256,
+			MinFreeMB:             512,
 		},
 		Remote: Remote{
 			URL:            "http://localhost:8428/api/v1/import",
