@@ -140,8 +140,8 @@ func TestHostileFilesGiveErrorsAndNoInventedValues(t *testing.T) {
 		"NaN":            "NaN NaN NaN NaN\n",
 		"inf":            "inf +Inf -inf 1e999 0x10p4\n",
 		"a letter":       "cpu0 1 2 3 4 5 6 7 x 9 10\neth0: 1 2 3 4 5 6 7 8 9 10 x 12 13 14 15 16\n8 0 sda 1 2 3 4 5 6 7 8 9 10 x\nMemTotal: x kB\nMemAvailable: 12 MB\nSwapTotal: kB\nSwapFree: -1 kB\n",
-		"beyond 64 bits": "cpu0 18446744073709551616 0 0 0 0 0 0 0\ncpu1 18446744073709551615 1 0 0 0 0 0 0\neth0: 99999999999999999999 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n8 0 sda 0 0 18446744073709551615 0 0 0 0 0 0 0 0\nMemTotal: 18446744073709551615 kB\nMemAvailable: 99999999999999999999 kB\n",
-		"cut short":      "cpu\ncpu0 1 2 3\n 8 0\n 8 0 sda 1 2\neth0: 1 2 3\neth1:\n: 1\nMemTotal:\nMemAvailable: 1\n",
+		"beyond 64 bits": "cpu0 18446744073709551616 0 0 0 0 0 0 0\ncpu1 18446744073709551615 1 0 0 0 0 0 0\neth0: 99999999999999999999 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n8 0 sda 0 0 36028797018963968 0 0 0 0 0 0 0 0\nMemTotal: 18446744073709551615 kB\nMemAvailable: 99999999999999999999 kB\n",
+		"cut short":      "cpu\ncpu0 1 2 3\n 8 0\n 8 0 sda 1 2\neth0: 1 2 3\neth1:\neth2: 1 2 3 4 5 6 7 8 9 10 11 12\n: 1\nMemTotal:\nMemAvailable: 1\n",
 		"negative":       "-1 -2 -3\ncpu0 -1 0 0 0 0 0 0\neth0: -1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n8 0 sda -1 0 0 0 0 0 0 0 0 0 0\nMemTotal: -1 kB\n",
 	}
 	for what, content := range hostile {

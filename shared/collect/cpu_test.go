@@ -75,7 +75,12 @@ func TestCPUFollowsItsRules(t *testing.T) {
 			"usage_percent{core:all} 40\niowait_percent{core:all} 0\nsteal_percent{core:all} 0\n", 0,
 		},
 		{
-			"but not from a reading that had them, or while they are garbled",
+			"but not after a reading that had them",
+			[]string{"cpu  100 0 0 1000 0 0 0 0\ncpu0 50 0 0 500 0 0 0 0\n", "cpu  140 0 0 1060 0 0 0 0\n"},
+			"", 0,
+		},
+		{
+			"nor while they are garbled",
 			[]string{"cpu  100 0 0 1000 0 0 0 0\n", "cpu  140 0 0 1060 0 0 0 0\ncpu0 x\n"},
 			"", 1,
 		},
@@ -101,6 +106,11 @@ func TestCPUFollowsItsRules(t *testing.T) {
 				"intr " + strings.Repeat("0 ", 50_000) + "\n\ncpu12 1 0 0 1 0 0 0 0 0 0\n\ncpu0 1 0 0 3 0 0 0 0 0 0",
 			},
 			"usage_percent{core:all} 33.333\nusage_percent{core:0} 25\nusage_percent{core:12} 50\niowait_percent{core:all} 0\nsteal_percent{core:all} 0\n", 0,
+		},
+		{
+			"counts that do not fit 64 bits together are no reading",
+			[]string{"cpu0 0 0 0 0 0 0 0 0\n", "cpu0 18446744073709551615 2 0 0 0 0 0 0\n"},
+			"", 1,
 		},
 		{"no time passed", []string{"cpu0 1 0 0 9 0 0 0 0\n", "cpu0 1 0 0 9 0 0 0 0\n"}, "", 0},
 		{"a first reading", []string{"cpu0 1 0 0 9 0 0 0 0\n"}, "", 0},

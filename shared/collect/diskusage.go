@@ -70,7 +70,8 @@ func (c *diskUsageCollector) Collect(now time.Time) ([]metric.Sample, error) {
 		}
 	}
 	for _, p := range points {
-		if len(c.mountpoints) > 0 && !slices.ContainsFunc(mounts, func(m mount) bool { return m.point == p }) {
+		// A root there always is; a chroot's table does not list it.
+		if len(c.mountpoints) > 0 && p != "/" && !slices.ContainsFunc(mounts, func(m mount) bool { return m.point == p }) {
 			r.addf("read %s: nothing is mounted at %q; mountpoint skipped", table, p)
 			continue
 		}
