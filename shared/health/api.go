@@ -1,0 +1,293 @@
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// Bounds of one query.
+const (
+	maxQueries     = 5 // that run or wait; more are turned away
+	queryTime      = 5 * time.Second
+	maxNames       = 16
+	maxNameBytes   = 256
+	maxSeries      = 128
+	maxSeriesList  = 1000
+	maxRange       = 7 * 24 * time.Hour
+	minStep        = time.Second
+	maxPoints      = 1500  // of one series
+	maxPointsTotal = 30000 // of one answer
+)
+
+// A question is what /api/query is asked: name (repeated), since and until
+// (Unix milliseconds, or a duration before now), step (a duration), and rate=1
+// for the increase per second of counters.
+type question struct {
+	names        []string
+	since, until int64 // Unix milliseconds; whole steps
+	step         time.Duration
+	rate         bool
+}
+
+// parseQuestion reads a query string. It fails on an unknown parameter and on
+// anything beyond the bounds.
+func parseQuestion(raw string, now time.Time) (question, error) {
+	q := question{until: now.UnixMilli()}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, errors.New("the query string is malformed")
+	}
+	for key, list := range values {
+		if key != "name" && len(list) != 1 {
+			return q, fmt.Errorf("%.20q is given %d times", key, len(list))
+		}
+		switch value := list[0]; key {
+		case "name":
+			q.names = list
+		case "since":
+			q.since, err = parseTime(value, now)
+		case "until":
+			q.until, err = parseTime(value, now)
+		case "step":
+			q.step, err = time.ParseDuration(value)
+		case "rate":
+			q.rate, err = strconv.ParseBool(value)
+		default:
+			return q, fmt.Errorf("no such parameter: %.20q; there are name, since, until, step and rate", key)
+		}
+		if err != nil {
+			return q, fmt.Errorf("%s: want %s, got %.40q", key, map[string]string{
+				"since": "Unix milliseconds, or a duration before now such as 1h",
+				"until": "Unix milliseconds, or a duration before now such as 5m",
+				"step":  "a duration such as 30s", "rate": "1 or 0",
+			}[key], list[0])
+		}
+	}
+	return q, q.check()
+}
+
+func (q *question) check() error {
+	if len(q.names) == 0 || len(q.names) > maxNames {
+		return fmt.Errorf("name: want 1 to %d, got %d", maxNames, len(q.names))
+	}
+	for _, name := range q.names {
+		if name == "" || len(name) > maxNameBytes {
+			return fmt.Errorf("name: want 1 to %d bytes, got %d", maxNameBytes, len(name))
+		}
+	}
+	// A board without a clock begins in 1970; nothing is before that.
+	span := time.Duration(q.until-q.since) * time.Millisecond
+	if q.since <= 0 || q.until-q.since <= 0 || q.until-q.since > maxRange.Milliseconds() {
+		return fmt.Errorf("since: want a time at most %s before until", human(maxRange))
+	}
+	if q.step < minStep || q.step%time.Millisecond != 0 || span/q.step > maxPoints {
+		return fmt.Errorf("step: want at least %s for this range", max(minStep, (span/maxPoints).Truncate(time.Second)+time.Second))
+	}
+	// A bucket is whole or it is not asked for: otherwise the first and the last
+	// would say something else at every asking.
+	q.since = q.since / q.step.Milliseconds() * q.step.Milliseconds()
+	return nil
+}
+
+// parseTime reads Unix milliseconds, or a duration before now.
+func parseTime(text string, now time.Time) (int64, error) {
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+		if ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+			return 0, errors.New("out of range")
+		}
+		return ms, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, errors.New("not a time")
+	}
+	return now.Add(-d).UnixMilli(), nil
+}
+
+// series answers with every numeric series there is.
+func (s *Server) series(r *http.Request) reply {
+	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
+	defer cancel()
+	var found []store.Series
+	err := s.watch.Read(func(db *store.Reader) (err error) {
+		found, err = db.SeriesNamed(ctx, nil, maxSeriesList+1)
+		return err
+	})
+	if err != nil {
+		return s.unreadable(err)
+	}
+	type one struct {
+		Name   string          `json:"name"`
+		Tags   json.RawMessage `json:"tags"`
+		Device string          `json:"device_id"`
+	}
+	answer := struct {
+		Truncated bool  `json:"truncated"`
+		Series    []one `json:"series"`
+	}{Series: []one{}}
+	if len(found) > maxSeriesList {
+		found, answer.Truncated = found[:maxSeriesList], true
+	}
+	for _, f := range found {
+		answer.Series = append(answer.Series, one{f.Name, tagsJSON(f.Tags), f.Device})
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return problem(http.StatusInternalServerError, "the series are no JSON")
+	}
+	return jsonReply(http.StatusOK, append(body, '\n'))
+}
+
+// samples answers a question about samples, downsampled to its steps.
+func (s *Server) samples(r *http.Request) reply {
+	now := time.Now()
+	q, err := parseQuestion(r.URL.RawQuery, now)
+	if err != nil {
+		return problem(http.StatusBadRequest, err.Error())
+	}
+	// One query runs at a time and few wait: a board has better things to do.
+	select {
+	case s.tickets <- struct{}{}:
+		defer func() { <-s.tickets }()
+	default:
+		return problem(http.StatusServiceUnavailable, "too many queries at once; ask again in a second")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
+	defer cancel()
+	select {
+	case s.query <- struct{}{}:
+		defer func() { <-s.query }()
+	case <-ctx.Done():
+		return problem(http.StatusServiceUnavailable, "other queries took too long; ask again in a second")
+	}
+	var body []byte
+	tooMuch := ""
+	err = s.watch.Read(func(db *store.Reader) error {
+		found, err := db.SeriesNamed(ctx, q.names, maxSeries+1)
+		if err != nil {
+			return err
+		}
+		points := int64(len(found)) * ((q.until-q.since)/q.step.Milliseconds() + 1)
+		if len(found) > maxSeries || points > maxPointsTotal {
+			tooMuch = fmt.Sprintf("%d series of %d points each are too much for one answer; ask for fewer names, a shorter range or a longer step",
+				len(found), points/int64(len(found)))
+			return nil
+		}
+		body, err = answerTo(ctx, db, q, found, now)
+		return err
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return problem(http.StatusServiceUnavailable, fmt.Sprintf("the answer took more than %s to make; ask for a shorter range", queryTime))
+	case err != nil:
+		return s.unreadable(err)
+	case tooMuch != "":
+		return problem(http.StatusBadRequest, tooMuch)
+	}
+	return jsonReply(http.StatusOK, body)
+}
+
+// columns are the buckets of one series.
+type columns struct {
+	at            []int64
+	min, max, avg []float64
+}
+
+// answerTo reads the buckets and writes them as JSON by columns. A step without
+// samples is left out: a gap is a gap.
+func answerTo(ctx context.Context, db *store.Reader, q question, found []store.Series, now time.Time) ([]byte, error) {
+	span := store.Span{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: q.rate}
+	byID := map[int64]*columns{}
+	for _, f := range found {
+		span.Series = append(span.Series, f.ID)
+		byID[f.ID] = &columns{}
+	}
+	err := db.Buckets(ctx, span, func(b store.Bucket) {
+		c := byID[b.Series]
+		c.at, c.min, c.max, c.avg = append(c.at, b.StartMs), append(c.min, b.Min), append(c.max, b.Max), append(c.avg, b.Avg)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := fmt.Appendf(nil, `{"now_ms":%d,"since_ms":%d,"until_ms":%d,"step_ms":%d,"rate":%t,"series":[`,
+		now.UnixMilli(), q.since, q.until, span.StepMs, q.rate)
+	for i, f := range found {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		name, err := json.Marshal(f.Name)
+		if err != nil {
+			return nil, err
+		}
+		c := byID[f.ID]
+		out = fmt.Appendf(out, "\n"+`{"name":%s,"tags":%s,"t":[`, name, tagsJSON(f.Tags))
+		for i, at := range c.at {
+			out = strconv.AppendInt(comma(out, i), at, 10)
+		}
+		for _, column := range []struct {
+			name   string
+			values []float64
+		}{{"min", c.min}, {"max", c.max}, {"avg", c.avg}} {
+			out = fmt.Appendf(out, `],%q:[`, column.name)
+			for i, v := range column.values {
+				out = appendNumber(comma(out, i), v)
+			}
+		}
+		out = append(out, "]}"...)
+	}
+	return append(out, "]}\n"...), nil
+}
+
+func comma(out []byte, i int) []byte {
+	if i > 0 {
+		return append(out, ',')
+	}
+	return out
+}
+
+// appendNumber appends v with 9 digits, or null if JSON has no word for it.
+func appendNumber(out []byte, v float64) []byte {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(out, "null"...)
+	}
+	return strconv.AppendFloat(out, v, 'g', 9, 64)
+}
+
+// tagsJSON is the stored text of tags as a JSON object. What is none comes from
+// a damaged row and is shown as a string.
+func tagsJSON(tags string) json.RawMessage {
+	switch {
+	case tags == "":
+		return json.RawMessage("{}")
+	case !json.Valid([]byte(tags)):
+		quoted, err := json.Marshal(tags)
+		if err != nil {
+			return json.RawMessage("{}")
+		}
+		return json.RawMessage(`{"unparsed_tags":` + string(quoted) + `}`)
+	}
+	return json.RawMessage(tags)
+}
+
+func problem(status int, message string) reply {
+	body, err := json.Marshal(map[string]string{"error": message})
+	if err != nil {
+		return text(status, message+"\n")
+	}
+	return jsonReply(status, append(body, '\n'))
+}
+
+// unreadable says what is wrong with the database.
+func (s *Server) unreadable(err error) reply {
+	_, message := faultOf(err, s.watch.path)
+	return problem(http.StatusServiceUnavailable, message)
+}

@@ -1,0 +1,61 @@
+package health
+
+// A Code names one thing that can be wrong. docs/health-monitoring.md says for
+// each what it means and what to do.
+type Code string
+
+// What can be wrong with the database as a whole. All are errors: nothing else
+// is known then.
+const (
+	DatabaseMissing    Code = "database_missing"
+	DatabaseEmpty      Code = "database_empty"
+	DatabaseDenied     Code = "database_denied"
+	DatabaseDamaged    Code = "database_damaged"
+	DatabaseLocked     Code = "database_locked"
+	DatabaseOlder      Code = "database_older"
+	DatabaseNewer      Code = "database_newer"
+	DatabaseForeign    Code = "database_foreign"
+	DatabaseUnreadable Code = "database_unreadable"
+	DatabaseSilent     Code = "database_silent"
+)
+
+// What can be wrong with metrics-collector and what it reads.
+const (
+	CollectorNeverRan  Code = "collector_never_ran"
+	CollectorStarting  Code = "collector_starting"
+	CollectorStopped   Code = "collector_stopped"
+	CollectorCrashed   Code = "collector_crashed"
+	CollectorHung      Code = "collector_hung"
+	CollectorFailing   Code = "collector_failing"
+	ReadingFailing     Code = "reading_failing"
+	ReadingSilent      Code = "reading_silent"
+	AllReadingsFailing Code = "all_readings_failing"
+	NoSamplesYet       Code = "no_samples_yet"
+)
+
+// What can be wrong with metrics-shipper and the way to the server.
+const (
+	ShipperNeverRan      Code = "shipper_never_ran"
+	ShipperStarting      Code = "shipper_starting"
+	ShipperStopped       Code = "shipper_stopped"
+	ShipperCrashed       Code = "shipper_crashed"
+	ShipperHung          Code = "shipper_hung"
+	ShipperMisconfigured Code = "shipper_misconfigured"
+	NoDeliveryYet        Code = "no_delivery_yet"
+	UploadLate           Code = "upload_late"
+	UploadStuck          Code = "upload_stuck"
+	UploadBudgetSpent    Code = "upload_budget_spent"
+	PendingHigh          Code = "pending_high"
+)
+
+// What can be wrong with what is stored, and with the clock.
+const (
+	StorageFailing    Code = "storage_failing"
+	CheckpointBlocked Code = "checkpoint_blocked"
+	WALLarge          Code = "wal_large"
+	LedgerUnbalanced  Code = "ledger_unbalanced"
+	SamplesRejected   Code = "samples_rejected"
+	SamplesLost       Code = "samples_lost"
+	ClockSkew         Code = "clock_skew"
+	ClockNotTrusted   Code = "clock_not_trusted"
+)

@@ -1,0 +1,72 @@
+package health
+
+import "time"
+
+const (
+	// flapWindow is how soon a reason has to come back to count as flapping.
+	flapWindow = 10 * time.Minute
+	// maxHolds bounds how long a flapping reason is kept after it went, in bases.
+	maxHolds = 8
+)
+
+// A damper keeps reasons that come and go from making the status flap. A reason
+// appears at once, and the first time it goes at once. One that comes back
+// within flapWindow is kept for base after it went, and for twice as long each
+// time it comes again.
+type damper struct {
+	base   time.Duration
+	memory map[reasonKey]*remembered
+}
+
+type reasonKey struct {
+	code      Code
+	component string
+}
+
+// remembered is one reason that holds, or held until a while ago.
+type remembered struct {
+	reason Reason
+	shown  bool
+	hold   time.Duration // kept this long after it went
+	seen   time.Duration // on the boot clock: when it held last
+}
+
+// settle adds to the report the reasons that are still kept and takes the
+// beginning of each from memory.
+func (d *damper) settle(r *Report, now Now) {
+	if d.memory == nil {
+		d.memory = map[reasonKey]*remembered{}
+	}
+	holds := map[reasonKey]bool{}
+	for i := range r.Reasons {
+		key := reasonKey{r.Reasons[i].Code, r.Reasons[i].Component}
+		holds[key] = true
+		m := d.memory[key]
+		if m == nil {
+			m = &remembered{reason: r.Reasons[i]}
+			d.memory[key] = m
+		} else if !m.shown {
+			m.hold = min(max(d.base, 2*m.hold), maxHolds*d.base)
+			m.reason = r.Reasons[i]
+		}
+		since := m.reason.Since
+		m.shown, m.seen, m.reason = true, now.Boot, r.Reasons[i]
+		m.reason.Since = min(since, m.reason.Since) // RFC 3339 in UTC sorts by time
+		r.Reasons[i] = m.reason
+	}
+	for key, m := range d.memory {
+		gone := now.Boot - m.seen
+		switch {
+		case holds[key]:
+		case m.shown && gone < m.hold:
+			kept := m.reason
+			kept.Message = "over since " + human(gone) + ", kept because it keeps coming back: " + kept.Message
+			r.Reasons = append(r.Reasons, kept)
+		case gone > flapWindow:
+			delete(d.memory, key)
+		default:
+			m.shown = false
+		}
+	}
+	sortReasons(r)
+}

@@ -1,0 +1,192 @@
+package health
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	// lossWindow is how long a loss or a rejection is news.
+	lossWindow = time.Hour
+	// clockPatience is how long a board may look for the time after it started.
+	clockPatience = 10 * time.Minute
+)
+
+// Evaluate judges one look. It reads no clock and no file.
+func Evaluate(seen Seen, t Thresholds, now Now) Report {
+	e := evaluation{seen: seen, t: t, now: now, rows: map[string]store.Status{}}
+	e.r = Report{
+		Timestamp:  now.Wall.UTC().Format(time.RFC3339),
+		Reasons:    []Reason{},
+		Daemons:    map[string]Daemon{},
+		Collectors: map[string]Collector{},
+		Time:       Time{Status: StatusOK, Local: now.Wall.Format(time.RFC3339)},
+	}
+	if seen.Fault != "" {
+		e.add(StatusError, seen.Fault, "storage", 0, "%s", seen.FaultText)
+		e.r.Uploader.Status, e.r.Storage.Status, e.r.Time.Status = StatusError, StatusError, StatusError
+	} else {
+		for _, s := range seen.Snapshot.Status {
+			e.rows[s.Component] = s
+		}
+		e.writers()
+		e.readings()
+		e.uploads()
+		e.storage()
+		e.clock()
+	}
+	sortReasons(&e.r)
+	return e.r
+}
+
+// An evaluation is one call of Evaluate.
+type evaluation struct {
+	seen Seen
+	t    Thresholds
+	now  Now
+	rows map[string]store.Status // by component
+	r    Report
+}
+
+// add notes a reason. sinceMs 0 means now: the condition does not say itself
+// since when it holds.
+func (e *evaluation) add(severity Status, code Code, component string, sinceMs int64, format string, args ...any) {
+	if sinceMs <= 0 {
+		sinceMs = e.now.Wall.UnixMilli()
+	}
+	e.r.Reasons = append(e.r.Reasons, Reason{code, component, severity, fmt.Sprintf(format, args...), stamp(sinceMs)})
+}
+
+// sortReasons puts the worst first and makes it the status.
+func sortReasons(r *Report) {
+	slices.SortStableFunc(r.Reasons, func(a, b Reason) int {
+		return cmp.Or(cmp.Compare(b.Severity.ExitCode(), a.Severity.ExitCode()), cmp.Compare(a.Since, b.Since), cmp.Compare(a.Component, b.Component), cmp.Compare(a.Code, b.Code))
+	})
+	r.Status = StatusOK
+	if len(r.Reasons) > 0 {
+		r.Status = r.Reasons[0].Severity
+	}
+}
+
+// worstOf returns the worst severity among the reasons for the components for
+// which is says so.
+func (e *evaluation) worstOf(is func(component string) bool) Status {
+	worst := StatusOK
+	for _, r := range e.r.Reasons {
+		if is(r.Component) && r.Severity.ExitCode() > worst.ExitCode() {
+			worst = r.Severity
+		}
+	}
+	return worst
+}
+
+// age is how long ago something was: on the clock that nothing sets when it was
+// in this boot, else on the wall clock. bootMs < 0: not in this boot.
+func (e *evaluation) age(bootID string, ms, bootMs int64) time.Duration {
+	if e.now.BootID != "" && bootID == e.now.BootID && bootMs >= 0 {
+		return max(0, e.now.Boot-time.Duration(bootMs)*time.Millisecond)
+	}
+	age := max(0, e.now.Wall.Sub(time.UnixMilli(ms)))
+	if bootID != "" && bootID == e.now.BootID {
+		age = min(age, e.now.Boot) // the wall clock was set since
+	}
+	return age
+}
+
+// facts are the parts of a row that every component has.
+func (e *evaluation) facts(s store.Status) Facts {
+	f := Facts{
+		PID: s.PID, Version: s.Version, Started: stamp(s.StartedMs),
+		IntervalSeconds: float64(s.IntervalMs) / 1000,
+		LastSuccess:     stamp(s.SuccessMs),
+		LastErrorAt:     stamp(s.ErrorMs),
+		FailingSince:    stamp(s.FailingSinceMs),
+		Succeeded:       s.Succeeded, Failed: s.Failed,
+	}
+	if s.HeartbeatMs != 0 {
+		seconds := tenths(e.age(s.BootID, s.HeartbeatMs, s.HeartbeatBootMs))
+		f.HeartbeatSeconds = &seconds
+	}
+	if s.ErrorMs != 0 {
+		f.LastError = &s.Error
+	}
+	return f
+}
+
+// tenths is a duration in seconds with one decimal.
+func tenths(d time.Duration) float64 {
+	return float64(d.Round(100*time.Millisecond)/(100*time.Millisecond)) / 10
+}
+
+// readings judges the collectors within metrics-collector.
+func (e *evaluation) readings() {
+	writer := e.r.Daemons[collector]
+	failing, total := 0, 0
+	for _, s := range e.seen.Snapshot.Status {
+		name, ok := strings.CutPrefix(s.Component, readingPrefix)
+		if !ok {
+			continue
+		}
+		total++
+		c := Collector{Status: StatusOK, LastCollection: stamp(s.SuccessMs), MetricsCollected: s.Succeeded, Facts: e.facts(s)}
+		beat := e.age(s.BootID, s.HeartbeatMs, s.HeartbeatBootMs)
+		switch {
+		case writer.State != Running:
+			// Nothing is read at all; one reason for the daemon says it.
+			c.Status = writer.Status
+		case s.FailingSinceMs != 0 && s.SuccessMs != 0 && s.SuccessMs == s.HeartbeatMs:
+			c.Status = StatusDegraded
+			e.add(StatusDegraded, ReadingFailing, s.Component, s.FailingSinceMs, "%s cannot read everything: %s; the rest is stored", name, s.Error)
+		case s.FailingSinceMs != 0:
+			failing++
+			c.Status = StatusError
+			e.add(StatusDegraded, ReadingFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
+		case beat > patience(s):
+			c.Status = StatusError
+			e.add(StatusDegraded, ReadingSilent, s.Component, s.HeartbeatMs, "%s was last read %s ago, is due every %s", name, human(beat), human(interval(s)))
+		}
+		e.r.Collectors[name] = c
+	}
+	if writer.State != Running {
+		return
+	}
+	if total > 0 && failing == total {
+		e.add(StatusError, AllReadingsFailing, "collector", 0, "none of the %d collectors can read its source", total)
+	}
+	row := e.rows["collector"]
+	running := e.age(row.BootID, row.StartedMs, -1)
+	for _, want := range e.t.Expected {
+		if _, ok := e.r.Collectors[want.Name]; !ok && running > staleFactor*want.Interval+staleGrace {
+			e.r.Collectors[want.Name] = Collector{Status: StatusError}
+			e.add(StatusDegraded, ReadingSilent, readingPrefix+want.Name, row.StartedMs,
+				"%s is configured and was never read; metrics-collector has to be restarted to see a changed configuration", want.Name)
+		}
+	}
+	if e.seen.Snapshot.Ledger.Captured == 0 {
+		e.add(StatusDegraded, NoSamplesYet, "collector", row.StartedMs, "no sample was stored yet")
+	}
+}
+
+// interval is how often a component is due.
+func interval(s store.Status) time.Duration { return time.Duration(s.IntervalMs) * time.Millisecond }
+
+// human writes a duration as people say it: 850ms, 14s, 3m20s, 5h10m, 3d4h.
+func human(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 2*day:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+}

@@ -1,0 +1,382 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	bootID = "boot-1"
+	uptime = 10 * time.Hour
+)
+
+var wall = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// A world is a board on which all is well, to be spoiled by one thing.
+type world struct {
+	seen Seen
+	t    Thresholds
+	now  Now
+}
+
+func well() *world {
+	w := &world{
+		now: Now{store.Moment{Wall: wall, Boot: uptime}, bootID},
+		t:   ThresholdsOf(config.Default()),
+	}
+	w.t.Expected = []Expected{{"cpu.usage", 10 * time.Second}, {"memory.usage", 30 * time.Second}}
+	row := func(component, daemon string, pid int, interval time.Duration) store.Status {
+		return store.Status{
+			Component: component, Daemon: daemon, State: store.StateRunning, PID: pid, Version: "1.0", BootID: bootID,
+			StartedMs: wall.Add(-time.Hour).UnixMilli(), IntervalMs: interval.Milliseconds(),
+			HeartbeatMs: wall.Add(-time.Second).UnixMilli(), HeartbeatBootMs: (uptime - time.Second).Milliseconds(),
+			SuccessMs: wall.Add(-time.Second).UnixMilli(), SuccessBootMs: (uptime - time.Second).Milliseconds(),
+			Succeeded: 100, Detail: "{}",
+		}
+	}
+	w.seen.Snapshot = store.Snapshot{
+		Status: []store.Status{
+			row("collector", collector, 11, 10*time.Second),
+			row("collector/cpu.usage", collector, 11, 10*time.Second),
+			row("collector/memory.usage", collector, 11, 30*time.Second),
+			row("shipper", shipper, 22, 30*time.Second),
+			row("skew", shipper, 22, 5*time.Minute),
+			row("storage", collector, 11, 10*time.Second),
+		},
+		Ledger:     store.Ledger{Captured: 1000, Delivered: 990, Pending: 10},
+		Sizes:      store.Sizes{Database: 1 << 20, WAL: 4 << 20},
+		OldestMs:   wall.Add(-time.Hour).UnixMilli(),
+		PendingMs:  wall.Add(-5 * time.Second).UnixMilli(),
+		DeliveryMs: wall.Add(-time.Second).UnixMilli(),
+	}
+	w.seen.Locks = map[string]Lock{collector: {true, 11}, shipper: {true, 22}}
+	return w
+}
+
+func (w *world) row(component string) *store.Status {
+	i := slices.IndexFunc(w.seen.Snapshot.Status, func(s store.Status) bool { return s.Component == component })
+	return &w.seen.Snapshot.Status[i]
+}
+
+func (w *world) drop(component string) {
+	w.seen.Snapshot.Status = slices.DeleteFunc(w.seen.Snapshot.Status, func(s store.Status) bool { return s.Component == component })
+}
+
+// beat sets how old a component's heartbeat is.
+func (w *world) beat(component string, age time.Duration) {
+	r := w.row(component)
+	r.HeartbeatMs, r.HeartbeatBootMs = wall.Add(-age).UnixMilli(), (uptime - age).Milliseconds()
+}
+
+// delivered sets how old the last delivery is.
+func (w *world) delivered(age time.Duration) {
+	r := w.row("shipper")
+	r.SuccessMs, r.SuccessBootMs = wall.Add(-age).UnixMilli(), (uptime - age).Milliseconds()
+	w.seen.Snapshot.DeliveryMs = r.SuccessMs
+}
+
+// neverDelivered makes it a new board whose oldest sample has the given age.
+func (w *world) neverDelivered(age time.Duration) {
+	r := w.row("shipper")
+	r.SuccessMs, r.SuccessBootMs = 0, -1
+	w.seen.Snapshot.DeliveryMs = 0
+	w.seen.Snapshot.Ledger = store.Ledger{Captured: 10, Pending: 10}
+	w.seen.Snapshot.PendingMs = wall.Add(-age).UnixMilli()
+}
+
+func (w *world) pending(n int64) { w.seen.Snapshot.Ledger.Pending = n }
+
+// verdict is the status and the codes, worst first.
+func verdict(r Report) string {
+	words := []string{string(r.Status)}
+	for _, reason := range r.Reasons {
+		words = append(words, string(reason.Code))
+	}
+	slices.Sort(words[1:])
+	return strings.Join(words, " ")
+}
+
+func TestEvaluate(t *testing.T) {
+	const s, m, ms = time.Second, time.Minute, time.Millisecond
+	minutesAgo := func(d time.Duration) int64 { return wall.Add(-d).UnixMilli() }
+	for _, test := range []struct {
+		name  string
+		spoil func(w *world)
+		want  string
+	}{
+		{"all is well", func(*world) {}, "ok"},
+
+		// The way to the server: 2 x 30 s, 20 x 30 s.
+		{"delivery below the degraded age", func(w *world) { w.delivered(60*s - ms) }, "ok"},
+		{"delivery at the degraded age", func(w *world) { w.delivered(60 * s) }, "ok"},
+		{"delivery above the degraded age", func(w *world) { w.delivered(60*s + ms) }, "degraded upload_late"},
+		{"nothing pending is never late", func(w *world) { w.delivered(60 * m); w.pending(0) }, "ok"},
+		{"pending below degraded", func(w *world) { w.pending(4999) }, "ok"},
+		{"pending at degraded", func(w *world) { w.pending(5000) }, "ok"},
+		{"pending above degraded", func(w *world) { w.pending(5001) }, "degraded pending_high"},
+		{"pending above error alone", func(w *world) { w.pending(10001) }, "degraded pending_high"},
+		{"age above error alone", func(w *world) { w.delivered(10*m + ms); w.pending(5000) }, "degraded upload_late"},
+		{"age at error, pending above", func(w *world) { w.delivered(10 * m); w.pending(10001) }, "degraded pending_high upload_late"},
+		{"age above error, pending at", func(w *world) { w.delivered(10*m + ms); w.pending(10000) }, "degraded pending_high upload_late"},
+		{"age and pending above error", func(w *world) { w.delivered(10*m + ms); w.pending(10001) }, "error pending_high upload_stuck"},
+		{"age below error, pending above", func(w *world) { w.delivered(10*m - ms); w.pending(10001) }, "degraded pending_high upload_late"},
+		{"thresholds follow the interval", func(w *world) {
+			c := config.Default()
+			c.Remote.UploadInterval = time.Minute
+			w.t = ThresholdsOf(c)
+			w.t.Expected = nil
+			w.delivered(120 * s)
+		}, "ok"},
+		{"a threshold that is set wins", func(w *world) {
+			c := config.Default()
+			c.Health.DegradedThreshold.UploadAgeSeconds = 15
+			w.t = ThresholdsOf(c)
+			w.t.Expected = nil
+			w.delivered(15*s + ms)
+		}, "degraded upload_late"},
+		{"new board, young samples", func(w *world) { w.neverDelivered(60 * s) }, "degraded no_delivery_yet"},
+		{"new board, old samples", func(w *world) { w.neverDelivered(60*s + ms) }, "degraded upload_late"},
+		{"new board, old samples in heaps", func(w *world) { w.neverDelivered(10*m + ms); w.pending(10001) }, "error pending_high upload_stuck"},
+		{"the time the machine was off does not count", func(w *world) {
+			w.delivered(24 * time.Hour)
+			w.row("shipper").BootID = bootID
+			w.row("shipper").SuccessBootMs = -1
+			w.now.Boot = 20 * s
+			for i := range w.seen.Snapshot.Status {
+				w.seen.Snapshot.Status[i].HeartbeatBootMs = 19000
+			}
+		}, "ok"},
+		{"a clock that was set does not make a delivery old", func(w *world) {
+			w.delivered(10 * s)
+			w.now.Wall = wall.Add(50 * 365 * 24 * time.Hour)
+			w.t.Expected = nil
+		}, "ok"},
+		{"uploads that are turned off", func(w *world) {
+			w.t.Remote = false
+			w.drop("shipper")
+			w.pending(100000)
+			w.seen.Snapshot.DeliveryMs = 0
+		}, "ok"},
+		{"misconfigured", func(w *world) { w.row("shipper").Detail = `{"misconfigured":"HTTP 401","http_status":401}` }, "degraded shipper_misconfigured"},
+		{"budget spent", func(w *world) { w.row("shipper").Detail = `{"budget_spent":true}` }, "degraded upload_budget_spent"},
+		{"a detail of the wrong shape", func(w *world) { w.row("shipper").Detail = `{"outcome":7,"budget_spent":"x"` }, "ok"},
+
+		// The daemons: late after 3 intervals and 5 seconds.
+		{"collector at its patience", func(w *world) { w.beat("collector", 35*s) }, "ok"},
+		{"collector frozen", func(w *world) { w.beat("collector", 35*s+ms) }, "error collector_hung"},
+		{"collector killed a moment ago", func(w *world) { w.seen.Locks[collector] = Lock{false, 11} }, "error collector_crashed"},
+		{"collector killed long ago", func(w *world) { w.beat("collector", time.Hour); w.seen.Locks[collector] = Lock{false, 11} }, "error collector_crashed"},
+		{"collector stopped", func(w *world) {
+			w.row("collector").State = store.StateStopped
+			w.seen.Locks[collector] = Lock{}
+		}, "error collector_stopped"},
+		{"collector started again", func(w *world) { w.seen.Locks[collector] = Lock{true, 12} }, "degraded collector_starting"},
+		{"collector never ran", func(w *world) {
+			w.drop("collector")
+			w.seen.Locks[collector] = Lock{}
+		}, "error collector_never_ran"},
+		{"collector's lock cannot be asked about, beating", func(w *world) { delete(w.seen.Locks, collector) }, "ok"},
+		{"collector's lock cannot be asked about, late", func(w *world) { delete(w.seen.Locks, collector); w.beat("collector", m) }, "error collector_crashed"},
+		{"machine restarted, collector with the same pid not up yet", func(w *world) { w.row("collector").BootID = "boot-0" }, "degraded collector_starting"},
+		{"machine restarted, collector not started", func(w *world) {
+			w.row("collector").BootID = "boot-0"
+			w.seen.Locks[collector] = Lock{false, 11}
+		}, "error collector_crashed"},
+		{"collector cannot store", func(w *world) {
+			w.row("collector").FailingSinceMs, w.row("collector").Error = minutesAgo(m), "disk full"
+		}, "error collector_failing"},
+		{"shipper at its patience", func(w *world) { w.beat("shipper", 95*s) }, "ok"},
+		{"shipper frozen", func(w *world) { w.beat("shipper", 95*s+ms) }, "degraded shipper_hung"},
+		{"shipper stopped", func(w *world) {
+			w.row("shipper").State = store.StateStopped
+			w.seen.Locks[shipper] = Lock{}
+		}, "degraded shipper_stopped"},
+		{"shipper killed", func(w *world) { w.seen.Locks[shipper] = Lock{false, 22} }, "degraded shipper_crashed"},
+		{"shipper started again", func(w *world) { w.seen.Locks[shipper] = Lock{true, 23} }, "degraded shipper_starting"},
+		{"shipper never ran", func(w *world) { w.drop("shipper"); delete(w.seen.Locks, shipper) }, "degraded shipper_never_ran"},
+
+		// The collectors.
+		{"one collector failing", func(w *world) {
+			r := w.row("collector/cpu.usage")
+			r.FailingSinceMs, r.Error, r.SuccessMs = minutesAgo(m), "no such file", minutesAgo(m)
+		}, "degraded reading_failing"},
+		{"one collector reading a part only", func(w *world) {
+			w.row("collector/cpu.usage").FailingSinceMs = minutesAgo(m)
+			w.row("collector/memory.usage").FailingSinceMs = minutesAgo(m)
+		}, "degraded reading_failing reading_failing"},
+		{"all collectors failing", func(w *world) {
+			for _, name := range []string{"collector/cpu.usage", "collector/memory.usage"} {
+				w.row(name).FailingSinceMs, w.row(name).SuccessMs = minutesAgo(m), 0
+			}
+		}, "error all_readings_failing reading_failing reading_failing"},
+		{"a collector at its patience", func(w *world) { w.beat("collector/cpu.usage", 35*s) }, "ok"},
+		{"a collector silent", func(w *world) { w.beat("collector/cpu.usage", 35*s+ms) }, "degraded reading_silent"},
+		{"a configured collector that is not there", func(w *world) { w.drop("collector/memory.usage") }, "degraded reading_silent"},
+		{"a configured collector that may still come", func(w *world) {
+			w.drop("collector/memory.usage")
+			w.row("collector").StartedMs = minutesAgo(95 * s)
+		}, "ok"},
+		{"collectors of a stopped daemon are not blamed", func(w *world) {
+			w.row("collector").State = store.StateStopped
+			w.beat("collector/cpu.usage", time.Hour)
+			w.seen.Locks[collector] = Lock{}
+		}, "error collector_stopped"},
+		{"no sample yet", func(w *world) {
+			w.neverDelivered(0)
+			w.seen.Snapshot.Ledger = store.Ledger{}
+		}, "degraded no_delivery_yet no_samples_yet"},
+
+		// The storage.
+		{"storage failing", func(w *world) {
+			w.row("storage").FailingSinceMs, w.row("storage").Error = minutesAgo(m), "disk full"
+		}, "error storage_failing"},
+		{"log at its limit", func(w *world) { w.seen.Snapshot.Sizes.WAL = 128 << 20 }, "ok"},
+		{"log above its limit", func(w *world) { w.seen.Snapshot.Sizes.WAL = 128<<20 + 1 }, "degraded wal_large"},
+		{"checkpoint kept for the limit", func(w *world) {
+			w.row("storage").Detail = fmt.Sprintf(`{"checkpoint_busy_since_ms":%d}`, minutesAgo(10*m))
+		}, "ok"},
+		{"checkpoint kept for longer", func(w *world) {
+			w.row("storage").Detail = fmt.Sprintf(`{"checkpoint_busy_since_ms":%d}`, minutesAgo(10*m+ms))
+		}, "degraded checkpoint_blocked"},
+		{"books that do not balance", func(w *world) { w.pending(-1) }, "error ledger_unbalanced"},
+		{"a loss within the hour", func(w *world) {
+			w.seen.Snapshot.Losses = []store.Loss{{Reason: "disk_full", Count: 3, LastMs: minutesAgo(60 * m)}}
+		}, "degraded samples_lost"},
+		{"a loss longer ago", func(w *world) {
+			w.seen.Snapshot.Losses = []store.Loss{{Reason: "disk_full", Count: 3, LastMs: minutesAgo(60*m + ms)}}
+		}, "ok"},
+		{"a rejection within the hour", func(w *world) { w.seen.RejectedMs = minutesAgo(60 * m) }, "degraded samples_rejected"},
+		{"a rejection longer ago", func(w *world) { w.seen.RejectedMs = minutesAgo(60*m + ms) }, "ok"},
+
+		// The clock.
+		{"skew at the threshold", func(w *world) { w.row("skew").Detail = `{"skew_ms":2000,"error_ms":0}` }, "ok"},
+		{"skew above the threshold", func(w *world) { w.row("skew").Detail = `{"skew_ms":2000.5}` }, "degraded clock_skew"},
+		{"skew behind", func(w *world) { w.row("skew").Detail = `{"skew_ms":-2001}` }, "degraded clock_skew"},
+		{"skew within its error", func(w *world) { w.row("skew").Detail = `{"skew_ms":2900,"error_ms":1000}` }, "ok"},
+		{"clock not trusted for long", func(w *world) { w.row("storage").Detail = `{"clock_trusted":false}` }, "degraded clock_not_trusted"},
+		{"clock not trusted yet", func(w *world) {
+			w.row("storage").Detail = `{"clock_trusted":false}`
+			w.row("collector").StartedMs = minutesAgo(10 * m)
+		}, "ok"},
+		{"samples held", func(w *world) { w.seen.Snapshot.Ledger.Held = 1 }, "degraded clock_not_trusted"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := well()
+			test.spoil(w)
+			r := Evaluate(w.seen, w.t, w.now)
+			if got := verdict(r); got != test.want {
+				t.Errorf("got  %s\nwant %s\n%+v", got, test.want, r.Reasons)
+			}
+			for _, reason := range r.Reasons {
+				if reason.Message == "" || reason.Component == "" || reason.Since == "" || reason.Severity != StatusDegraded && reason.Severity != StatusError {
+					t.Errorf("incomplete: %+v", reason)
+				}
+			}
+		})
+	}
+}
+
+func TestADatabaseThatCannotBeReadIsAnError(t *testing.T) {
+	for fault, err := range map[Code]error{
+		DatabaseForeign:    store.ErrForeign,
+		DatabaseNewer:      fmt.Errorf("open: %w", store.ErrNewerSchema),
+		DatabaseUnreadable: errors.New("input/output error"),
+	} {
+		code, text := faultOf(err, "metrics.db")
+		r := Evaluate(Seen{Fault: code, FaultText: text}, well().t, well().now)
+		if want := "error " + string(fault); verdict(r) != want || r.Uploader.Status == StatusOK || r.Storage.Status == StatusOK || r.Ready {
+			t.Errorf("%v: %s, want %s; %+v", err, verdict(r), want, r)
+		}
+	}
+}
+
+func TestReportHasTheFactsOfEachPart(t *testing.T) {
+	w := well()
+	r := w.row("collector/cpu.usage")
+	r.Error, r.ErrorMs, r.Failed = "garbled", wall.Add(-time.Hour).UnixMilli(), 3
+	w.row("skew").Detail = `{"skew_ms":-120.5,"error_ms":500}`
+	w.row("storage").Detail = `{"clock_trusted":true}`
+	got := Evaluate(w.seen, w.t, w.now)
+	age, skew, bound, synced, words := 1.0, -120.5, 500.0, true, "garbled"
+	if diff := cmp.Diff(Collector{
+		Status: StatusOK, LastCollection: "2026-07-01T11:59:59Z", MetricsCollected: 100,
+		Facts: Facts{
+			PID: 11, Version: "1.0", Started: "2026-07-01T11:00:00Z", IntervalSeconds: 10, HeartbeatSeconds: &age,
+			LastSuccess: "2026-07-01T11:59:59Z", LastError: &words, LastErrorAt: "2026-07-01T11:00:00Z", Succeeded: 100, Failed: 3,
+		},
+	}, got.Collectors["cpu.usage"]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(Time{Status: StatusOK, Local: "2026-07-01T12:00:00Z", SkewMs: &skew, SkewErrorMs: &bound, NTPSynced: &synced}, got.Time); diff != "" {
+		t.Error(diff)
+	}
+	if d := got.Daemons[shipper]; d.State != Running || d.PID != 22 || d.Status != StatusOK {
+		t.Errorf("%+v", d)
+	}
+	if got.Uploader.LastUpload != "2026-07-01T11:59:59Z" || got.Uploader.MetricsUploaded != 990 || *got.Uploader.UploadAge != 1 || !got.Ready {
+		t.Errorf("%+v", got.Uploader)
+	}
+}
+
+func TestDamperKeepsAReasonThatKeepsComingBack(t *testing.T) {
+	d := damper{base: 30 * time.Second}
+	var shown []string
+	// Late for one second of each minute.
+	for second := range 8 * 60 {
+		w := well()
+		w.now.Boot += time.Duration(second) * time.Second
+		w.now.Wall = wall.Add(time.Duration(second) * time.Second)
+		r := Report{Status: StatusOK}
+		if second%60 == 10 {
+			r.Reasons = []Reason{{UploadLate, "shipper", StatusDegraded, "late", stamp(w.now.Wall.UnixMilli())}}
+		}
+		d.settle(&r, w.now)
+		if len(shown) == 0 || shown[len(shown)-1][strings.Index(shown[len(shown)-1], " ")+1:] != string(r.Status) {
+			shown = append(shown, fmt.Sprintf("%d %s", second, r.Status))
+		}
+	}
+	// Gone at once the first time, then kept 30 s, then until it comes again.
+	want := []string{"0 ok", "10 degraded", "11 ok", "70 degraded", "100 ok", "130 degraded"}
+	if diff := cmp.Diff(want, shown); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
+	d := damper{base: 30 * time.Second}
+	at := func(second int, since string) string {
+		r := Report{Status: StatusOK}
+		if since != "" {
+			r.Reasons = []Reason{{PendingHigh, "shipper", StatusDegraded, "many", since}}
+		}
+		d.settle(&r, Now{Moment: store.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}})
+		if len(r.Reasons) == 0 {
+			return string(r.Status)
+		}
+		return string(r.Status) + " " + r.Reasons[0].Since
+	}
+	got := []string{at(1, "T1"), at(2, "T2"), at(3, ""), at(700, ""), at(701, "T7"), at(702, "")}
+	want := []string{"degraded T1", "degraded T1", "ok", "ok", "degraded T7", "ok"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHuman(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 850 * time.Millisecond: "850ms", 14 * time.Second: "14s", 60 * time.Second: "1m0s",
+		200 * time.Second: "3m20s", 5*time.Hour + 10*time.Minute: "5h10m", 76 * time.Hour: "3d4h",
+	} {
+		if got := human(d); got != want {
+			t.Errorf("%d: got %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+// Package health judges how the pipeline is doing and shows it to people and
+// machines. It reads the database and writes nothing.
+//
+// The one rule here: unknown is not ok. What could not be seen is a reason of
+// its own. Start at Evaluate, which is pure: one look (Seen), the thresholds
+// and the time give a Report. Watch looks and keeps the database open; Server
+// answers over HTTP; Text prints for a terminal.
+package health
+
+import (
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// Status is how the whole, or one part, is doing.
+type Status string
+
+// The statuses, from good to bad. StatusOff is a part that the configuration
+// turns off.
+const (
+	StatusOK       Status = "ok"
+	StatusDegraded Status = "degraded"
+	StatusError    Status = "error"
+	StatusOff      Status = "off"
+)
+
+// ExitCode is 0 for ok, 1 for degraded and 2 for error.
+func (s Status) ExitCode() int {
+	switch s {
+	case StatusOK:
+		return 0
+	case StatusDegraded:
+		return 1
+	}
+	return 2
+}
+
+// Daemon names and their components in the status table.
+const (
+	collector     = "metrics-collector"
+	shipper       = "metrics-shipper"
+	readingPrefix = "collector/"
+)
+
+// Seen is what one look found.
+type Seen struct {
+	Fault     Code // "": the database could be read
+	FaultText string
+	Snapshot  store.Snapshot
+	// RejectedMs is when a sample was last set aside; 0: never.
+	RejectedMs int64
+	// Locks says by program name who holds its lock. A program that is not in
+	// it could not be asked about.
+	Locks map[string]Lock
+}
+
+// A Lock is the state of a writer's lock file. One that is held says that the
+// process lives, whatever it does.
+type Lock struct {
+	Held bool
+	PID  int // of the holder; 0: not known
+}
+
+// Now is the time of a look on both clocks, and which boot it is.
+type Now struct {
+	store.Moment
+	BootID string // "": not known; ages are then taken from the wall clock
+}
+
+// Thresholds are where a status begins. A value that equals its threshold is
+// still good.
+type Thresholds struct {
+	Remote          bool // samples are meant to be sent
+	DegradedAge     time.Duration
+	ErrorAge        time.Duration
+	DegradedPending int64
+	ErrorPending    int64
+	SkewMs          int64
+	WALBytes        int64
+	CheckpointAge   time.Duration // since a checkpoint is kept from its work
+	Expected        []Expected
+}
+
+// Expected is a collector that the configuration names.
+type Expected struct {
+	Name     string
+	Interval time.Duration
+}
+
+// ThresholdsOf derives the thresholds from the configuration.
+func ThresholdsOf(c config.Config) Thresholds {
+	t := Thresholds{
+		Remote:          c.Remote.Enabled,
+		DegradedPending: c.Health.DegradedThreshold.PendingMetrics,
+		ErrorPending:    c.Health.ErrorThreshold.PendingMetrics,
+		SkewMs:          c.Monitoring.ClockSkewWarnThresholdMs,
+		// The collector empties the log at this size: twice it means it could not.
+		WALBytes:      2 * int64(c.Storage.WALCheckpointSizeMB) << 20,
+		CheckpointAge: 10 * time.Minute,
+	}
+	t.DegradedAge, t.ErrorAge = c.UploadAge()
+	for _, m := range c.Metrics {
+		if m.Enabled {
+			t.Expected = append(t.Expected, Expected{m.Name, m.Interval})
+		}
+	}
+	return t
+}

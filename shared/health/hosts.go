@@ -1,0 +1,42 @@
+package health
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// hosts are the names under which we may be asked. A page of another site whose
+// name was made to lead here (DNS rebinding) asks under that site's name and is
+// refused. An address is nobody's name and needs no resolver: it is allowed.
+type hosts map[string]bool
+
+func hostsOf(listen string) hosts {
+	h := hosts{"localhost": true}
+	if host, _, err := net.SplitHostPort(listen); err == nil && host != "" {
+		h[strings.ToLower(host)] = true
+	}
+	// Without a hostname there is one name less to be asked under.
+	if name, err := os.Hostname(); err == nil && name != "" {
+		h[strings.ToLower(name)] = true
+		h[strings.ToLower(name)+".local"] = true // multicast DNS: no site can have such a name
+	}
+	return h
+}
+
+// allow judges a Host header. HTTP/1.0 has none, and no browser speaks that.
+func (h hosts) allow(host string) bool {
+	if host == "" {
+		return true
+	}
+	name := host
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		name = bare
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return h[strings.ToLower(strings.TrimSuffix(name, "."))]
+}

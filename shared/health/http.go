@@ -1,0 +1,191 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+// Limits of the HTTP server. An answer is small and made in milliseconds; who
+// needs longer is not a friend.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 10 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 8 << 10
+	stopTimeout       = 2 * time.Second
+)
+
+// A Server answers over HTTP. It only reads: GET and HEAD are all it knows.
+type Server struct {
+	watch   *Watch
+	log     *slog.Logger
+	device  string
+	version string
+	started time.Time
+	hosts   hosts
+	routes  map[string]func(*http.Request) reply
+	tickets chan struct{} // queries that wait or run
+	query   chan struct{} // the one that runs
+}
+
+// A reply is a whole answer.
+type reply struct {
+	status int
+	kind   string // content type
+	body   string
+}
+
+// NewServer returns a Server of what watch sees. Version and started are those
+// of the process.
+func NewServer(watch *Watch, c config.Config, version string, started time.Time, log *slog.Logger) *Server {
+	s := &Server{
+		watch: watch, log: log, device: c.Device.ID, version: version, started: started,
+		hosts:   hostsOf(c.Health.Addr()),
+		tickets: make(chan struct{}, maxQueries),
+		query:   make(chan struct{}, 1),
+	}
+	path := c.Health.Path
+	s.routes = map[string]func(*http.Request) reply{
+		"/metrics":    s.metrics,
+		"/api/status": s.status,
+		"/api/series": s.series,
+		"/api/query":  s.samples,
+	}
+	for at, file := range pageFiles {
+		s.routes[at] = func(*http.Request) reply { return file }
+	}
+	// Last: a configured path wins over the rest.
+	s.routes[path] = s.health
+	s.routes[path+"/live"] = s.live
+	s.routes[path+"/ready"] = s.ready
+	return s
+}
+
+// Serve answers on l until ctx ends.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		// The server adds 4 KiB to what it is told.
+		MaxHeaderBytes: maxHeaderBytes - 4<<10,
+		ConnContext:    withConn,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(&limited{Listener: l}) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := srv.Shutdown(stopping); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if err := srv.Close(); err != nil {
+		return err
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// ServeHTTP checks who asks and how, and answers.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	done := work(r.Context())
+	a, allow := s.answer(r)
+	done()
+	h := w.Header()
+	h.Set("Content-Type", a.kind)
+	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	if allow != "" {
+		h.Set("Allow", allow)
+	}
+	w.WriteHeader(a.status)
+	if r.Method != http.MethodHead {
+		if _, err := io.WriteString(w, a.body); err != nil {
+			s.log.Debug("client went away during its answer", "error", err)
+		}
+	}
+}
+
+func (s *Server) answer(r *http.Request) (a reply, allow string) {
+	if !s.hosts.allow(r.Host) {
+		return text(http.StatusForbidden, "this host name is not one of mine; use the address, localhost or the name in health.listen\n"), ""
+	}
+	route, ok := s.routes[r.URL.Path]
+	if !ok {
+		return text(http.StatusNotFound, "nothing here\n"), ""
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return text(http.StatusMethodNotAllowed, "GET and HEAD only\n"), "GET, HEAD"
+	}
+	return route(r), ""
+}
+
+func text(status int, body string) reply {
+	return reply{status, "text/plain; charset=utf-8", body}
+}
+
+func jsonReply(status int, body []byte) reply {
+	return reply{status, "application/json", string(body)}
+}
+
+// look returns the present judgement with what is only known here.
+func (s *Server) look(r *http.Request) Report {
+	report := s.watch.Look(r.Context())
+	report.Version, report.DeviceID = s.version, s.device
+	report.UptimeSeconds = int64(time.Since(s.started).Seconds())
+	return report
+}
+
+// health answers with the report: 200 for ok and degraded, 503 for error.
+func (s *Server) health(r *http.Request) reply {
+	report := s.look(r)
+	status := http.StatusOK
+	if report.Status == StatusError {
+		status = http.StatusServiceUnavailable
+	}
+	return jsonReply(status, report.JSON())
+}
+
+// status is health for the page: a bad status is no failed request.
+func (s *Server) status(r *http.Request) reply {
+	return jsonReply(http.StatusOK, s.look(r).JSON())
+}
+
+// live answers as long as the process serves. It asks nothing of the database.
+func (s *Server) live(*http.Request) reply { return text(http.StatusOK, "live\n") }
+
+// ready answers 503 until something was ever delivered, and then 200 only while
+// the status is ok.
+func (s *Server) ready(r *http.Request) reply {
+	report := s.look(r)
+	if !report.Ready || report.Status != StatusOK {
+		why := "nothing was ever delivered\n"
+		if len(report.Reasons) > 0 {
+			why = string(report.Status) + ": " + report.Reasons[0].Message + "\n"
+		}
+		return text(http.StatusServiceUnavailable, why)
+	}
+	return text(http.StatusOK, "ready\n")
+}

@@ -1,0 +1,100 @@
+package health
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxConns bounds the connections: each costs about 20 KiB.
+const maxConns = 64
+
+// busyAnswer is for a client that comes while every connection is at work.
+const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+// limited is a listener with at most maxConns connections. One more takes the
+// place of the oldest that is not at work, so that clients who connect and say
+// nothing, or read nothing, keep nobody out: one who asks at once is answered
+// long before it is the oldest.
+type limited struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []*guarded // oldest first
+}
+
+// guarded is a connection of a limited listener.
+type guarded struct {
+	net.Conn
+	from   *limited
+	atWork atomic.Bool // an answer is being made
+	once   sync.Once
+}
+
+// Accept waits for the next connection that there is room for.
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if g := l.admit(c); g != nil {
+			return g, nil
+		}
+		// What does not fit into a fresh socket's buffer is not worth waiting for.
+		if err := c.SetDeadline(time.Now().Add(100 * time.Millisecond)); err == nil {
+			c.Write([]byte(busyAnswer)) //nolint:errcheck // the client is turned away either way
+		}
+		c.Close()
+	}
+}
+
+// admit gives a connection a place, or nil when all others are at work.
+func (l *limited) admit(c net.Conn) *guarded {
+	g := &guarded{Conn: c, from: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) >= maxConns {
+		idle := slices.IndexFunc(l.conns, func(old *guarded) bool { return !old.atWork.Load() })
+		if idle < 0 {
+			return nil
+		}
+		out := l.conns[idle]
+		l.conns = slices.Delete(l.conns, idle, idle+1)
+		if tcp, ok := out.Conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0) //nolint:errcheck // only saves the kernel some memory
+		}
+		out.Conn.Close()
+	}
+	l.conns = append(l.conns, g)
+	return g
+}
+
+// Close closes the connection and gives up its place.
+func (g *guarded) Close() error {
+	g.once.Do(func() {
+		g.from.mu.Lock()
+		defer g.from.mu.Unlock()
+		g.from.conns = slices.DeleteFunc(g.from.conns, func(other *guarded) bool { return other == g })
+	})
+	return g.Conn.Close()
+}
+
+type connKey struct{}
+
+// withConn lets a handler find the connection it answers on.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// work marks the connection of ctx as at work until the returned func is called.
+func work(ctx context.Context) (done func()) {
+	g, ok := ctx.Value(connKey{}).(*guarded)
+	if !ok {
+		return func() {}
+	}
+	g.atWork.Store(true)
+	return func() { g.atWork.Store(false) }
+}

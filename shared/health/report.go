@@ -1,0 +1,135 @@
+package health
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// A Report is the judgement of one look, in the shape of the JSON answer. Times
+// are RFC 3339 in UTC, "" for never. Ages are in seconds; null: not known.
+type Report struct {
+	Status        Status               `json:"status"`
+	Version       string               `json:"version"`
+	UptimeSeconds int64                `json:"uptime_seconds"`
+	Timestamp     string               `json:"timestamp"`
+	DeviceID      string               `json:"device_id"`
+	Reasons       []Reason             `json:"reasons"`
+	Daemons       map[string]Daemon    `json:"daemons"`
+	Collectors    map[string]Collector `json:"collectors"`
+	Uploader      Uploader             `json:"uploader"`
+	Storage       Storage              `json:"storage"`
+	Time          Time                 `json:"time"`
+
+	// Ready says whether anything was ever delivered, or nothing is meant to be.
+	Ready bool `json:"-"`
+}
+
+// A Reason is one thing that is wrong.
+type Reason struct {
+	Code      Code   `json:"code"`
+	Component string `json:"component"` // "collector", "collector/cpu.usage", "shipper", "storage", "time"
+	Severity  Status `json:"severity"`  // degraded or error
+	Message   string `json:"message"`
+	Since     string `json:"since"` // when it began, as far as that is known
+}
+
+// Facts are what every part says of itself.
+type Facts struct {
+	PID              int      `json:"pid"`
+	Version          string   `json:"version"`
+	Started          string   `json:"started"`
+	IntervalSeconds  float64  `json:"interval_seconds"`
+	HeartbeatSeconds *float64 `json:"heartbeat_age_seconds"`
+	LastSuccess      string   `json:"last_success"`
+	LastError        *string  `json:"last_error"`
+	LastErrorAt      string   `json:"last_error_at"`
+	FailingSince     string   `json:"failing_since"`
+	Succeeded        int64    `json:"succeeded"`
+	Failed           int64    `json:"failed"`
+}
+
+// A Daemon is one of the two writers.
+type Daemon struct {
+	Status Status `json:"status"`
+	State  State  `json:"state"`
+	Facts
+}
+
+// State is what a daemon does, as far as can be seen from outside.
+type State string
+
+// The states of a daemon. One that crashed ended without saying so; one that
+// hangs lives and has not moved for too long.
+const (
+	NeverRan State = "never_ran"
+	Starting State = "starting"
+	Running  State = "running"
+	Stopped  State = "stopped"
+	Crashed  State = "crashed"
+	Hung     State = "hung"
+)
+
+// A Collector is one reader of one source.
+type Collector struct {
+	Status           Status `json:"status"`
+	LastCollection   string `json:"last_collection"`
+	MetricsCollected int64  `json:"metrics_collected"`
+	Facts
+}
+
+// An Uploader is the way to the server.
+type Uploader struct {
+	Status          Status   `json:"status"`
+	LastUpload      string   `json:"last_upload"`
+	UploadAge       *float64 `json:"upload_age_seconds"`
+	MetricsUploaded int64    `json:"metrics_uploaded"`
+	UploadFailures  int64    `json:"upload_failures"`
+	PendingMetrics  int64    `json:"pending_metrics"`
+	RetryQueueSize  int64    `json:"retry_queue_size"` // pending samples while uploads fail
+	LastError       *string  `json:"last_error"`
+	Outcome         string   `json:"outcome"`
+	HTTPStatus      int      `json:"http_status"`
+}
+
+// Storage is the database and the books.
+type Storage struct {
+	Status                Status           `json:"status"`
+	DatabaseSizeBytes     int64            `json:"database_size_bytes"`
+	WALSizeBytes          int64            `json:"wal_size_bytes"`
+	MetricsPendingUpload  int64            `json:"metrics_pending_upload"`
+	OldestMetricTimestamp string           `json:"oldest_metric_timestamp"`
+	OldestPending         string           `json:"oldest_pending_timestamp"`
+	Captured              int64            `json:"captured"`
+	Delivered             int64            `json:"delivered"`
+	Held                  int64            `json:"held"`
+	Rejected              int64            `json:"rejected"`
+	Local                 int64            `json:"local"`
+	Lost                  int64            `json:"lost"`
+	LostByReason          map[string]int64 `json:"lost_by_reason"`
+}
+
+// Time is the clock.
+type Time struct {
+	Status      Status   `json:"status"`
+	Local       string   `json:"local"`
+	SkewMs      *float64 `json:"skew_ms"`       // local minus server; null: never measured
+	SkewErrorMs *float64 `json:"skew_error_ms"` // bound of the measurement's error
+	NTPSynced   *bool    `json:"ntp_synced"`    // null: not known
+}
+
+// JSON is the answer of /health: indented, with a newline at its end.
+func (r Report) JSON() []byte {
+	out, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		panic("BUG: a report that is not JSON: " + err.Error())
+	}
+	return append(out, '\n')
+}
+
+// stamp gives Unix milliseconds as RFC 3339 in UTC; "" for 0, which is never.
+func stamp(ms int64) string {
+	if ms == 0 {
+		return ""
+	}
+	return time.UnixMilli(ms).UTC().Format(time.RFC3339)
+}

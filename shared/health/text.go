@@ -1,0 +1,132 @@
+package health
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Text writes a report for a terminal, in colour if asked.
+func Text(w io.Writer, r Report, colour bool) error {
+	p := printer{colour: colour}
+	p.line("%s  %s  %s", p.paint(r.Status, strings.ToUpper(string(r.Status))), r.DeviceID, r.Timestamp)
+	for _, reason := range r.Reasons {
+		p.line("  %s %s  %s", p.paint(reason.Severity, "●"), reason.Code, reason.Message)
+		p.line("    %s, since %s", reason.Component, reason.Since)
+	}
+	if len(r.Daemons) > 0 {
+		p.line("\n%-20s %-10s %8s %12s  %s", "DAEMON", "STATE", "PID", "HEARTBEAT", "VERSION")
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Daemons)) {
+		d := r.Daemons[name]
+		state := fmt.Sprintf("%-10s", d.State)
+		p.line("%-20s %s %8s %12s  %s", name, p.paint(d.Status, state), orDash(d.PID != 0, fmt.Sprint(d.PID)), ago(d.HeartbeatSeconds), orDash(d.Version != "", clean(d.Version)))
+	}
+	if len(r.Collectors) > 0 {
+		p.line("\n%-20s %-10s %8s %12s  %s", "COLLECTOR", "STATUS", "FAILED", "HEARTBEAT", "SAMPLES")
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Collectors)) {
+		c := r.Collectors[name]
+		p.line("%-20s %s %8d %12s  %d", clean(name), p.paint(c.Status, fmt.Sprintf("%-10s", c.Status)), c.Failed, ago(c.HeartbeatSeconds), c.MetricsCollected)
+	}
+	u, s := r.Uploader, r.Storage
+	p.line("")
+	p.line("uploads   %s, last %s, %d delivered, %d failed attempts", p.paint(u.Status, string(u.Status)), cmp.Or(u.LastUpload, "never"), u.MetricsUploaded, u.UploadFailures)
+	p.line("samples   %d captured, %d pending, %d held, %d rejected, %d local, %d lost", s.Captured, s.MetricsPendingUpload, s.Held, s.Rejected, s.Local, s.Lost)
+	p.line("database  %s, log %s, oldest sample %s", bytesText(s.DatabaseSizeBytes), bytesText(s.WALSizeBytes), cmp.Or(s.OldestMetricTimestamp, "none"))
+	skew := "not measured"
+	if r.Time.SkewMs != nil {
+		skew = fmt.Sprintf("%+.0f ms to the server", *r.Time.SkewMs)
+		if r.Time.SkewErrorMs != nil {
+			skew += fmt.Sprintf(", ± %.0f", *r.Time.SkewErrorMs)
+		}
+	}
+	p.line("clock     %s", skew)
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}
+
+type printer struct {
+	b      strings.Builder
+	colour bool
+}
+
+// line writes one line. What comes from the database may hold anything: control
+// characters would speak to the terminal.
+func (p *printer) line(format string, args ...any) {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = clean(s)
+		}
+	}
+	for l := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		p.b.WriteString(strings.TrimRight(l, " ") + "\n")
+	}
+}
+
+// A painted text is already clean.
+type painted string
+
+// paint colours a text by the status it stands for.
+func (p *printer) paint(s Status, text string) painted {
+	code := map[Status]string{StatusOK: "32", StatusDegraded: "33", StatusError: "31"}[s]
+	if !p.colour || code == "" {
+		return painted(clean(text))
+	}
+	return painted("\x1b[1;" + code + "m" + clean(text) + "\x1b[0m")
+}
+
+// clean replaces what is not printable.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+func orDash(is bool, text string) string {
+	if is {
+		return text
+	}
+	return "-"
+}
+
+func ago(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	return human(time.Duration(*seconds*float64(time.Second))) + " ago"
+}
+
+// bytesText writes a size as people say it.
+func bytesText(n int64) string {
+	value, unit := float64(n), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if value < 1024 {
+			break
+		}
+		value, unit = value/1024, next
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, unit)
+}
+
+// Colour says whether colours are wanted on w: it is a terminal, and nobody
+// asked for none (https://no-color.org).
+func Colour(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

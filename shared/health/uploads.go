@@ -1,0 +1,157 @@
+package health
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+)
+
+// A detail is what single components say in status.detail. Every key may be
+// missing.
+type detail struct {
+	Outcome          string   `json:"outcome"`
+	HTTPStatus       int      `json:"http_status"`
+	BudgetSpent      bool     `json:"budget_spent"`
+	Misconfigured    string   `json:"misconfigured"`
+	CheckpointBusyMs int64    `json:"checkpoint_busy_since_ms"`
+	ClockTrusted     *bool    `json:"clock_trusted"`
+	HeldSinceMs      int64    `json:"held_since_ms"`
+	SkewMs           *float64 `json:"skew_ms"`
+	SkewErrorMs      *float64 `json:"error_ms"`
+	Host             string   `json:"host"`
+}
+
+// detailOf reads what a component says only of itself. A key of an unexpected
+// type is passed over.
+func (e *evaluation) detailOf(component string) detail {
+	var d detail
+	if err := json.Unmarshal([]byte(e.rows[component].Detail), &d); err != nil {
+		return d // as much as could be read; the decoder goes on after a wrong type
+	}
+	return d
+}
+
+// uploads judges the way to the server.
+func (e *evaluation) uploads() {
+	s, row, d := e.seen.Snapshot, e.rows["shipper"], e.detailOf("shipper")
+	pending := s.Ledger.Pending
+	ever := s.DeliveryMs != 0 || s.Ledger.Delivered > 0
+	e.r.Ready = ever || !e.t.Remote
+	u := &e.r.Uploader
+	*u = Uploader{
+		Status:          StatusOK,
+		LastUpload:      stamp(s.DeliveryMs),
+		MetricsUploaded: s.Ledger.Delivered,
+		UploadFailures:  row.Failed,
+		PendingMetrics:  pending,
+		Outcome:         d.Outcome,
+		HTTPStatus:      d.HTTPStatus,
+	}
+	if row.ErrorMs != 0 {
+		u.LastError = &row.Error
+	}
+	if row.FailingSinceMs != 0 {
+		u.RetryQueueSize = pending
+	}
+	if !e.t.Remote {
+		u.Status = StatusOff
+		return
+	}
+	late := e.lateness(ever)
+	if ever {
+		seconds := tenths(e.deliveryAge())
+		u.UploadAge = &seconds
+	}
+	switch {
+	case late > e.t.ErrorAge && pending > e.t.ErrorPending:
+		e.add(StatusError, UploadStuck, "shipper", e.agoMs(late), "no delivery for %s, limit %s, and %d samples pending, limit %d%s",
+			human(late), human(e.t.ErrorAge), pending, e.t.ErrorPending, e.why(d))
+	case late > e.t.DegradedAge:
+		e.add(StatusDegraded, UploadLate, "shipper", e.agoMs(late), "no delivery for %s, limit %s%s", human(late), human(e.t.DegradedAge), e.why(d))
+	case !ever:
+		e.add(StatusDegraded, NoDeliveryYet, "shipper", s.PendingMs, "nothing was ever delivered%s", e.why(d))
+	}
+	if pending > e.t.DegradedPending {
+		e.add(StatusDegraded, PendingHigh, "shipper", 0, "%d samples pending, limit %d", pending, e.t.DegradedPending)
+	}
+	if d.Misconfigured != "" {
+		e.add(StatusDegraded, ShipperMisconfigured, "shipper", row.FailingSinceMs,
+			"the server refuses us and not the samples: %s; samples are kept, remote.url and the token want a look", d.Misconfigured)
+	}
+	if d.BudgetSpent {
+		e.add(StatusDegraded, UploadBudgetSpent, "shipper", 0, "the bytes allowed for today are spent; samples are kept until tomorrow")
+	}
+	u.Status = e.worstOf(func(component string) bool { return component == "shipper" })
+}
+
+// deliveryAge is the time since the last delivery.
+func (e *evaluation) deliveryAge() time.Duration {
+	s, row := e.seen.Snapshot, e.rows["shipper"]
+	// The row's success is written with the receipt, and has a clock that
+	// nothing sets.
+	if row.SuccessMs != 0 && row.SuccessMs >= s.DeliveryMs {
+		return e.age(row.BootID, row.SuccessMs, row.SuccessBootMs)
+	}
+	return e.age("", s.DeliveryMs, -1)
+}
+
+// lateness is how long samples have waited for a delivery: since the last one,
+// or the age of the oldest pending sample if there never was one. Nothing could
+// be delivered while the machine was off, and nothing is late while nothing is
+// pending.
+func (e *evaluation) lateness(ever bool) time.Duration {
+	s := e.seen.Snapshot
+	if s.Ledger.Pending <= 0 {
+		return 0
+	}
+	late := e.age("", s.PendingMs, -1)
+	if ever {
+		late = e.deliveryAge()
+	}
+	if e.now.Boot > 0 {
+		late = min(late, e.now.Boot)
+	}
+	return late
+}
+
+func (e *evaluation) agoMs(d time.Duration) int64 { return e.now.Wall.Add(-d).UnixMilli() }
+
+// why adds what the shipper said last, if its last attempt failed.
+func (e *evaluation) why(d detail) string {
+	row := e.rows["shipper"]
+	switch {
+	case row.FailingSinceMs != 0 && row.Error != "":
+		return "; last error: " + row.Error
+	case d.HTTPStatus >= 300:
+		return fmt.Sprintf("; last answer: HTTP %d", d.HTTPStatus)
+	}
+	return ""
+}
+
+// clock judges the wall clock.
+func (e *evaluation) clock() {
+	d, own := e.detailOf("skew"), e.detailOf("storage")
+	t := &e.r.Time
+	t.SkewMs, t.SkewErrorMs, t.NTPSynced = d.SkewMs, d.SkewErrorMs, own.ClockTrusted
+	if d.SkewMs != nil {
+		sure := math.Abs(*d.SkewMs)
+		if d.SkewErrorMs != nil {
+			sure -= *d.SkewErrorMs
+		}
+		if sure > float64(e.t.SkewMs) {
+			way := "ahead of"
+			if *d.SkewMs < 0 {
+				way = "behind"
+			}
+			e.add(StatusDegraded, ClockSkew, "time", 0, "this clock is %s %s the server's, limit %s",
+				human(time.Duration(math.Abs(*d.SkewMs)*1e6)), way, human(time.Duration(e.t.SkewMs)*time.Millisecond))
+		}
+	}
+	untrusted := own.ClockTrusted != nil && !*own.ClockTrusted
+	row := e.rows["collector"]
+	if (untrusted || e.seen.Snapshot.Ledger.Held > 0) && e.age(row.BootID, row.StartedMs, -1) > clockPatience {
+		e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "the clock is not set yet; %d samples wait for the right time before they are sent", e.seen.Snapshot.Ledger.Held)
+	}
+	t.Status = e.worstOf(func(component string) bool { return component == "time" })
+}

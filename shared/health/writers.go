@@ -1,0 +1,98 @@
+package health
+
+import (
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// A component is late when its heartbeat is older than three intervals and some
+// seconds: a busy disk or a slow upload may swallow one.
+const (
+	staleFactor = 3
+	staleGrace  = 5 * time.Second
+)
+
+// patience is how old a heartbeat of the component may get.
+func patience(s store.Status) time.Duration { return staleFactor*interval(s) + staleGrace }
+
+// writers judges the two daemons that write.
+func (e *evaluation) writers() {
+	for _, w := range []struct {
+		program, component                           string
+		severity                                     Status
+		neverRan, starting, stopped, crashed, hanged Code
+		consequence                                  string
+	}{
+		{
+			collector, "collector", StatusError,
+			CollectorNeverRan, CollectorStarting, CollectorStopped, CollectorCrashed, CollectorHung, "nothing is measured",
+		},
+		{
+			shipper, "shipper", StatusDegraded,
+			ShipperNeverRan, ShipperStarting, ShipperStopped, ShipperCrashed, ShipperHung, "nothing is sent, samples are kept",
+		},
+	} {
+		row, known := e.rows[w.component]
+		d := Daemon{Status: StatusOK, State: e.stateOf(w.program, row, known), Facts: e.facts(row)}
+		beat := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs)
+		off := w.program == shipper && !e.t.Remote
+		if off {
+			d.Status = StatusOff
+		} else if d.State != Running {
+			d.Status = w.severity
+		}
+		e.r.Daemons[w.program] = d
+		if off {
+			continue
+		}
+		switch d.State {
+		case NeverRan:
+			e.add(w.severity, w.neverRan, w.component, 0, "%s has never run on this database; %s", w.program, w.consequence)
+		case Starting:
+			d.Status = StatusDegraded
+			e.r.Daemons[w.program] = d
+			e.add(StatusDegraded, w.starting, w.component, 0, "%s (pid %d) is starting", w.program, e.seen.Locks[w.program].PID)
+		case Stopped:
+			e.add(w.severity, w.stopped, w.component, row.HeartbeatMs, "%s was stopped on purpose %s ago; %s", w.program, human(beat), w.consequence)
+		case Crashed:
+			e.add(w.severity, w.crashed, w.component, row.HeartbeatMs, "%s (pid %d) ended without a word, last seen %s ago%s; %s",
+				w.program, row.PID, human(beat), e.rebooted(row), w.consequence)
+		case Hung:
+			e.add(w.severity, w.hanged, w.component, row.HeartbeatMs, "%s (pid %d) lives and has not moved for %s, is due every %s; %s",
+				w.program, row.PID, human(beat), human(interval(row)), w.consequence)
+		}
+	}
+}
+
+// stateOf tells a daemon's state from its row and its lock. The row of a
+// process that died says running still; the lock goes with the process.
+func (e *evaluation) stateOf(program string, row store.Status, known bool) State {
+	lock, asked := e.seen.Locks[program]
+	another := !known || lock.PID != 0 && lock.PID != row.PID || e.rebooted(row) != ""
+	if asked && lock.Held && another {
+		return Starting
+	}
+	late := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs) > patience(row)
+	switch {
+	case !known:
+		return NeverRan
+	case row.State == store.StateStopped:
+		return Stopped
+	case asked && !lock.Held:
+		return Crashed
+	case !late && e.rebooted(row) == "":
+		return Running
+	case asked: // and held
+		return Hung
+	}
+	return Crashed
+}
+
+// rebooted says so when a row was written before this boot.
+func (e *evaluation) rebooted(row store.Status) string {
+	if e.now.BootID == "" || row.BootID == "" || row.BootID == e.now.BootID {
+		return ""
+	}
+	return ", before the machine was restarted"
+}

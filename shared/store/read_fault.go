@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// A Fault is why a database cannot be read.
+type Fault int
+
+// The faults. FaultOther is anything that the error's text alone explains.
+const (
+	FaultNone    Fault = iota
+	FaultMissing       // no file at the path
+	FaultEmpty         // a file in which no writer has made the tables yet
+	FaultDenied        // no permission, or the log's files cannot be opened
+	FaultDamaged       // not an SQLite file, or a page that makes no sense
+	FaultLocked        // somebody keeps it locked for longer than busyTimeout
+	FaultOlder         // an older schema, which the next writer brings up to date
+	FaultNewer         // a newer schema
+	FaultForeign       // a database of another program
+	FaultOther
+)
+
+var (
+	errNoTables = errors.New("no writer has made the tables yet")
+	errOlder    = errors.New("an older schema, which the next start of a writer brings up to date")
+	errNotFile  = errors.New("not a regular file")
+)
+
+// OpenCurrent is OpenRead for a reader that stays: it also looks at what is at
+// the path before SQLite does, and takes only the present schema. FaultOf tells
+// its errors apart.
+func OpenCurrent(ctx context.Context, path string) (*Reader, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database for reading: %w", err)
+	}
+	// Opening a FIFO would wait for its writer.
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("open database %s for reading: %w", path, errNotFile)
+	}
+	r, err := OpenRead(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	version, err := r.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+	case version == 0:
+		err = errNoTables
+	case version < schemaVersion:
+		err = fmt.Errorf("%w (schema %d)", errOlder, version)
+	case version > schemaVersion:
+		err = fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
+	}
+	return r, nil
+}
+
+// FaultOf says what an error of a Reader's method or of OpenCurrent means.
+func FaultOf(err error) Fault {
+	var se sqlite3.Error
+	switch {
+	case err == nil:
+		return FaultNone
+	case errors.Is(err, fs.ErrNotExist):
+		return FaultMissing
+	case errors.Is(err, fs.ErrPermission):
+		return FaultDenied
+	case errors.Is(err, errNoTables):
+		return FaultEmpty
+	case errors.Is(err, errOlder):
+		return FaultOlder
+	case errors.Is(err, ErrNewerSchema):
+		return FaultNewer
+	case errors.Is(err, ErrForeign):
+		return FaultForeign
+	case errors.As(err, &se):
+		switch se.Code {
+		case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
+			return FaultDamaged
+		case sqlite3.ErrBusy, sqlite3.ErrLocked:
+			return FaultLocked
+		case sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrReadonly, sqlite3.ErrAuth:
+			return FaultDenied
+		}
+	}
+	return FaultOther
+}
+
+// LastRejectedMs returns when one of the hundred newest rejected samples was
+// last set aside, in Unix milliseconds; 0: there is none.
+func (r *Reader) LastRejectedMs(ctx context.Context) (ms int64, err error) {
+	err = r.read.QueryRowContext(ctx, `SELECT coalesce(max(rejected_ms), 0) FROM
+		(SELECT rejected_ms FROM rejected ORDER BY timestamp_ms DESC LIMIT 100)`).Scan(&ms)
+	if err != nil {
+		return 0, fmt.Errorf("read when samples were set aside: %w", err)
+	}
+	return ms, nil
+}

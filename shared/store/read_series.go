@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// SeriesNamed returns up to limit numeric series with one of the given stored
+// names, all of them for no names, in order of name and tags.
+func (r *Reader) SeriesNamed(ctx context.Context, names []string, limit int) ([]Series, error) {
+	list, err := json.Marshal(names)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := r.read.QueryContext(ctx, `SELECT id, metric_name, device_id, tags FROM series
+		WHERE value_type = 0 AND (?1 OR metric_name IN (SELECT value FROM json_each(?2)))
+		ORDER BY metric_name, tags, device_id LIMIT ?3`, len(names) == 0, string(list), limit)
+	if err != nil {
+		return nil, fmt.Errorf("read series: %w", err)
+	}
+	defer rows.Close()
+	var all []Series
+	for rows.Next() {
+		var s Series
+		if err := rows.Scan(&s.ID, &s.Name, &s.Device, &s.Tags); err != nil {
+			return nil, fmt.Errorf("read series: %w", err)
+		}
+		all = append(all, s)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read series: %w", err)
+	}
+	return all, nil
+}
+
+// A Span is which samples are wanted: those of the series at or after From and
+// before Until, in Unix milliseconds, in buckets of StepMs. A bucket begins at a
+// multiple of StepMs.
+type Span struct {
+	Series      []int64
+	From, Until int64
+	StepMs      int64
+	Rate        bool // the increase of a counter per second instead of its value
+}
+
+// A Bucket is the samples of one series within one step.
+type Bucket struct {
+	Series        int64
+	StartMs       int64
+	Min, Max, Avg float64
+}
+
+const (
+	// sliceMs bounds how much time one transaction reads: while a reader has a
+	// transaction open, the write-ahead log cannot be emptied.
+	sliceMs = int64(time.Hour / time.Millisecond)
+	// maxGapMs is the longest time between two readings of a counter from which
+	// a rate is made: beyond it nobody knows what happened.
+	maxGapMs = int64(5 * time.Minute / time.Millisecond)
+)
+
+// Buckets calls fn with every bucket that has samples, those of one step
+// together and the steps in order of time. It reads the range of time once,
+// along the key of the table, in slices of an hour.
+func (r *Reader) Buckets(ctx context.Context, span Span, fn func(Bucket)) error {
+	ids, err := json.Marshal(span.Series)
+	if err != nil {
+		return err
+	}
+	query := levels
+	if span.Rate {
+		query = rates
+	}
+	slice := max(span.StepMs, sliceMs/span.StepMs*span.StepMs)
+	for from := span.From / span.StepMs * span.StepMs; from < span.Until; from += slice {
+		until := min(from+slice, span.Until)
+		if err := r.bucketsOf(ctx, query, fn, max(from, span.From), until, span.StepMs, string(ids), maxGapMs); err != nil {
+			return fmt.Errorf("read samples of %s: %w", time.UnixMilli(from).UTC().Format(time.RFC3339), err)
+		}
+	}
+	return nil
+}
+
+// The unary plus keeps the planner on the range of time.
+const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), max(value), avg(value) FROM samples
+	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND +series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5
+	GROUP BY start, series_id ORDER BY start, series_id`
+
+// A reading below the one before it is a counter that began anew: it gives no
+// rate and is the base of the next.
+const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
+	FROM (SELECT series_id, timestamp_ms AS at, value AS v,
+			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM samples
+		WHERE timestamp_ms >= ?1 - ?5 AND timestamp_ms < ?2 AND +series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL
+		WINDOW w AS (PARTITION BY series_id ORDER BY timestamp_ms))
+	WHERE at >= ?1 AND v >= v0 AND at - at0 <= ?5
+	GROUP BY start, series_id ORDER BY start, series_id`
+
+func (r *Reader) bucketsOf(ctx context.Context, query string, fn func(Bucket), args ...any) error {
+	rows, err := r.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b Bucket
+		if err := rows.Scan(&b.Series, &b.StartMs, &b.Min, &b.Max, &b.Avg); err != nil {
+			return err
+		}
+		fn(b)
+	}
+	return rows.Err()
+}
