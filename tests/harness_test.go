@@ -33,7 +33,8 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "../cmd/...").CombinedOutput()
+	args := append([]string{"build"}, raceFlags...)
+	out, err := exec.Command("go", append(args, "-o", dir+"/", "../cmd/...")...).CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
