@@ -74,7 +74,7 @@ func startVictoria(t *testing.T) (base string) {
 
 func waitFor(t *testing.T, ready func() (ok bool, state string)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		ok, state := ready()
@@ -83,7 +83,7 @@ func waitFor(t *testing.T, ready func() (ok bool, state string)) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("still waiting after 30 s: %s", state)
+			t.Fatalf("still waiting after a minute: %s", state)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -91,7 +91,9 @@ func waitFor(t *testing.T, ready func() (ok bool, state string)) {
 
 func request(t *testing.T, method, url string, body []byte) (int, string, error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,139 @@
+package receiver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// What one request may carry. A shipper's chunk is at most 256 KiB gzipped and a
+// few thousand samples, so all of these are far off for one that works.
+const (
+	MaxBodyBytes  = 8 << 20  // as sent
+	MaxPlainBytes = 64 << 20 // after decompression
+	MaxRatio      = 200      // plain to compressed, once past ratioFloor: 50:1 is honest telemetry, zeros are 1000:1
+	MaxLineBytes  = 1 << 20
+	MaxSamples    = 50_000
+	MaxRejected   = 1000 // lines listed in an answer
+
+	ratioFloor = 1 << 20
+)
+
+// Rejected is one line that was not taken. Lines are numbered from 1.
+type Rejected struct {
+	Line  int    `json:"line"`
+	Error string `json:"error"`
+}
+
+// Answer is the body of a 200: how many samples were taken, and every line that
+// was not. All samples of all other lines were taken.
+type Answer struct {
+	Accepted int        `json:"accepted"`
+	Rejected []Rejected `json:"rejected"`
+}
+
+// refusal is a request of which nothing was taken.
+type refusal struct {
+	status int
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+// serveImport takes a body of import lines, plain or gzip. 200 carries an
+// Answer, also when every line was rejected. Any other status means that nothing
+// of the body was taken, in words:
+//
+//	400  the body did not arrive whole, is not what its encoding says, or has
+//	     more than MaxRejected bad lines (a shorter list would pass the others
+//	     off as delivered; send less at a time)
+//	401  no token, or a wrong one
+//	413  over one of the limits above
+//	415  an encoding other than one layer of gzip
+//	503  too many imports at a time; Retry-After says when to come back
+func (r *Receiver) serveImport(w http.ResponseWriter, req *http.Request) {
+	answer, err := r.take(w, req)
+	if err != nil {
+		status := http.StatusInternalServerError
+		if refused, ok := errors.AsType[*refusal](err); ok {
+			status = refused.status
+		}
+		switch status {
+		case http.StatusUnauthorized:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		case http.StatusUnsupportedMediaType:
+			w.Header().Set("Accept-Encoding", "gzip") // RFC 9110 section 15.5.16
+		case http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "1")
+		}
+		r.table.countRequest()
+		r.log.Warn("import refused, nothing of it was taken", "status", status, "error", err, "remote", req.RemoteAddr)
+		http.Error(w, err.Error(), status)
+		return
+	}
+	if n := len(answer.Rejected); n > 0 {
+		r.log.Warn("lines rejected, the sender is told which", "rejected", n, "accepted", answer.Accepted,
+			"first_line", answer.Rejected[0].Line, "first_error", answer.Rejected[0].Error, "remote", req.RemoteAddr)
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		panic("BUG: an answer that is not JSON: " + err.Error())
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body) //nolint:errcheck // the sender went away; it will send again
+}
+
+// take checks a request to its end, and only then counts what it brought.
+func (r *Receiver) take(w http.ResponseWriter, req *http.Request) (*Answer, error) {
+	if !r.authorized(req) {
+		return nil, refuse(http.StatusUnauthorized, "the bearer token is missing or wrong")
+	}
+	compressed, err := encoding(req.Header.Values("Content-Encoding"))
+	if err != nil {
+		return nil, err
+	}
+	turn := time.NewTimer(importWait)
+	defer turn.Stop()
+	select {
+	case r.imports <- struct{}{}:
+		defer func() { <-r.imports }()
+	case <-turn.C:
+		return nil, refuse(http.StatusServiceUnavailable, "%d imports are being read already", parallelImports)
+	case <-req.Context().Done():
+		return nil, refuse(http.StatusServiceUnavailable, "the sender went away")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBodyBytes))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, refuse(http.StatusRequestEntityTooLarge, "the body is over %d bytes", MaxBodyBytes)
+		}
+		return nil, refuse(http.StatusBadRequest, "read the body: %v", err)
+	}
+	b, err := parse(body, compressed, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	r.table.add(b)
+	r.print(b)
+	return &Answer{Accepted: b.samples, Rejected: b.rejected}, nil
+}
+
+// encoding reads the Content-Encoding fields: none, identity, or gzip once.
+func encoding(fields []string) (compressed bool, err error) {
+	switch value := strings.ToLower(strings.TrimSpace(strings.Join(fields, ","))); value {
+	case "", "identity":
+		return false, nil
+	case "gzip":
+		return true, nil
+	default:
+		return false, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %.60q is not taken: send plain text or one layer of gzip", value)
+	}
+}

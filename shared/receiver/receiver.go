@@ -1,0 +1,129 @@
+// Package receiver is a small stand-in for VictoriaMetrics, for trying things
+// without a server. It takes the same import lines, but strictly: where
+// VictoriaMetrics answers 204 and drops a bad line in silence, the answer here
+// says how many samples were taken and which lines were not, and why.
+//
+// The one rule here: a request counts whole or not at all. Its body is checked
+// to the last byte before anything of it is remembered. Only the newest value
+// of each series is remembered, in memory.
+//
+// New, then Serve on a listener.
+package receiver
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options are what a Receiver can be told.
+type Options struct {
+	Token   string       // imports must carry it as bearer token; empty: anyone may import
+	Verbose io.Writer    // gets each accepted sample as one line; nil: none
+	Log     *slog.Logger // gets one line per import with refused lines or a refused body
+}
+
+// A Receiver takes import requests and remembers the newest value of each series.
+type Receiver struct {
+	log     *slog.Logger
+	token   *[sha256.Size]byte // nil: none asked for
+	table   *table
+	imports chan struct{} // one for each body that may be read at a time
+
+	verboseMu sync.Mutex
+	verbose   io.Writer
+}
+
+// How many bodies are read at a time, and how long another one waits for its turn.
+const (
+	parallelImports = 4
+	importWait      = 5 * time.Second
+)
+
+// New returns a Receiver that has seen nothing yet.
+func New(o Options) *Receiver {
+	r := &Receiver{
+		log:     o.Log,
+		table:   newTable(time.Now()),
+		imports: make(chan struct{}, parallelImports),
+		verbose: o.Verbose,
+	}
+	if o.Token != "" {
+		sum := sha256.Sum256([]byte(o.Token))
+		r.token = &sum
+	}
+	return r
+}
+
+// Handler returns the routes:
+//
+//	POST /api/v1/import  takes samples; see serveImport
+//	GET  /               what was seen, as text
+//	GET  /health         OK, with the Date by which clocks are compared
+//	GET  /metrics        counters, in Prometheus' text format
+func (r *Receiver) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/v1/import", r.serveImport)
+	mux.HandleFunc("GET /{$}", r.serveSummary)
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answerText(w, "OK") })
+	mux.HandleFunc("GET /metrics", r.serveMetrics)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, req)
+	})
+}
+
+// Serve answers requests on l until ctx ends, then lets those in hand finish for
+// up to stopWait and cuts the rest.
+func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
+	const stopWait = 4 * time.Second
+	server := &http.Server{
+		Handler:           r.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil {
+		return errors.Join(fmt.Errorf("stop: requests still open after %v are cut: %w", stopWait, err), server.Close())
+	}
+	return nil
+}
+
+// authorized says whether req carries the token, without telling by its timing
+// how much of a guess was right.
+func (r *Receiver) authorized(req *http.Request) bool {
+	if r.token == nil {
+		return true
+	}
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], r.token[:]) == 1
+}
+
+func answerText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	// A client that went away is no one's fault and nobody's news.
+	io.WriteString(w, text) //nolint:errcheck // see above
+}
