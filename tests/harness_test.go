@@ -75,7 +75,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start":      cmdStart,
-			"stop":       cmdStop,
+			"end":        cmdStop,
 			"signal":     cmdSignal,
 			"vm":         cmdVM,
 			"sql":        cmdSQL,
@@ -195,7 +195,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	procsOf(ts).start(ts, args[0], args[1:]...)
 }
 
-// stop [-KILL|-INT] NAME: ends a program, by default with SIGTERM, and waits for
+// end [-KILL|-INT] NAME: ends a program, by default with SIGTERM, and waits for
 // it. Without ! it must exit with 0 unless it was killed.
 func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
 	sig := syscall.SIGTERM
@@ -204,7 +204,7 @@ func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
 		args = args[1:]
 	}
 	if len(args) != 1 || sig == 0 {
-		ts.Fatalf("usage: stop [-KILL] NAME")
+		ts.Fatalf("usage: end [-KILL] NAME")
 	}
 	p := procsOf(ts).get(ts, args[0])
 	p.cmd.Process.Signal(sig)
