@@ -1,9 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -18,49 +21,6 @@ type Row struct {
 // ID is the row's metrics.id.
 func (r Row) ID() int64 { return r.TimeMs<<20 | r.Series.ID }
 
-// Newest returns up to limit pending rows, the newest first.
-func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
-	// One walk down the pending index for each priority, then the newest of all.
-	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
-		WHERE uploaded = 0 AND priority = %d ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
-	query := fmt.Sprintf(one, 0)
-	for p := 1; p <= 3; p++ {
-		query += " UNION ALL " + fmt.Sprintf(one, p)
-	}
-	return r.rows(ctx, limit, query+" ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1", limit)
-}
-
-func (r *Reader) rows(ctx context.Context, sizeHint int, query string, args ...any) ([]Row, error) {
-	rows, err := r.read.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read pending samples: %w", err)
-	}
-	defer rows.Close()
-	found := make([]Row, 0, min(sizeHint, 10000))
-	var strangers []int // rows whose series this process has not seen yet
-	var ids []int64
-	for rows.Next() {
-		var row Row
-		var id int64
-		if err := rows.Scan(&row.TimeMs, &id, &row.Value, &row.Priority); err != nil {
-			return nil, fmt.Errorf("read pending samples: %w", err)
-		}
-		if row.Series = r.series.get(id); row.Series == nil {
-			strangers, ids = append(strangers, len(found)), append(ids, id)
-		}
-		found = append(found, row)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read pending samples: %w", err)
-	}
-	for i, at := range strangers {
-		if found[at].Series, err = r.lookUpSeries(ctx, ids[i]); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
 // A Receipt says that the server took one chunk.
 type Receipt struct {
 	BatchID    string // UUID of the round
@@ -74,7 +34,7 @@ type Receipt struct {
 func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Update) (marked int, err error) {
 	var fresh []*Series
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		if marked, err = mark(ctx, tx, rows, Pending, Delivered); err != nil {
+		if marked, err = deliver(ctx, tx, rows); err != nil {
 			return err
 		}
 		if err := addToLedger(ctx, tx, map[string]int{"delivered": marked}); err != nil {
@@ -104,6 +64,83 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 		db.series.add(s)
 	}
 	return marked, nil
+}
+
+// deliver marks pending rows as delivered and returns how many were pending.
+func deliver(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err error) {
+	for p := 0; p <= lowest; p++ {
+		of := rows
+		if slices.ContainsFunc(rows, func(r Row) bool { return r.Priority != p }) {
+			of = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Priority != p })
+		}
+		if len(of) == 0 {
+			continue
+		}
+		n, whole, err := deliverRange(ctx, tx, of)
+		if err == nil && !whole {
+			n, err = mark(ctx, tx, of, Pending, Delivered)
+		}
+		if err != nil {
+			return 0, err
+		}
+		marked += n
+	}
+	return marked, nil
+}
+
+// fewRows are marked one by one sooner than as a range.
+const fewRows = 8
+
+// deliverRange marks rows of one priority with a single statement, which takes
+// a third of the time of one for each. It may only do so if the rows, and no
+// others, are what is pending between the first and the last of them. Rows may
+// have come, gone or been released since they were read: so their keys are read
+// again in this transaction and must be the same text. If not, nothing is
+// marked and whole is false.
+func deliverRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole bool, err error) {
+	if len(rows) < fewRows {
+		return 0, false, nil
+	}
+	first, last := rows[0], rows[len(rows)-1]
+	step := 1
+	if first.ID() > last.ID() {
+		first, last, step = last, first, -1
+	}
+	want := make([]byte, 0, len(rows)*20)
+	for i := range rows {
+		r := rows[i]
+		if step < 0 {
+			r = rows[len(rows)-1-i]
+		}
+		if i > 0 {
+			want = append(want, ',')
+		}
+		want = strconv.AppendInt(want, r.ID(), 10)
+	}
+	const between = ` FROM samples INDEXED BY samples_pending WHERE uploaded = 0 AND priority = ?
+		AND (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?)`
+	args := []any{first.Priority, first.TimeMs, first.Series.ID, last.TimeMs, last.Series.ID}
+	var got []byte
+	err = tx.QueryRowContext(ctx, "SELECT group_concat(id) FROM (SELECT timestamp_ms << 20 | series_id AS id"+between+" ORDER BY timestamp_ms, series_id)", args...).Scan(&got)
+	if err != nil {
+		return 0, false, fmt.Errorf("read the keys between two samples: %w", err)
+	}
+	if !bytes.Equal(want, got) {
+		return 0, false, nil
+	}
+	res, err := tx.ExecContext(ctx, `UPDATE samples INDEXED BY samples_pending SET uploaded = 1 WHERE uploaded = 0 AND priority = ?
+		AND (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?)`, args...)
+	if err != nil {
+		return 0, false, fmt.Errorf("mark the samples between two: %w", err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return 0, false, err
+	}
+	if int(n) != len(rows) {
+		return 0, false, fmt.Errorf("marked %d samples where %d were counted; nothing is marked", n, len(rows))
+	}
+	return len(rows), true, nil
 }
 
 // mark moves rows from one state to another and returns how many were in the

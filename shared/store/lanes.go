@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// lowest is the priority number that goes last.
+const lowest = 3
+
+// Newest returns up to limit pending rows, the newest first.
+func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
+	return r.Fresh(ctx, nil, math.MinInt64, limit)
+}
+
+// Fresh appends to into up to limit pending rows that are not older than
+// sinceMs, the newest first whatever their priority.
+func (r *Reader) Fresh(ctx context.Context, into []Row, sinceMs int64, limit int) ([]Row, error) {
+	// One walk down the pending index for each priority, then the newest of all.
+	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
+		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
+	query := fmt.Sprintf(one, 0)
+	for p := 1; p <= lowest; p++ {
+		query += " UNION ALL " + fmt.Sprintf(one, p)
+	}
+	return r.appendRows(ctx, into, query+" ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1", int64(limit), sinceMs)
+}
+
+// A Cursor is how far a walk over the backlog has come. The zero value is its
+// start.
+type Cursor struct {
+	priority int
+	started  bool // the row below has been seen
+	timeMs   int64
+	seriesID int64
+}
+
+// Backlog appends to into up to limit pending rows that are older than beforeMs:
+// those of the first priority that has any left, in the order of their times or
+// the reverse. The cursor moves behind them; no rows means that the walk is at
+// its end. All rows of one answer have the same priority and nothing pending
+// lies between them.
+func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs int64, oldestFirst bool, limit int) ([]Row, error) {
+	had := len(into)
+	for ; at.priority <= lowest; *at = (Cursor{priority: at.priority + 1}) {
+		query := `SELECT timestamp_ms, series_id, value, priority FROM samples INDEXED BY samples_pending
+			WHERE uploaded = 0 AND priority = ?1 AND timestamp_ms < ?2`
+		args := []int64{int64(at.priority), beforeMs, int64(limit), at.timeMs, at.seriesID}
+		order := " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?3"
+		after := " AND (timestamp_ms, series_id) < (?4, ?5)"
+		if oldestFirst {
+			order, after = " ORDER BY timestamp_ms, series_id LIMIT ?3", " AND (timestamp_ms, series_id) > (?4, ?5)"
+		}
+		if at.started {
+			query += after
+		} else {
+			args = args[:3]
+		}
+		var err error
+		if into, err = r.appendRows(ctx, into, query+order, args...); err != nil {
+			return into, err
+		}
+		if len(into) > had {
+			last := into[len(into)-1]
+			at.started, at.timeMs, at.seriesID = true, last.TimeMs, last.Series.ID
+			return into, nil
+		}
+	}
+	return into, nil
+}
+
+// appendRows runs a query for timestamp_ms, series_id, value and priority. It
+// goes past database/sql, whose conversions take longer than SQLite does.
+func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args ...int64) ([]Row, error) {
+	named := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	var strangers []int // rows whose series this process has not seen yet
+	var ids []int64
+	conn, err := r.read.Conn(ctx)
+	if err != nil {
+		return into, fmt.Errorf("read pending samples: %w", err)
+	}
+	err = conn.Raw(func(c any) (err error) {
+		rows, err := c.(*sqlite3.SQLiteConn).QueryContext(ctx, query, named)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		var dest [4]driver.Value
+		for {
+			if err := rows.Next(dest[:]); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			at, ok1 := dest[0].(int64)
+			id, ok2 := dest[1].(int64)
+			value, ok3 := dest[2].(float64)
+			priority, ok4 := dest[3].(int64)
+			if !ok1 || !ok2 || !ok3 || !ok4 {
+				return fmt.Errorf("a pending row is not made of numbers: %v", dest)
+			}
+			row := Row{TimeMs: at, Value: value, Priority: int(priority), Series: r.series.get(id)}
+			if row.Series == nil {
+				strangers, ids = append(strangers, len(into)), append(ids, id)
+			}
+			into = append(into, row)
+		}
+	})
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return into, fmt.Errorf("read pending samples: %w", err)
+	}
+	for i, at := range strangers {
+		if into[at].Series, err = r.lookUpSeries(ctx, ids[i]); err != nil {
+			return into, err
+		}
+	}
+	return into, nil
+}
