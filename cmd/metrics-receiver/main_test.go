@@ -47,7 +47,7 @@ func TestDependsOnNoDatabase(t *testing.T) {
 	const own = "github.com/taniwha3/thugshells/"
 	allowed := map[string]bool{own + "shared/vmjson": true, own + "shared/receiver": true, own + "cmd/metrics-receiver": true}
 	seen := 0
-	for _, pkg := range strings.Fields(string(out)) {
+	for pkg := range strings.FieldsSeq(string(out)) {
 		if allowed[pkg] {
 			seen++
 		} else if domain, _, _ := strings.Cut(pkg, "/"); strings.Contains(domain, ".") || pkg == "database/sql" {

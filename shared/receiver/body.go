@@ -121,7 +121,7 @@ func (g *gunzip) Read(p []byte) (int, error) {
 	case g.plain > ratioFloor && g.plain > MaxRatio*g.sent:
 		err = refuse(http.StatusRequestEntityTooLarge, "the body is compressed more than %d:1", MaxRatio)
 	case err == nil:
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		err = refuse(http.StatusBadRequest, "the gzip stream is damaged or cut short: %v", err)
 	case g.body.Len() > 0:
 		err = refuse(http.StatusBadRequest, "%d bytes follow the gzip stream", g.body.Len())

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -40,8 +41,13 @@ func start(t testing.TB, o Options) server {
 	return server{t, s}
 }
 
+type reply struct {
+	status int
+	header http.Header
+}
+
 // do sends a request; fields are header names and values.
-func (s server) do(method, path string, body []byte, fields ...string) (*http.Response, string) {
+func (s server) do(method, path string, body []byte, fields ...string) (reply, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, bytes.NewReader(body))
 	if err != nil {
@@ -59,10 +65,10 @@ func (s server) do(method, path string, body []byte, fields ...string) (*http.Re
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return resp, string(text)
+	return reply{resp.StatusCode, resp.Header}, string(text)
 }
 
-func (s server) post(body []byte, fields ...string) (*http.Response, string) {
+func (s server) post(body []byte, fields ...string) (reply, string) {
 	s.t.Helper()
 	return s.do(http.MethodPost, "/api/v1/import", body, fields...)
 }
@@ -131,8 +137,8 @@ func TestAnswerCountsSamplesAndNamesLines(t *testing.T) {
 			}
 			resp, got := s.post(body, fields...)
 			got = strings.ReplaceAll(got, `\u003c\u0026\u003e`, "<&>")
-			if resp.StatusCode != 200 || got != c.want || resp.Header.Get("Content-Type") != "application/json" {
-				t.Errorf("%s, gzip %v: %d %s %s\nwant %s", c.name, compressed, resp.StatusCode, resp.Header.Get("Content-Type"), got, c.want)
+			if resp.status != 200 || got != c.want || resp.header.Get("Content-Type") != "application/json" {
+				t.Errorf("%s, gzip %v: %d %s %s\nwant %s", c.name, compressed, resp.status, resp.header.Get("Content-Type"), got, c.want)
 			}
 			s.wantCounters(1, c.accepted, c.bad, min(c.accepted, 1+strings.Count(c.body, `"b"`)))
 		}
@@ -147,12 +153,12 @@ func TestRefusedBodyCountsNothing(t *testing.T) {
 
 	s := start(t, Options{})
 	requests := 0
-	f := func(name string, status int, want string, body []byte, fields ...string) *http.Response {
+	f := func(name string, status int, want string, body []byte, fields ...string) reply {
 		t.Helper()
 		requests++
 		resp, got := s.post(body, fields...)
-		if resp.StatusCode != status || !strings.Contains(got, want) {
-			t.Errorf("%s: %d %.200s, want %d %s", name, resp.StatusCode, got, status, want)
+		if resp.status != status || !strings.Contains(got, want) {
+			t.Errorf("%s: %d %.200s, want %d %s", name, resp.status, got, status, want)
 		}
 		return resp
 	}
@@ -170,7 +176,7 @@ func TestRefusedBodyCountsNothing(t *testing.T) {
 	f("plain, said to be gzip", 400, "not gzip", good, gz, "gzip")
 	for _, encoding := range []string{"zstd", "deflate", "br", "gzip, gzip", "identity, gzip", "gzipp", "\"gzip\"", strings.Repeat("z", 1000)} {
 		resp := f("encoding "+encoding[:2], 415, "one layer of gzip", whole, gz, encoding)
-		if got := resp.Header.Get("Accept-Encoding"); got != "gzip" {
+		if got := resp.header.Get("Accept-Encoding"); got != "gzip" {
 			t.Errorf("415 with Accept-Encoding %q", got)
 		}
 	}
@@ -244,8 +250,8 @@ func TestGzipBombIsRefusedInLittleMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		resp, text := s.post(body, "Content-Encoding", "gzip")
 		runtime.ReadMemStats(&after)
-		if resp.StatusCode != 413 {
-			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
+		if resp.status != 413 {
+			t.Errorf("%s: %d %s", name, resp.status, text)
 		}
 		if took := after.TotalAlloc - before.TotalAlloc; took > 40<<20 {
 			t.Errorf("%s: %d bytes of memory for a bomb of %d", name, took, len(body))
@@ -261,8 +267,8 @@ func TestSmallBodyMayCompressWell(t *testing.T) {
 		t.Fatalf("%d bytes at %d:1 prove nothing", len(plain), ratio)
 	}
 	resp, text := start(t, Options{}).post(body, "Content-Encoding", "gzip")
-	if resp.StatusCode != 200 || text != `{"accepted":2000,"rejected":[]}` {
-		t.Errorf("%d %s", resp.StatusCode, text)
+	if resp.status != 200 || text != `{"accepted":2000,"rejected":[]}` {
+		t.Errorf("%d %s", resp.status, text)
 	}
 }
 
@@ -281,7 +287,7 @@ func TestSummaryShowsTheNewestValueOfEachSeries(t *testing.T) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
 	}
-	if got := resp.Header.Get("Content-Type") + resp.Header.Get("X-Content-Type-Options"); got != "text/plain; charset=utf-8nosniff" {
+	if got := resp.header.Get("Content-Type") + resp.header.Get("X-Content-Type-Options"); got != "text/plain; charset=utf-8nosniff" {
 		t.Errorf("content type %s", got)
 	}
 }
@@ -331,13 +337,13 @@ func TestImportNeedsTheTokenOnceThereIsOne(t *testing.T) {
 		"Bearer s3cret": 200, "bearer s3cret": 200,
 	} {
 		resp, text := s.post(body, "Authorization", header)
-		if resp.StatusCode != want || want == 401 && resp.Header.Get("WWW-Authenticate") != "Bearer" || strings.Contains(text, "s3cret") {
-			t.Errorf("Authorization %q: %d %s, want %d", header, resp.StatusCode, text, want)
+		if resp.status != want || want == 401 && resp.header.Get("WWW-Authenticate") != "Bearer" || strings.Contains(text, "s3cret") {
+			t.Errorf("Authorization %q: %d %s, want %d", header, resp.status, text, want)
 		}
 	}
 	s.wantCounters(9, 2, 0, 1)
-	if resp, _ := s.do(http.MethodGet, "/health", nil); resp.StatusCode != 200 {
-		t.Errorf("/health asks for the token: %d", resp.StatusCode)
+	if resp, _ := s.do(http.MethodGet, "/health", nil); resp.status != 200 {
+		t.Errorf("/health asks for the token: %d", resp.status)
 	}
 }
 
@@ -361,12 +367,12 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/favicon.ico", 404, ""},
 	} {
 		resp, text := s.do(c.method, c.path, nil)
-		if resp.StatusCode != c.status || resp.Header.Get("Allow") != c.allow {
-			t.Errorf("%s %s: %d, Allow %q: %s", c.method, c.path, resp.StatusCode, resp.Header.Get("Allow"), text)
+		if resp.status != c.status || resp.header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d, Allow %q: %s", c.method, c.path, resp.status, resp.header.Get("Allow"), text)
 		}
 	}
 	resp, text := s.do(http.MethodGet, "/health", nil)
-	date, err := http.ParseTime(resp.Header.Get("Date"))
+	date, err := http.ParseTime(resp.header.Get("Date"))
 	if text != "OK" || err != nil || time.Since(date).Abs() > time.Minute {
 		t.Errorf("/health: %q, Date %v %v", text, date, err)
 	}
@@ -377,8 +383,8 @@ func TestImportsAtTheSameTimeAllCount(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			if resp, text := s.post([]byte(sample(fmt.Sprintf("up_%d", i), 1, now) + "bad\n")); resp.StatusCode != 200 {
-				t.Errorf("%d %s", resp.StatusCode, text)
+			if resp, text := s.post([]byte(sample(fmt.Sprintf("up_%d", i), 1, now) + "bad\n")); resp.status != 200 {
+				t.Errorf("%d %s", resp.status, text)
 			}
 			s.do(http.MethodGet, "/", nil)
 		})
@@ -491,7 +497,7 @@ func FuzzBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, compressed bool) {
 		b, err := parse(body, compressed, time.UnixMilli(1751328000000))
 		if err != nil {
-			refused, ok := err.(*refusal)
+			refused, ok := errors.AsType[*refusal](err)
 			if !ok || refused.status < 400 || refused.status > 499 || refused.reason == "" || b != nil {
 				t.Fatalf("%v, %v", b, err)
 			}

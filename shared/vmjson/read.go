@@ -52,8 +52,8 @@ func Read(r io.Reader, limits Limits, each func(number int, line Line, refused e
 	for number, last := 1, false; !last; number++ {
 		var long bool
 		var err error
-		text, long, err = readLine(in, text[:0], limits.LineBytes)
-		if last = err == io.EOF; err != nil && !last {
+		text, long, last, err = readLine(in, text[:0], limits.LineBytes)
+		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
 		var refused error
@@ -79,23 +79,24 @@ func Read(r io.Reader, limits Limits, each func(number int, line Line, refused e
 	return nil
 }
 
-// readLine reads up to a newline or the end (io.EOF), without the line's end.
-// A line over limit bytes is read to its end and not kept.
-func readLine(in *bufio.Reader, buf []byte, limit int) (text []byte, long bool, err error) {
+// readLine appends one line to buf, without its end, and says whether it is the
+// last. A line over limit bytes is read to its end and not kept.
+func readLine(in *bufio.Reader, buf []byte, limit int) (text []byte, long, last bool, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
 		if !long {
 			buf = append(buf, part...)
 		}
-		if err == bufio.ErrBufferFull {
-			if limit > 0 && len(buf) > limit+len("\r\n") {
-				long = true
-			}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			long = long || limit > 0 && len(buf) > limit+len("\r\n")
 			continue
+		}
+		if err == io.EOF {
+			last, err = true, nil
 		}
 		buf = bytes.TrimSuffix(buf, []byte("\n"))
 		buf = bytes.TrimSuffix(buf, []byte("\r"))
-		return buf, long || limit > 0 && len(buf) > limit, err
+		return buf, long || limit > 0 && len(buf) > limit, last, err
 	}
 }
 
