@@ -125,3 +125,32 @@ func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args 
 	}
 	return into, nil
 }
+
+// Delivered appends to into up to limit delivered rows that are older than
+// untilMs, from the cursor on and the oldest first. The cursor moves behind them;
+// no rows means that there are no more.
+func (r *Reader) Delivered(ctx context.Context, into []Row, at *Cursor, untilMs int64, limit int) ([]Row, error) {
+	had := len(into)
+	into, err := r.appendRows(ctx, into, `SELECT timestamp_ms, series_id, value, priority FROM samples NOT INDEXED
+		WHERE uploaded = 1 AND (timestamp_ms, series_id) > (?1, ?2) AND timestamp_ms < ?3
+		ORDER BY timestamp_ms, series_id LIMIT ?4`, at.timeMs, at.seriesID, untilMs, int64(limit))
+	if err == nil && len(into) > had {
+		last := into[len(into)-1]
+		at.timeMs, at.seriesID = last.TimeMs, last.Series.ID
+	}
+	return into, err
+}
+
+// From is a cursor for Delivered that begins at the given time.
+func From(timeMs int64) Cursor { return Cursor{timeMs: timeMs, seriesID: -1} }
+
+// LastDelivered returns the row that the last receipt names; ok is false if
+// nothing was ever delivered or the row is gone.
+func (r *Reader) LastDelivered(ctx context.Context) (row Row, ok bool, err error) {
+	rows, err := r.appendRows(ctx, nil, `SELECT timestamp_ms, series_id, value, priority FROM samples WHERE uploaded = 1
+		AND (timestamp_ms, series_id) = (SELECT last_uploaded_id >> 20, last_uploaded_id & 1048575 FROM upload_checkpoints ORDER BY id DESC LIMIT 1)`)
+	if err != nil || len(rows) == 0 {
+		return Row{}, false, err
+	}
+	return rows[0], true, nil
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// maxRejected bounds the samples that are set aside; the oldest go first and are
+// counted as lost.
+const maxRejected = 10000
+
+// maxWords bounds the server's words that are kept, in bytes.
+const maxWords = 1000
+
+// lostRejected is the reason under which samples are lost that were set aside
+// and had to make room.
+const lostRejected = "rejected_overflow"
+
+// A Rejection is why a row is set aside.
+type Rejection struct {
+	Row
+	HTTPStatus int // 0: refused here, before sending
+	Reason     string
+	Words      string // the server's
+	At         time.Time
+}
+
+// Reject sets pending rows aside with the reason; they are kept and not sent
+// again. It returns how many were pending.
+func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, u Update) (rejected int, err error) {
+	var fresh []*Series
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		for _, r := range rejections {
+			n, err := mark(ctx, tx, []Row{r.Row}, Pending, Rejected)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				continue
+			}
+			rejected++
+			_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
+				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus, cut(r.Reason), cut(r.Words))
+			if err != nil {
+				return fmt.Errorf("note why: %w", err)
+			}
+		}
+		if err := addToLedger(ctx, tx, map[string]int{"rejected": rejected}); err != nil {
+			return err
+		}
+		if err := trimRejected(ctx, tx, maxRejected, at); err != nil {
+			return err
+		}
+		_, fresh, err = db.put(ctx, tx, u)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("set %d samples aside: %w", len(rejections), err)
+	}
+	for _, s := range fresh {
+		db.series.add(s)
+	}
+	return rejected, nil
+}
+
+func cut(text string) string { return text[:min(len(text), maxWords)] }
+
+// trimRejected gives up the samples that were set aside first, down to keep.
+func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error {
+	var count int
+	if err := tx.QueryRowContext(ctx, "SELECT count FROM ledger WHERE name = 'rejected'").Scan(&count); err != nil {
+		return fmt.Errorf("count what is set aside: %w", err)
+	}
+	if count <= keep {
+		return nil
+	}
+	const oldest = "(SELECT timestamp_ms, series_id FROM rejected ORDER BY rejected_ms, timestamp_ms, series_id LIMIT ?)"
+	res, err := tx.ExecContext(ctx, "DELETE FROM samples WHERE uploaded = 2 AND (timestamp_ms, series_id) IN "+oldest, count-keep)
+	if err != nil {
+		return fmt.Errorf("give up what was set aside first: %w", err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM rejected WHERE (timestamp_ms, series_id) IN "+oldest, count-keep); err != nil {
+		return fmt.Errorf("forget what was set aside first: %w", err)
+	}
+	if err := addToLedger(ctx, tx, map[string]int{"rejected": -int(n)}); err != nil {
+		return err
+	}
+	return addLoss(ctx, tx, lostRejected, int(n), at)
+}
+
+// Rejections calls each for every sample that is set aside, the first one first,
+// until it returns an error.
+func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) error {
+	rows, err := r.read.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words
+		FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id) WHERE s.uploaded = 2 ORDER BY r.rejected_ms, r.timestamp_ms, r.series_id`)
+	if err != nil {
+		return fmt.Errorf("read what is set aside: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var one Rejection
+		var id, at int64
+		var value sql.NullFloat64
+		if err := rows.Scan(&one.TimeMs, &id, &value, &one.Priority, &at, &one.HTTPStatus, &one.Reason, &one.Words); err != nil {
+			return fmt.Errorf("read what is set aside: %w", err)
+		}
+		one.Value, one.At = value.Float64, time.UnixMilli(at)
+		if one.Series, err = r.lookUpSeries(ctx, id); err != nil {
+			return err
+		}
+		if err := each(one); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Requeue makes every sample that is set aside pending again, save those that
+// have no value. It returns how many.
+func (db *DB) Requeue(ctx context.Context) (requeued int, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `UPDATE samples SET uploaded = 0 WHERE uploaded = 2 AND value IS NOT NULL
+			AND (timestamp_ms, series_id) IN (SELECT timestamp_ms, series_id FROM rejected)`)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		requeued = int(n)
+		_, err = tx.ExecContext(ctx, `DELETE FROM rejected WHERE (timestamp_ms, series_id) NOT IN
+			(SELECT r.timestamp_ms, r.series_id FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id) WHERE s.uploaded = 2)`)
+		if err != nil {
+			return err
+		}
+		return addToLedger(ctx, tx, map[string]int{"rejected": -requeued})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("put back what is set aside: %w", err)
+	}
+	return requeued, nil
+}

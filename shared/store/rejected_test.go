@@ -1,0 +1,117 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRejectedSamplesAreListedAndCanBePutBack(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	mustRecord(t, db, named("1:a:2", "2:a:0", "3:a:3"))
+	rows, err := db.Newest(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := []Rejection{
+		{Row: rows[0], HTTPStatus: 400, Reason: "refused alone", Words: "no <such> thing"},
+		{Row: rows[1], Reason: "not finite", Words: strings.Repeat("w", 5000)},
+	}
+	if n, err := db.Reject(t.Context(), bad, time.UnixMilli(77), Update{}); err != nil || n != 2 {
+		t.Fatal(n, err)
+	}
+	if l := mustBalance(t, db); l.Rejected != 2 || l.Pending != 1 {
+		t.Errorf("%+v", l)
+	}
+	var got []string
+	err = db.Rejections(t.Context(), func(r Rejection) error {
+		got = append(got, fmt.Sprint(r.TimeMs, r.Series.Name, r.Value, r.Priority, r.HTTPStatus, r.Reason, len(r.Words), r.At.UnixMilli()))
+		return nil
+	})
+	if diff := cmp.Diff([]string{"2a0.25 0 0not finite1000 77", "3a0.375 3 400refused alone15 77"}, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if n, err := db.Requeue(t.Context()); err != nil || n != 2 {
+		t.Fatal(n, err)
+	}
+	if rows, err = db.Newest(t.Context(), 9); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"3:a:3", "2:a:0", "1:a:2"}, texts(rows)); diff != "" {
+		t.Error(diff)
+	}
+	if l := mustBalance(t, db); l.Rejected != 0 || l.Pending != 3 {
+		t.Errorf("%+v", l)
+	}
+	if n, err := db.Requeue(t.Context()); err != nil || n != 0 {
+		t.Errorf("again: %d, %v", n, err)
+	}
+}
+
+func TestTheOldestRejectionsMakeRoomAndAreCountedAsLost(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	for at := range 20 {
+		mustRecord(t, db, named(fmt.Sprintf("%d:a:2", at+1)))
+	}
+	rows, err := db.Newest(t.Context(), 99)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rows { // the newest sample is set aside first
+		if _, err := db.Reject(t.Context(), []Rejection{{Row: r}}, time.UnixMilli(int64(i)), Update{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx, err := db.write.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trimRejected(t.Context(), tx, 5, time.UnixMilli(9)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	var left []int64
+	if err := db.Rejections(t.Context(), func(r Rejection) error { left = append(left, r.TimeMs); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int64{5, 4, 3, 2, 1}, left); diff != "" {
+		t.Error(diff)
+	}
+	l := mustBalance(t, db)
+	_, losses, err := db.Ledger(t.Context())
+	if err != nil || len(losses) != 1 || losses[0].Reason != lostRejected || losses[0].Count != 15 || l.Rejected != 5 {
+		t.Errorf("%+v %+v %v", l, losses, err)
+	}
+}
+
+func TestDeliveredRowsAreWalkedFromATime(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	mustRecord(t, db, named("1:a:2", "2:a:0", "2:b:3", "3:a:3", "4:a:1", "5:a:1"))
+	if _, ok, err := db.LastDelivered(t.Context()); ok || err != nil {
+		t.Errorf("nothing was delivered: %v %v", ok, err)
+	}
+	rows, err := db.Newest(t.Context(), 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Acknowledge(t.Context(), rows[1:], Receipt{BatchID: "b"}, Update{}); err != nil {
+		t.Fatal(err)
+	}
+	row, ok, err := db.LastDelivered(t.Context())
+	if err != nil || !ok || row.TimeMs != 4 {
+		t.Errorf("%+v %v %v", row, ok, err)
+	}
+	at := From(2)
+	for _, want := range []string{"2:a:0 2:b:3", "3:a:3 4:a:1", ""} {
+		rows, err = db.Delivered(t.Context(), rows[:0], &at, 5, 2)
+		if got := strings.Join(texts(rows), " "); got != want || err != nil {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+}
