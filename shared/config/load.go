@@ -81,7 +81,6 @@ func kindOf(m fs.FileMode) string {
 func parse(file string, data []byte, hostname string) (Config, error) {
 	c := Default()
 	w := walker{lines: map[string]int{}, bad: map[string]bool{}}
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	if w.text(data) {
 		if root := w.document(data); root != nil {
 			w.config(root, &c)

@@ -135,6 +135,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"backoff", "remote:\n  retry:\n    initial_backoff: 2m\n", "3: remote.retry.initial_backoff: want at most remote.retry.max_backoff, which is 1m, got 2m"},
 		{"pending thresholds", "health:\n  error_threshold:\n    pending_metrics: 10\n", "3: health.error_threshold.pending_metrics: want at least health.degraded_threshold.pending_metrics, which is 5000, got 10"},
 		{"age thresholds", "health:\n  error_threshold:\n    upload_age_seconds: 59\n", "3: health.error_threshold.upload_age_seconds: want at least health.degraded_threshold.upload_age_seconds, which is 60, got 59"},
+		{"no rule about a value that is wrong", "remote:\n  chunk_size: -1\n  batch_size: 10\n", "2: remote.chunk_size: want a whole number of 1 to 100000, got -1"},
 		{"log into the database", "logging:\n  output: x/../m.db-wal\nstorage:\n  path: ./m.db\n", "2: logging.output: want stdout, stderr or the path of a log file, got a file of the database"},
 
 		// the file
@@ -144,6 +145,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"unclosed", "a: [1,\n", "1: not YAML here or further down: did not find expected node content"},
 		{"unknown alias", "device:\n  id: *hunter2\n", "2: want the value written out, got an alias (*); put a text that begins with * in quotes"},
 		{"NUL", "device:\n  id: a\x00b\n", "2: want text, got the control character 0x00"},
+		{"DEL", "# a\n# \x7f\n", "2: want text, got the control character 0x7f"},
 		{"no UTF-8", "#\n#\xff\n", "2: want UTF-8 text, got the byte 0xff"},
 		{"UTF-16", "\xff\xfed\x00", "1: want UTF-8 text, got the byte 0xff"},
 	} {

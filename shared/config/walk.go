@@ -192,11 +192,10 @@ func (w *walker) metrics(n *yaml.Node, key string, into *[]Metric) {
 			w.fault(item.Line, at, "want a collector such as {name: cpu.usage}, got %s", got(item))
 			continue
 		}
-		name, m := nameOf(item), Metric{Enabled: true, Interval: 30 * time.Second}
+		name, m := nameOf(item), Metric{Interval: 30 * time.Second}
 		known := slices.Index(names, name)
 		if known >= 0 {
 			m = defaults[known]
-			m.Config = DefaultMetricConfig(name) // not shared with a second entry of the name
 		} else {
 			name = ""
 		}

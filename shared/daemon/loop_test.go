@@ -338,6 +338,53 @@ func TestWithoutSystemdAStuckLoopIsLoggedOnce(t *testing.T) {
 	})
 }
 
+func TestTheWatchdogIsPingedThreeTimesInItsLimit(t *testing.T) {
+	s := notifySocket(t)
+	t.Setenv("NOTIFY_SOCKET", s.path)
+	synctest.Test(t, func(t *testing.T) {
+		p := newLogged()
+		ctx, cancel := context.WithCancel(t.Context())
+		watch := make(chan struct{})
+		go func() {
+			defer close(watch)
+			p.watch(ctx, time.Minute)
+		}()
+		time.Sleep(10*time.Minute + time.Second)
+		cancel()
+		<-watch
+		if lines := p.lines(t); len(lines) != 0 {
+			t.Errorf("log: %v", lines)
+		}
+	})
+	await(t, "pings at 0, 20, 40 … 600 s", func() bool { return s.count("WATCHDOG=1") == 31 })
+}
+
+func TestEachStuckLoopIsLoggedWhenItBecomesSo(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	synctest.Test(t, func(t *testing.T) {
+		p := newLogged()
+		p.LoopLimits = map[string]time.Duration{"late": time.Hour}
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = p.Every(ctx, "early", time.Hour, func(context.Context) error { <-first; return nil }) })
+		wg.Go(func() { _ = p.Every(ctx, "late", time.Hour, func(context.Context) error { <-second; return nil }) })
+		wg.Go(func() { p.watch(ctx, time.Minute) })
+		time.Sleep(2 * time.Hour)
+		close(first)
+		time.Sleep(time.Minute)
+		close(second)
+		time.Sleep(time.Minute)
+		const stuck, moves = "ERROR loop is stuck, the watchdog ping is withheld until it moves", "INFO loop moves again"
+		want := []string{stuck + " loop=early", stuck + " loop=late", moves + " loop=early", moves + " loop=late"}
+		if diff := cmp.Diff(want, p.lines(t, "loop")); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
 func TestTwoLoopsOfOneNameAreABug(t *testing.T) {
 	p := newLogged()
 	defer func() {

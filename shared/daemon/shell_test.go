@@ -41,6 +41,10 @@ func testProgram(mode string) Program {
 		Run: func(ctx context.Context, p *Process) error {
 			p.LoopLimit = time.Second
 			g, ctx := errgroup.WithContext(ctx)
+			// Whatever the daemon makes, it makes under Main's umask.
+			if err := os.WriteFile("run/made", nil, 0o666); err != nil {
+				return err
+			}
 			switch mode {
 			case "fail":
 				return errors.New("no database")
@@ -380,7 +384,7 @@ func TestWhatIsCreatedIsForUserAndGroup(t *testing.T) {
 		data, _ := os.ReadFile(filepath.Join(dir, "log.json"))
 		return strings.Contains(string(data), `"msg":"ready"`)
 	})
-	for name, want := range map[string]os.FileMode{"run": 0o750 | os.ModeDir, "run/metrics-test.lock": 0o640, "log.json": 0o640} {
+	for name, want := range map[string]os.FileMode{"run": 0o750 | os.ModeDir, "run/metrics-test.lock": 0o640, "run/made": 0o640, "log.json": 0o640} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
