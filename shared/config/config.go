@@ -61,6 +61,27 @@ type Remote struct {
 	BatchSize      int           `yaml:"batch_size" want:"1..100000"`
 	ChunkSize      int           `yaml:"chunk_size" want:"1..100000"`
 	Retry          Retry         `yaml:"retry"`
+
+	Backfill        string        `yaml:"backfill" want:"newest_first|oldest_first|off"` // what was not sent while it was new
+	MaxKbps         int64         `yaml:"max_kbps" want:"0..10000000"`                   // both ways, headers and TLS included; 0: no limit
+	MaxBytesPerDay  int64         `yaml:"max_bytes_per_day" want:"0..1000000000000"`     // likewise, by UTC day; 0: no limit
+	BusyKbps        int64         `yaml:"busy_kbps" want:"0..10000000"`                  // what others send meanwhile; 0: not looked at
+	Settle          time.Duration `yaml:"settle" want:"0s..8760h"`                       // how long a delivered sample can be sent again
+	ServerRetention time.Duration `yaml:"server_retention" want:"0s..876000h"`           // older samples are set aside; 0: no limit
+	TokenFile       string        `yaml:"token_file" want:"path or empty"`               // bearer token
+	BasicAuth       BasicAuth     `yaml:"basic_auth"`
+	CAFile          string        `yaml:"ca_file" want:"path or empty"`     // PEM; in place of the system's
+	ClientCert      string        `yaml:"client_cert" want:"path or empty"` // PEM
+	ClientKey       string        `yaml:"client_key" want:"path or empty"`  // PEM
+	Pins            []string      `yaml:"pins" want:"pin"`                  // of public keys in the server's chain
+
+	AllowPlaintextToken bool `yaml:"allow_plaintext_token"` // send credentials over http to other machines
+}
+
+// BasicAuth is a user name and the file that holds the password.
+type BasicAuth struct {
+	Username     string `yaml:"username" want:"user name or empty"`
+	PasswordFile string `yaml:"password_file" want:"path or empty"`
 }
 
 // Retry is the wait after an attempt that did not succeed.
@@ -163,6 +184,9 @@ func Default() Config {
 				BackoffMultiplier: 3,
 				JitterPercent:     20,
 			},
+			Backfill:        "newest_first",
+			Settle:          24 * time.Hour,
+			ServerRetention: 31 * 24 * time.Hour,
 		},
 		Health: Health{
 			Enabled:           true,

@@ -15,6 +15,27 @@ func (w *walker) relate(c Config) {
 	w.ordered("health.degraded_threshold.upload_age_seconds", degraded <= failed, int64(degraded.Seconds()),
 		"health.error_threshold.upload_age_seconds", int64(failed.Seconds()))
 
+	if (r.ClientCert == "") != (r.ClientKey == "") {
+		key, other := "remote.client_cert", "client_key"
+		if r.ClientCert == "" {
+			key, other = "remote.client_key", "client_cert"
+		}
+		w.rule(key, "want %s beside it", other)
+	}
+	if len(r.Pins) == 1 && !w.bad["remote.pins"] && !w.bad["remote.pins[0]"] {
+		w.rule("remote.pins", "want two or more, so that a key can be replaced, got one")
+	}
+	if (r.BasicAuth.Username == "") != (r.BasicAuth.PasswordFile == "") && !w.bad["remote.basic_auth.username"] && !w.bad["remote.basic_auth.password_file"] {
+		key, other := "remote.basic_auth.username", "password_file"
+		if r.BasicAuth.Username == "" {
+			key, other = "remote.basic_auth.password_file", "username"
+		}
+		w.rule(key, "want %s beside it", other)
+	}
+	if r.TokenFile != "" && r.BasicAuth.Username != "" {
+		w.rule("remote.token_file", "want either this or remote.basic_auth")
+	}
+
 	// A log written into the database would be the end of it.
 	db := filepath.Clean(c.Storage.Path)
 	switch filepath.Clean(c.Logging.Output) {

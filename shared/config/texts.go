@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -47,6 +48,15 @@ func wrong(kind, s string) (want, instead string) {
 	case "path":
 		want = "a path"
 		ok = s != "" && len(s) <= 4096 && plainText(s)
+	case "path or empty":
+		want = "a path"
+		ok = len(s) <= 4096 && plainText(s)
+	case "user name or empty":
+		want = "a user name without a colon" // RFC 7617, section 2
+		ok = len(s) <= 256 && plainText(s) && !strings.Contains(s, ":")
+	case "pin":
+		want = "sha256/ and the base64 of a public key's SHA-256"
+		ok = pin(s)
 	case "mountpoint":
 		want = "an absolute path such as /var"
 		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)
@@ -101,6 +111,13 @@ func wrongURL(s string) string {
 		return "one with a port over 65535"
 	}
 	return ""
+}
+
+// pin reports whether s is a pin as RFC 7469 and curl write it.
+func pin(s string) bool {
+	sum, prefixed := strings.CutPrefix(s, "sha256/")
+	raw, err := base64.StdEncoding.Strict().DecodeString(sum)
+	return prefixed && err == nil && len(raw) == 32
 }
 
 // endpoint reports whether s can be the path of the status: clean, of plain
