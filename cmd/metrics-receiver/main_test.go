@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // program is the built binary, made by TestMain without cgo.
@@ -67,11 +68,15 @@ func command(t *testing.T, settings []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// finish runs cmd to its end.
+// finish runs cmd, which ends by itself, to its end.
 func finish(t *testing.T, cmd *exec.Cmd) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	defer time.AfterFunc(20*time.Second, func() {
+		t.Errorf("%q still runs after 20 s", cmd.Args)
+		cmd.Process.Kill()
+	}).Stop()
 	if err := cmd.Run(); err != nil {
 		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 			t.Fatal(err)

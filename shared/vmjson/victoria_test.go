@@ -157,6 +157,8 @@ func TestVictoriaMetricsKeepsWhatWasWritten(t *testing.T) {
 	}
 	add("vmjson_bad_bytes", "board", metric.Tags("tag", "a\xffb"), []Label{{"tag", "a\ufffdb"}}, 1)
 
+	add("vmjson_empty_tag", "board", metric.Tags("tag", ""), nil, 1)
+
 	var pairs []string
 	var labels []Label
 	for i := range MaxLabels - 2 {

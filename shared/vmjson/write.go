@@ -20,7 +20,8 @@ import (
 // Head returns the start of every line of one series, up to and including the
 // bracket that opens the values. Tags is the series' canonical tags text, an
 // object of strings such as {"core":"all"}, or "" or {} for none; its inside is
-// taken over byte for byte. The error says which rule of this package's limits
+// taken over byte for byte. (A tag with an empty value is legal; the server keeps
+// it as no tag.) The error says which rule of this package's limits
 // the series breaks; such a series can't be sent.
 func Head(wireName, deviceID, tags string) ([]byte, error) {
 	if err := checkSeries(wireName, deviceID, tags); err != nil {
