@@ -146,7 +146,7 @@ func (e *evaluation) readings() {
 			failing++
 			c.Status = StatusError
 			e.add(StatusDegraded, ReadingFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
-		case beat > patience(s):
+		case beat > e.patience(s):
 			c.Status = StatusError
 			e.add(StatusDegraded, ReadingSilent, s.Component, s.HeartbeatMs, "%s was last read %s ago, is due every %s", name, human(beat), human(interval(s)))
 		}
@@ -161,7 +161,7 @@ func (e *evaluation) readings() {
 	row := e.rows["collector"]
 	running := e.age(row.BootID, row.StartedMs, -1)
 	for _, want := range e.t.Expected {
-		if _, ok := e.r.Collectors[want.Name]; !ok && running > staleFactor*want.Interval+staleGrace {
+		if _, ok := e.r.Collectors[want.Name]; !ok && running > allowed(want.Interval) {
 			e.r.Collectors[want.Name] = Collector{Status: StatusError}
 			e.add(StatusDegraded, ReadingSilent, readingPrefix+want.Name, row.StartedMs,
 				"%s is configured and was never read; metrics-collector has to be restarted to see a changed configuration", want.Name)

@@ -169,9 +169,9 @@ func TestEvaluate(t *testing.T) {
 		{"budget spent", func(w *world) { w.row("shipper").Detail = `{"budget_spent":true}` }, "degraded upload_budget_spent"},
 		{"a detail of the wrong shape", func(w *world) { w.row("shipper").Detail = `{"outcome":7,"budget_spent":"x"` }, "ok"},
 
-		// The daemons: late after 3 intervals and 5 seconds.
-		{"collector at its patience", func(w *world) { w.beat("collector", 35*s) }, "ok"},
-		{"collector frozen", func(w *world) { w.beat("collector", 35*s+ms) }, "error collector_hung"},
+		// The daemons: late 10 s after their interval, the shipper 30 s more.
+		{"collector at its patience", func(w *world) { w.beat("collector", 20*s) }, "ok"},
+		{"collector frozen", func(w *world) { w.beat("collector", 20*s+ms) }, "error collector_hung"},
 		{"collector killed a moment ago", func(w *world) { w.seen.Locks[collector] = Lock{false, 11} }, "error collector_crashed"},
 		{"collector killed long ago", func(w *world) { w.beat("collector", time.Hour); w.seen.Locks[collector] = Lock{false, 11} }, "error collector_crashed"},
 		{"collector stopped", func(w *world) {
@@ -193,8 +193,8 @@ func TestEvaluate(t *testing.T) {
 		{"collector cannot store", func(w *world) {
 			w.row("collector").FailingSinceMs, w.row("collector").Error = minutesAgo(m), "disk full"
 		}, "error collector_failing"},
-		{"shipper at its patience", func(w *world) { w.beat("shipper", 95*s) }, "ok"},
-		{"shipper frozen", func(w *world) { w.beat("shipper", 95*s+ms) }, "degraded shipper_hung"},
+		{"shipper at its patience", func(w *world) { w.beat("shipper", 70*s) }, "ok"},
+		{"shipper frozen", func(w *world) { w.beat("shipper", 70*s+ms) }, "degraded shipper_hung"},
 		{"shipper stopped", func(w *world) {
 			w.row("shipper").State = store.StateStopped
 			w.seen.Locks[shipper] = Lock{}
@@ -217,12 +217,12 @@ func TestEvaluate(t *testing.T) {
 				w.row(name).FailingSinceMs, w.row(name).SuccessMs = minutesAgo(m), 0
 			}
 		}, "error all_readings_failing reading_failing reading_failing"},
-		{"a collector at its patience", func(w *world) { w.beat("collector/cpu.usage", 35*s) }, "ok"},
-		{"a collector silent", func(w *world) { w.beat("collector/cpu.usage", 35*s+ms) }, "degraded reading_silent"},
+		{"a collector at its patience", func(w *world) { w.beat("collector/cpu.usage", 20*s) }, "ok"},
+		{"a collector silent", func(w *world) { w.beat("collector/cpu.usage", 20*s+ms) }, "degraded reading_silent"},
 		{"a configured collector that is not there", func(w *world) { w.drop("collector/memory.usage") }, "degraded reading_silent"},
 		{"a configured collector that may still come", func(w *world) {
 			w.drop("collector/memory.usage")
-			w.row("collector").StartedMs = minutesAgo(95 * s)
+			w.row("collector").StartedMs = minutesAgo(40 * s)
 		}, "ok"},
 		{"collectors of a stopped daemon are not blamed", func(w *world) {
 			w.row("collector").State = store.StateStopped

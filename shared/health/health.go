@@ -72,7 +72,8 @@ type Now struct {
 // Thresholds are where a status begins. A value that equals its threshold is
 // still good.
 type Thresholds struct {
-	Remote          bool // samples are meant to be sent
+	Remote          bool          // samples are meant to be sent
+	Timeout         time.Duration // of one upload
 	DegradedAge     time.Duration
 	ErrorAge        time.Duration
 	DegradedPending int64
@@ -93,6 +94,7 @@ type Expected struct {
 func ThresholdsOf(c config.Config) Thresholds {
 	t := Thresholds{
 		Remote:          c.Remote.Enabled,
+		Timeout:         c.Remote.Timeout,
 		DegradedPending: c.Health.DegradedThreshold.PendingMetrics,
 		ErrorPending:    c.Health.ErrorThreshold.PendingMetrics,
 		SkewMs:          c.Monitoring.ClockSkewWarnThresholdMs,

@@ -6,15 +6,22 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A component is late when its heartbeat is older than three intervals and some
-// seconds: a busy disk or a slow upload may swallow one.
-const (
-	staleFactor = 3
-	staleGrace  = 5 * time.Second
-)
+// maxGrace is what may come between two heartbeats beside the interval: a sensor
+// that does not answer, a writer that waits for its turn, a slow disk.
+const maxGrace = 10 * time.Second
+
+// allowed is how old a heartbeat that is due every interval may get.
+func allowed(every time.Duration) time.Duration {
+	return every + min(2*every+5*time.Second, maxGrace)
+}
 
 // patience is how old a heartbeat of the component may get.
-func patience(s store.Status) time.Duration { return staleFactor*interval(s) + staleGrace }
+func (e *evaluation) patience(s store.Status) time.Duration {
+	if s.Component == "shipper" {
+		return allowed(interval(s)) + e.t.Timeout // one request may take as long
+	}
+	return allowed(interval(s))
+}
 
 // writers judges the two daemons that write.
 func (e *evaluation) writers() {
@@ -73,7 +80,7 @@ func (e *evaluation) stateOf(program string, row store.Status, known bool) State
 	if asked && lock.Held && another {
 		return Starting
 	}
-	late := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs) > patience(row)
+	silent := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs) > e.patience(row)
 	switch {
 	case !known:
 		return NeverRan
@@ -81,7 +88,7 @@ func (e *evaluation) stateOf(program string, row store.Status, known bool) State
 		return Stopped
 	case asked && !lock.Held:
 		return Crashed
-	case !late && e.rebooted(row) == "":
+	case !silent && e.rebooted(row) == "":
 		return Running
 	case asked: // and held
 		return Hung

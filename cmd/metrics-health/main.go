@@ -1,0 +1,98 @@
+// Metrics-health answers over HTTP whether the pipeline is well, and shows why
+// not. It only reads the database.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/taniwha3/thugshells/shared/daemon"
+	"github.com/taniwha3/thugshells/shared/health"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// judgeEvery is how often the status is looked at while nobody asks.
+const judgeEvery = 10 * time.Second
+
+func main() {
+	var asJSON bool
+	os.Exit(daemon.Main(daemon.Program{
+		Name:    "metrics-health",
+		Summary: "answers over HTTP whether the pipeline is well",
+		Run:     run,
+		Commands: []daemon.Command{
+			{Flag: "once", Help: "print the status as JSON; exit 0 for ok, 1 for degraded, 2 for error", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
+				return print(ctx, p, true)
+			}},
+			{Flag: "status", Help: "print the status for people, straight from the database; exits as -once", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
+				return print(ctx, p, asJSON)
+			}},
+		},
+		Flags: func(fs *flag.FlagSet) { fs.BoolVar(&asJSON, "json", false, "with -status: print JSON") },
+	}))
+}
+
+func run(ctx context.Context, p *daemon.Process) (err error) {
+	if !p.Config.Health.Enabled {
+		p.Log.Info("health.enabled is false, nothing to do")
+		p.Ready()
+		<-ctx.Done()
+		return nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Config.Health.Addr())
+	if err != nil {
+		return err
+	}
+	watch := watchOf(p)
+	defer func() { err = errors.Join(err, watch.Close()) }()
+	server := health.NewServer(watch, p.Config, p.Version, p.Started, p.Log)
+	p.Log.Info("listening", "address", l.Addr().String())
+
+	g, loops := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Serve(loops, l) })
+	g.Go(func() error { return p.Every(loops, "judge", judgeEvery, watch.Judge(p.Log)) })
+	p.Ready()
+	return g.Wait()
+}
+
+func print(ctx context.Context, p *daemon.Process, asJSON bool) (exit int, err error) {
+	watch := watchOf(p)
+	defer func() { err = errors.Join(err, watch.Close()) }()
+	r := watch.Once(ctx)
+	r.Version, r.DeviceID = p.Version, p.Config.Device.ID
+	if asJSON {
+		_, err = p.Stdout.Write(r.JSON())
+	} else {
+		err = health.Text(p.Stdout, r, health.Colour(p.Stdout))
+	}
+	return r.Status.ExitCode(), err
+}
+
+func watchOf(p *daemon.Process) *health.Watch {
+	// Without a boot id, ages are taken from the wall clock.
+	bootID, err := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.BootID()
+	if err != nil {
+		p.Log.Warn("the boot id cannot be read, ages are taken from the wall clock", "error", err)
+	}
+	return health.NewWatch(p.Config, health.Host{
+		Now: func() health.Now {
+			var err error
+			now := health.Now{Moment: store.Moment{Wall: time.Now()}, BootID: bootID}
+			if now.Boot, err = hostfs.BootTime(); err != nil {
+				now.BootID = ""
+			}
+			return now
+		},
+		Lock: func(program string) (health.Lock, error) {
+			pid, held, err := daemon.LockHolder(p.Config.LockPath(program))
+			return health.Lock{Held: held, PID: pid}, err
+		},
+	})
+}
