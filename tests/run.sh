@@ -1,11 +1,13 @@
 #!/bin/sh
 # run.sh: runs the three daemons in the foreground with their data in ./run,
 # against VictoriaMetrics if it is installed and metrics-receiver otherwise.
-# Ctrl-C stops everything. Ports can be chosen: VM_PORT, RECEIVER_PORT, HEALTH_PORT.
+# Ctrl-C stops everything. Other places can be chosen: RUN_DIR, VM_PORT,
+# RECEIVER_PORT, HEALTH_PORT.
 set -eu
 cd "$(dirname "$0")/.."
 vm_port=${VM_PORT:-8428} receiver_port=${RECEIVER_PORT:-9090} health_port=${HEALTH_PORT:-9100}
-mkdir -p run
+run=${RUN_DIR:-run}
+mkdir -p "$run"
 pids=
 stop() {
 	trap - INT TERM EXIT
@@ -13,7 +15,7 @@ stop() {
 	for pid in $pids; do kill -TERM "$pid" 2>/dev/null || true; done
 	for pid in $pids; do wait "$pid" 2>/dev/null || true; done
 	[ -z "${server:-}" ] || { kill -TERM "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; }
-	echo "stopped; the data is in run/"
+	echo "stopped; the data is in $run"
 }
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -21,10 +23,10 @@ trap stop EXIT
 
 # Each program is started out of the terminal's process group's reach: Ctrl-C
 # goes to this script, which stops them in order.
-start() { log=$1; shift; setsid "$@" >"run/$log" 2>&1 & }
+start() { log=$1; shift; setsid "$@" >"$run/$log" 2>&1 & }
 
 if command -v victoria-metrics >/dev/null 2>&1; then
-	start victoria-metrics.log victoria-metrics -storageDataPath=run/victoria-metrics -httpListenAddr="127.0.0.1:$vm_port" \
+	start victoria-metrics.log victoria-metrics -storageDataPath="$run/victoria-metrics" -httpListenAddr="127.0.0.1:$vm_port" \
 		-dedup.minScrapeInterval=1ms -retentionPeriod=100y
 	server=$! url="http://127.0.0.1:$vm_port" look="$url/vmui/ (try the query cpu_usage_percent)"
 else
@@ -32,24 +34,24 @@ else
 	server=$! url="http://127.0.0.1:$receiver_port" look="$url/ (install Debian's victoria-metrics to get queries and graphs)"
 fi
 sed -e "s|^\( *url:\).*|\1 $url/api/v1/import|" -e "s|^\( *clock_skew_url:\).*|\1 $url/health|" \
-	-e "s|^\( *port:\).*|\1 $health_port|" configs/config.dev.yaml >run/config.yaml
+	-e "s|^\( *port:\).*|\1 $health_port|" -e "s|^\( *path:\).*|\1 $run/metrics.db|" configs/config.dev.yaml >"$run/config.yaml"
 
 for daemon in metrics-collector metrics-shipper metrics-health; do
-	start "$daemon.log" "bin/$daemon" -config run/config.yaml
+	start "$daemon.log" "bin/$daemon" -config "$run/config.yaml"
 	pids="$pids $!"
 done
 
 cat <<EOF
 samples  $look
 health   http://127.0.0.1:$health_port/health
-logs     run/*.log
+logs     $run/*.log
 Ctrl-C stops everything.
 EOF
 
 # Ends when one of them does: that is a fault to look at, not to restart here.
 while :; do
 	for pid in $server $pids; do
-		kill -0 "$pid" 2>/dev/null || { echo "a program ended by itself; its last words:"; tail -n 2 run/*.log; exit 1; }
+		kill -0 "$pid" 2>/dev/null || { echo "a program ended by itself; its last words:"; tail -n 2 "$run"/*.log; exit 1; }
 	done
 	sleep 1 &
 	wait $!
