@@ -44,7 +44,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Loop(loops, "collect", c.rounds.Round) })
-	g.Go(func() error { return p.Every(loops, "upkeep", upkeep.Interval, c.keeper.Step) })
+	g.Go(func() error { return p.Loop(loops, "upkeep", c.keeper.Step) })
 	p.Ready()
 	return g.Wait()
 }
@@ -85,7 +85,7 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	session := store.Session{ID: uuid.NewString(), Start: p.Started, Metadata: roots.Identity()}
 	session.Metadata["version"] = p.Version
 	d := store.Daemon{Name: name, Version: p.Version, BootID: session.Metadata["boot_id"], Started: p.Started}
-	c := &collector{db: db, keeper: upkeep.New(db, p.Config.Storage, d, p.Log)}
+	c := &collector{db: db, keeper: upkeep.New(db, p.Config, d, p.Log)}
 	if err := db.StartSession(ctx, session); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -57,6 +57,7 @@ type Reader struct {
 type DB struct {
 	*Reader
 	write   *sql.DB
+	inserts [len(insertSizes)]*sql.Stmt
 	opts    Options
 	session int64 // sessions.num of the running session, 0 for none
 	opened  os.FileInfo
@@ -105,6 +106,9 @@ func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if err := db.prepareInserts(ctx); err != nil {
 		return nil, err
 	}
 	if db.opened, err = os.Stat(path); err != nil {
@@ -169,12 +173,40 @@ func setUpReader(c *sqlite3.SQLiteConn) error {
 }
 
 func setUpWriter(c *sqlite3.SQLiteConn) error {
+	settings := commonSettings
+	pages, err := pragma(c, "page_count")
+	if err != nil {
+		return err
+	}
+	if pages == 0 {
+		// For a file that has no table yet, and for nothing later: only then can
+		// pages that retention frees be given back to the filesystem.
+		settings += fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", pageSize)
+	}
 	// Only the collector checkpoints, between ticks, by calling Checkpoint.
-	settings := fmt.Sprintf("PRAGMA page_size=%d; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;", pageSize)
-	if _, err := c.Exec(commonSettings+settings, nil); err != nil {
+	settings += "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;"
+	if _, err := c.Exec(settings, nil); err != nil {
 		return err
 	}
 	return keepLog(c)
+}
+
+// pragma reads a whole number.
+func pragma(c *sqlite3.SQLiteConn, name string) (n int64, err error) {
+	rows, err := c.Query("PRAGMA "+name, nil)
+	if err != nil {
+		return 0, err
+	}
+	value := make([]driver.Value, 1)
+	err = rows.Next(value)
+	if err := errors.Join(err, rows.Close()); err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	n, ok := value[0].(int64)
+	if !ok {
+		return 0, fmt.Errorf("read %s: %v is no number", name, value[0])
+	}
+	return n, nil
 }
 
 // keepLog leaves -wal and -shm in place when the last connection closes, as

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,35 +40,90 @@ type Checkpoint struct {
 	Frames    int  // pages in the log
 	Moved     int  // of those, moved into the database
 	Duration  time.Duration
-	Reclaimed int64 // bytes by which the log shrank
+	Reclaimed int64 // bytes of the log that can be written afresh or went back to the filesystem
 }
 
-// Checkpoint moves the write-ahead log into the database and empties it. Being
-// kept from it by others is an outcome, not an error: SQLite reports it in the
-// first of three values and with no error code
+const (
+	// logHeader and frameHeader are the bytes around the pages in a log
+	// (sqlite.org/fileformat2.html#the_write_ahead_log).
+	logHeader   = 32
+	frameHeader = 24
+	// checkpointWait is how long a checkpoint waits for readers. It keeps the
+	// writers waiting meanwhile.
+	checkpointWait = 20 * time.Millisecond
+)
+
+// Checkpoint moves the write-ahead log into the database, so that the next
+// transaction begins the log afresh. A log file of more than keep bytes is cut
+// to nothing; a shorter one keeps its length, because to overwrite a file costs
+// the device a third less than to let it grow: its filesystem has nothing to
+// note.
+//
+// Being kept from it by others is an outcome, not an error: SQLite reports it in
+// the first of three values and with no error code
 // (sqlite.org/pragma.html#pragma_wal_checkpoint). Only the collector calls it.
-func (db *DB) Checkpoint(ctx context.Context) (Checkpoint, error) {
+func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 	before, err := db.Sizes()
 	if err != nil {
 		return Checkpoint{}, err
 	}
 	start := time.Now()
-	var busy int
-	var c Checkpoint
-	err = db.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &c.Frames, &c.Moved)
+	c, err := db.checkpoint(ctx, before.WAL > keep)
 	c.Duration = time.Since(start)
-	if isBusy(err) {
-		c.Busy = true
-		return c, nil
-	}
 	if err != nil {
 		return c, fmt.Errorf("checkpoint: %w", err)
 	}
-	c.Busy = busy != 0
-	after, err := db.Sizes()
+	return c, nil
+}
+
+func (db *DB) checkpoint(ctx context.Context, shrink bool) (c Checkpoint, err error) {
+	// Most of the work is done beside the writers, on another connection.
+	var busy, pageSize int
+	if err := db.read.QueryRowContext(ctx, "PRAGMA page_size").Scan(&pageSize); err != nil {
+		return c, err
+	}
+	err = db.read.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &c.Frames, &c.Moved)
+	if err != nil && !isBusy(err) {
+		return c, err
+	}
+	mode := "RESTART"
+	if shrink {
+		mode = "TRUNCATE"
+	}
+	conn, err := db.write.Conn(ctx)
 	if err != nil {
 		return c, err
 	}
-	c.Reclaimed = max(0, before.WAL-after.WAL)
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := setBusyTimeout(ctx, conn, checkpointWait); err != nil {
+		return c, err
+	}
+	var frames, moved int
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &moved)
+	if reset := setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout); reset != nil {
+		return c, errors.Join(err, reset)
+	}
+	switch {
+	case isBusy(err):
+		c.Busy = true
+	case err != nil:
+		return c, err
+	case busy != 0:
+		c.Busy, c.Frames, c.Moved = true, frames, moved
+	default:
+		// What is left to say of a log that was cut is 0 and 0.
+		c.Frames = max(c.Frames, frames)
+		c.Moved = c.Frames
+		if c.Frames > 0 {
+			c.Reclaimed = logHeader + int64(c.Frames)*int64(pageSize+frameHeader)
+		}
+	}
 	return c, nil
+}
+
+func setBusyTimeout(ctx context.Context, conn *sql.Conn, d time.Duration) error {
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", d.Milliseconds())); err != nil {
+		return fmt.Errorf("set busy_timeout: %w", err)
+	}
+	return nil
 }

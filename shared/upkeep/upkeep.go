@@ -1,13 +1,16 @@
 // Package upkeep keeps the database fit for years in the field: it moves the
-// write-ahead log into the database and says how the storage is doing.
+// write-ahead log into the database, deletes what is no longer needed or no
+// longer fits, and says how the storage is doing.
 //
-// Only the collector runs it, so there is one checkpointer. Start at Keeper's
-// Step, which does once what is due now.
+// Only the collector runs it, so there is one checkpointer and one that deletes.
+// Start at Keeper's Step, which does once what is due now and never much of it:
+// collecting shares the connection.
 package upkeep
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,121 +22,124 @@ import (
 )
 
 const (
-	// Interval is how often Step is meant to run.
-	Interval = 10 * time.Second
-	// sayEvery is how often the storage's figures become samples.
+	// lookEvery is how often Step looks at the files when nothing is due.
+	lookEvery = 2 * time.Second
+	// sayEvery is how often the storage's figures become samples and its status
+	// is written; a change of the status is written at once.
 	sayEvery = time.Minute
-	// busyRetry is the wait after a checkpoint that others kept from finishing.
-	busyRetry = time.Minute
 	// selfPriority is that of samples about ourselves: they go last.
 	selfPriority = 3
 )
 
 // A Keeper looks after one database. It is owned by one goroutine.
 type Keeper struct {
-	db   *store.DB
-	cfg  config.Storage
-	log  *slog.Logger
-	part *store.Part
+	db     *store.DB
+	cfg    config.Storage
+	settle time.Duration
+	log    *slog.Logger
+	part   *store.Part
 
-	due       time.Time // of the next checkpoint
-	busySince time.Time // zero: the last checkpoint finished
-	last      store.Checkpoint
-	said      time.Time
+	checkpoints
+	retention
+
+	said time.Time // when the status was written last
+	mark string    // what it said, in short
 }
 
 // New prepares the upkeep of db.
-func New(db *store.DB, cfg config.Storage, d store.Daemon, log *slog.Logger) *Keeper {
+func New(db *store.DB, c config.Config, d store.Daemon, log *slog.Logger) *Keeper {
 	return &Keeper{
-		db: db, cfg: cfg, log: log,
-		part: store.NewPart(d, "storage", Interval),
-		due:  time.Now().Add(cfg.WALCheckpointInterval),
+		db: db, cfg: c.Storage, settle: c.Remote.Settle, log: log,
+		part:        store.NewPart(d, "storage", sayEvery),
+		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
+		retention:   retention{swept: -1},
 	}
 }
 
-// Step does what is due now.
-func (k *Keeper) Step(ctx context.Context) error {
-	sizes, err := k.db.Sizes()
-	if err != nil {
-		return k.note(ctx, err)
+// Step does what is due now, at most one slice of it, and returns when to come
+// again.
+func (k *Keeper) Step(ctx context.Context) (next time.Duration, err error) {
+	begun := time.Now()
+	more, err := k.work(ctx, begun)
+	next = lookEvery
+	if more {
+		// Deleting takes a fifth of the time at most; the rest is for collecting.
+		next = max(4*time.Since(begun), 20*time.Millisecond)
 	}
-	now := time.Now()
-	full := sizes.WAL > int64(k.cfg.WALCheckpointSizeMB)<<20 && k.busySince.IsZero()
-	if full || !now.Before(k.due) {
-		if err := k.Checkpoint(ctx); err != nil {
-			return k.note(ctx, err)
+	return next, k.note(ctx, err)
+}
+
+func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error) {
+	f, err := k.look(ctx)
+	if err != nil {
+		return false, err
+	}
+	k.free, k.short = f.free, f.short()
+	if f.sizes.WAL > f.logLimit && k.busySince.IsZero() || !now.Before(k.due) {
+		if err := k.checkpoint(ctx, f.logKept); err != nil {
+			return false, err
 		}
 	}
-	return k.note(ctx, nil)
+	if !k.busySince.IsZero() && f.sizes.WAL > f.logLimit {
+		// Deleting would make the log longer still, and free nothing.
+		return false, nil
+	}
+	return k.retain(ctx, f, now)
 }
 
-// Checkpoint empties the write-ahead log and sets when to try again. That
-// others kept it from finishing is reported here, once, and counted as long as
-// it lasts.
-func (k *Keeper) Checkpoint(ctx context.Context) error {
-	c, err := k.db.Checkpoint(ctx)
-	now := time.Now()
-	if err != nil {
-		k.due = now.Add(busyRetry)
-		return err
-	}
-	k.last = c
-	if c.Busy {
-		k.due = now.Add(busyRetry)
-		if k.busySince.IsZero() {
-			k.busySince = now
-		}
-		k.log.Warn("checkpoint kept from finishing by a reader or writer; will try again",
-			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "frames", c.Frames, "moved", c.Moved, "retry_in", busyRetry.String())
-		return nil
-	}
-	k.due = now.Add(k.cfg.WALCheckpointInterval)
-	if !k.busySince.IsZero() {
-		k.log.Info("checkpoint finished again", "busy_for", now.Sub(k.busySince).Round(time.Second).String())
-		k.busySince = time.Time{}
-	}
-	k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
-	return nil
-}
-
-// note writes the status row and, once a minute, the samples, and gives back
+// note writes the status row, once a minute with the samples, and gives back
 // the error it was given.
 func (k *Keeper) note(ctx context.Context, fault error) error {
 	now := store.Moment{Wall: time.Now()}
 	var err error
 	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return fmt.Errorf("read the boot clock: %w", err)
+		return errors.Join(fault, fmt.Errorf("read the boot clock: %w", err))
 	}
 	if fault != nil {
 		k.part.Fail(now, fault, 1)
 	} else {
 		k.part.Succeed(now, 1)
 	}
+	mark := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0)
+	if mark == k.mark && time.Since(k.said) < sayEvery {
+		return fault
+	}
+	detail, err := k.detail()
+	if err != nil {
+		return errors.Join(fault, err)
+	}
+	k.part.SetDetail(detail)
+	u := store.Update{Status: []store.Status{k.part.Status()}}
+	if time.Since(k.said) >= sayEvery {
+		samples, err := k.samples(ctx, now.Wall.UnixMilli())
+		if err != nil {
+			return errors.Join(fault, err)
+		}
+		u.Groups = []store.Group{{Priority: selfPriority, Samples: samples}}
+		k.said = time.Now()
+	}
+	if _, err := k.db.Record(ctx, u); err != nil {
+		return errors.Join(fault, err)
+	}
+	k.mark = mark
+	return fault
+}
+
+// detail is what only the keeper knows, as JSON.
+func (k *Keeper) detail() (string, error) {
 	detail := map[string]any{}
 	if !k.busySince.IsZero() {
 		detail["checkpoint_busy_since_ms"] = k.busySince.UnixMilli()
+		detail["checkpoint_busy_tries"] = k.busyTries
+	}
+	if k.evicting != "" {
+		detail["evicting"] = k.evicting
+	}
+	if k.short > 0 {
+		detail["free_bytes"], detail["free_bytes_short"] = k.free, k.short
 	}
 	text, err := json.Marshal(detail)
-	if err != nil {
-		return err
-	}
-	k.part.SetDetail(string(text))
-	if now.Wall.Sub(k.said) < sayEvery {
-		return fault
-	}
-	k.said = now.Wall
-	samples, err := k.samples(ctx, now.Wall.UnixMilli())
-	if err != nil {
-		return err
-	}
-	_, err = k.db.Record(ctx, store.Update{
-		Groups: []store.Group{{Priority: selfPriority, Samples: samples}},
-		Status: []store.Status{k.part.Status()},
-	})
-	if err != nil {
-		return err
-	}
-	return fault
+	return string(text), err
 }
 
 func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error) {
@@ -164,15 +170,14 @@ func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error)
 // Stop empties the log a last time and writes that the storage's keeper ended
 // on purpose.
 func (k *Keeper) Stop(ctx context.Context) error {
-	if err := k.Checkpoint(ctx); err != nil {
-		return err
-	}
 	now := store.Moment{Wall: time.Now()}
 	var err error
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return fmt.Errorf("read the boot clock: %w", err)
 	}
 	k.part.Stop(now)
-	_, err = k.db.Record(ctx, store.Update{Status: []store.Status{k.part.Status()}})
-	return err
+	if _, err := k.db.Record(ctx, store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
+		return err
+	}
+	return k.checkpoint(ctx, 0)
 }

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// sliceRows bounds the rows that one call deletes. It keeps the collector, which
+// shares the connection, waiting for a few milliseconds.
+const sliceRows = 500
+
+// Room is how a database file is filled.
+type Room struct {
+	PageSize   int64
+	Pages      int64
+	FreePages  int64 // hold nothing; the next rows go there
+	Returnable bool  // ReturnPages can give free pages back to the filesystem
+}
+
+// Used is the bytes of the pages that hold something.
+func (r Room) Used() int64 { return (r.Pages - r.FreePages) * r.PageSize }
+
+// Room looks at the pages, those in the log included.
+func (r *Reader) Room(ctx context.Context) (room Room, err error) {
+	err = r.readTx(ctx, func(tx *sql.Tx) error {
+		var mode int
+		for _, p := range []struct {
+			name string
+			into any
+		}{
+			{"page_size", &room.PageSize},
+			{"page_count", &room.Pages},
+			{"freelist_count", &room.FreePages},
+			{"auto_vacuum", &mode},
+		} {
+			if err := tx.QueryRowContext(ctx, "PRAGMA "+p.name).Scan(p.into); err != nil {
+				return fmt.Errorf("read %s: %w", p.name, err)
+			}
+		}
+		room.Returnable = mode != 0
+		return nil
+	})
+	return room, err
+}
+
+// ReturnPages moves what lies at the end of the file into up to n free pages and
+// cuts the file off behind it, at the next checkpoint. It returns how many pages
+// went. Each costs the log two or three.
+func (db *DB) ReturnPages(ctx context.Context, n int) (returned int, err error) {
+	// The statement does one page for each row that is read of it.
+	rows, err := db.write.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", n))
+	if err != nil {
+		return 0, fmt.Errorf("return free pages: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		returned++
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("return free pages: %w", err)
+	}
+	return returned, nil
+}
+
+// A Sweep is a walk over the stored samples, the oldest first. The zero value
+// is its start.
+type Sweep struct {
+	started  bool
+	timeMs   int64
+	seriesID int64
+}
+
+// finished are the states of samples that wait for nothing: delivered and local.
+const finished = "uploaded IN (1, 4)"
+
+// The first finished sample behind a key, and the key that is so many rows on.
+const (
+	nextFinished = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) > (?, ?) AND timestamp_ms < ?
+		AND ` + finished + ` ORDER BY timestamp_ms, series_id LIMIT 1`
+	rowsOn = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND timestamp_ms < ?
+		ORDER BY timestamp_ms, series_id LIMIT 1 OFFSET ?`
+	deleteFinished = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND ` + finished
+)
+
+// DeleteFinished deletes the oldest samples that were delivered, or are local,
+// and are older than beforeMs: a slice of them, from where the sweep stands. The
+// ledger goes on counting them. Done says that none is left behind the sweep.
+func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64) (deleted int, done bool, err error) {
+	if !at.started {
+		*at = Sweep{started: true, timeMs: math.MinInt64}
+	}
+	var first, last Sweep
+	err = db.read.QueryRowContext(ctx, nextFinished, at.timeMs, at.seriesID, beforeMs).Scan(&first.timeMs, &first.seriesID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, true, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("find samples to delete: %w", err)
+	}
+	err = db.read.QueryRowContext(ctx, rowsOn, first.timeMs, first.seriesID, beforeMs, sliceRows-1).Scan(&last.timeMs, &last.seriesID)
+	if errors.Is(err, sql.ErrNoRows) {
+		last, err = Sweep{timeMs: beforeMs - 1, seriesID: math.MaxInt64}, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("find samples to delete: %w", err)
+	}
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		deleted, err = affected(tx.ExecContext(ctx, deleteFinished, first.timeMs, first.seriesID, last.timeMs, last.seriesID))
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("delete old samples: %w", err)
+	}
+	at.timeMs, at.seriesID = last.timeMs, last.seriesID
+	return deleted, false, nil
+}
+
+// The samples that GiveUp takes, in this order: what no server will take, what
+// an earlier run left without a trusted time, what is on its way, the lowest
+// priority first, and at last what this run holds for a trusted time. Each is a
+// slice of the oldest.
+const (
+	oldestRejected = `SELECT timestamp_ms, series_id FROM rejected ORDER BY timestamp_ms, series_id LIMIT ?1`
+	oldestHeld     = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 3 ORDER BY session, timestamp_ms, series_id LIMIT ?1`
+	oldestLeft     = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 3 AND session < ?2
+		ORDER BY session, timestamp_ms, series_id LIMIT ?1`
+	oldestOf = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 0 AND priority = ?2
+		ORDER BY timestamp_ms, series_id LIMIT ?1`
+
+	deleteRejected = `DELETE FROM samples WHERE uploaded = 2 AND (timestamp_ms, series_id) IN (` + oldestRejected + `)`
+	deleteReasons  = `DELETE FROM rejected WHERE (timestamp_ms, series_id) IN (` + oldestRejected + `)`
+	deleteHeld     = `DELETE FROM samples WHERE uploaded = 3 AND (timestamp_ms, series_id) IN (` + oldestHeld + `)`
+	deleteLeft     = `DELETE FROM samples WHERE uploaded = 3 AND (timestamp_ms, series_id) IN (` + oldestLeft + `)`
+	deletePending  = `DELETE FROM samples WHERE uploaded = 0 AND (timestamp_ms, series_id) IN (` + oldestOf + `)`
+)
+
+// GiveUp deletes a slice of the samples that were not delivered, those that will
+// be missed least, and counts them as lost for the reason. It returns how many
+// went; 0 means that there are none.
+func (db *DB) GiveUp(ctx context.Context, reason string, at time.Time) (lost int, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		for _, kind := range []struct {
+			query string
+			args  []any
+			entry string // in the ledger, "" for what it derives
+		}{
+			{deleteRejected, []any{sliceRows}, "rejected"},
+			{deleteLeft, []any{sliceRows, db.session}, "held"},
+			{deletePending, []any{sliceRows, 3}, ""},
+			{deletePending, []any{sliceRows, 2}, ""},
+			{deletePending, []any{sliceRows, 1}, ""},
+			{deletePending, []any{sliceRows, 0}, ""},
+			{deleteHeld, []any{sliceRows}, "held"},
+		} {
+			if lost, err = affected(tx.ExecContext(ctx, kind.query, kind.args...)); err != nil {
+				return err
+			}
+			if kind.entry == "rejected" {
+				if _, err := tx.ExecContext(ctx, deleteReasons, sliceRows); err != nil {
+					return err
+				}
+			}
+			if lost == 0 {
+				continue
+			}
+			if kind.entry != "" {
+				if err := addToLedger(ctx, tx, map[string]int{kind.entry: -lost}); err != nil {
+					return err
+				}
+			}
+			return addLoss(ctx, tx, reason, lost, at)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("give up samples (%s): %w", reason, err)
+	}
+	return lost, nil
+}
+
+// What is kept of the tables that only tell a history.
+const (
+	keptReceipts = 10000
+	keptSessions = 1000
+)
+
+const (
+	// The newest receipt stays whatever its age: it says when the last delivery was.
+	deleteReceipts = `DELETE FROM upload_checkpoints WHERE id IN (
+		SELECT id FROM upload_checkpoints WHERE id < (SELECT max(id) FROM upload_checkpoints) ORDER BY id LIMIT ?1)
+		AND (id <= (SELECT max(id) FROM upload_checkpoints) - ?2 OR upload_time < ?3)`
+	// A session with held samples stays: their times are repaired by it.
+	deleteSessions = `DELETE FROM sessions WHERE num IN (SELECT num FROM sessions ORDER BY num LIMIT ?1)
+		AND num <= (SELECT max(num) FROM sessions) - ?2
+		AND NOT EXISTS (SELECT 1 FROM samples WHERE samples.uploaded = 3 AND samples.session = sessions.num)`
+)
+
+// TrimHistory deletes a slice of the oldest receipts and sessions: receipts from
+// before beforeMs, and all but the newest 10,000 receipts and 1,000 sessions.
+// It returns how many went; 0 means that nothing is left to trim.
+func (db *DB) TrimHistory(ctx context.Context, beforeMs int64) (deleted int, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		receipts, err := affected(tx.ExecContext(ctx, deleteReceipts, sliceRows, keptReceipts, beforeMs))
+		if err != nil {
+			return fmt.Errorf("receipts: %w", err)
+		}
+		sessions, err := affected(tx.ExecContext(ctx, deleteSessions, sliceRows, keptSessions))
+		if err != nil {
+			return fmt.Errorf("sessions: %w", err)
+		}
+		deleted = receipts + sessions
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("trim the history: %w", err)
+	}
+	return deleted, nil
+}
+
+func affected(res sql.Result, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}

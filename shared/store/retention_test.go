@@ -1,0 +1,285 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// mustDeliver marks every pending row with a time below beforeMs as delivered.
+func mustDeliver(t testing.TB, db *DB, beforeMs int64) {
+	t.Helper()
+	rows, err := db.Newest(t.Context(), math.MaxInt32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var of []Row
+	for _, r := range rows {
+		if r.TimeMs < beforeMs {
+			of = append(of, r)
+		}
+	}
+	if n, err := db.Acknowledge(t.Context(), of, Receipt{BatchID: "b", At: time.UnixMilli(beforeMs)}, Update{}); err != nil || n != len(of) {
+		t.Fatalf("marked %d of %d, %v", n, len(of), err)
+	}
+}
+
+// mustBe fails unless the query gives the number.
+func mustBe(t testing.TB, db *DB, want int64, query string, args ...any) {
+	t.Helper()
+	var got sql.NullInt64
+	if err := db.read.QueryRow(query, args...).Scan(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Int64 != want {
+		t.Errorf("%s: got %d, want %d", query, got.Int64, want)
+	}
+}
+
+func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	for at := range int64(100) {
+		mustRecord(t, db, Update{Groups: []Group{{Priority: 2, Samples: tick(at*10, 20)}}})
+	}
+	mustDeliver(t, db, 800)
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(5, 7)}}}) // old and on its way
+
+	var at Sweep
+	left, oldest := int64(1600), int64(0)
+	for range 10 {
+		n, done, err := db.DeleteFinished(t.Context(), &at, 600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > sliceRows {
+			t.Errorf("one slice deleted %d rows, want at most %d", n, sliceRows)
+		}
+		left -= int64(n)
+		mustBe(t, db, left, "SELECT count(*) FROM samples WHERE uploaded = 1")
+		if left > 400 {
+			now := int64(0)
+			if err := db.read.QueryRow("SELECT min(timestamp_ms) FROM samples WHERE uploaded = 1").Scan(&now); err != nil || now < oldest {
+				t.Errorf("the oldest is now %d, was %d, %v", now, oldest, err)
+			}
+			oldest = now
+		}
+		if done {
+			break
+		}
+	}
+	mustBe(t, db, 400, "SELECT count(*) FROM samples WHERE uploaded = 1")
+	mustBe(t, db, 600, "SELECT min(timestamp_ms) FROM samples WHERE uploaded = 1")
+	mustBe(t, db, 407, "SELECT count(*) FROM samples WHERE uploaded = 0")
+	if l := mustBalance(t, db); l.Captured != 2007 || l.Delivered != 1600 || l.Lost != 0 {
+		t.Errorf("ledger %+v", l)
+	}
+	// What is delivered behind the sweep is found by the next one.
+	mustDeliver(t, db, 10)
+	for _, want := range []struct {
+		from Sweep
+		n    int
+	}{{at, 0}, {Sweep{}, 7}} {
+		if n, _, err := db.DeleteFinished(t.Context(), &want.from, 600); err != nil || n != want.n {
+			t.Errorf("deleted %d, %v; want %d", n, err, want.n)
+		}
+	}
+}
+
+func TestWhatIsGivenUpIsCountedAndLeastMissed(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	start := func(id string) {
+		if err := db.StartSession(t.Context(), Session{ID: id, Start: time.UnixMilli(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start("earlier")
+	mustRecord(t, db, Update{Held: true, Groups: []Group{{Samples: tick(1, 3)}}})
+	start("now")
+	mustRecord(t, db, Update{Held: true, Groups: []Group{{Samples: tick(2, 4)}}})
+	for p := range 4 {
+		for at := range int64(2) {
+			mustRecord(t, db, Update{Groups: []Group{{Priority: p, Samples: tick(1000+100*at+int64(p), 300)}}})
+		}
+	}
+	rows, err := db.Newest(t.Context(), 5) // of priority 3
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustDeliver(t, db, 0)
+	for _, r := range rows {
+		if _, err := db.Reject(t.Context(), []Rejection{{Row: r, Reason: "r"}}, time.UnixMilli(9), Update{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var got []string
+	for i := range 100 {
+		n, err := db.GiveUp(t.Context(), "size_limit", time.UnixMilli(int64(5000+i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := mustBalance(t, db)
+		if l.Captured != 2407 {
+			t.Fatalf("ledger %+v", l)
+		}
+		if n == 0 {
+			break
+		}
+		var by [4]int
+		for p := range by {
+			if err := db.read.QueryRow("SELECT count(*) FROM samples WHERE uploaded = 0 AND priority = ?", p).Scan(&by[p]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got = append(got, fmt.Sprintf("%d: rejected %d held %d pending %v", n, l.Rejected, l.Held, by))
+	}
+	want := []string{
+		"5: rejected 0 held 7 pending [600 600 600 595]",
+		"3: rejected 0 held 4 pending [600 600 600 595]",
+		"500: rejected 0 held 4 pending [600 600 600 95]",
+		"95: rejected 0 held 4 pending [600 600 600 0]",
+		"500: rejected 0 held 4 pending [600 600 100 0]",
+		"100: rejected 0 held 4 pending [600 600 0 0]",
+		"500: rejected 0 held 4 pending [600 100 0 0]",
+		"100: rejected 0 held 4 pending [600 0 0 0]",
+		"500: rejected 0 held 4 pending [100 0 0 0]",
+		"100: rejected 0 held 4 pending [0 0 0 0]",
+		"4: rejected 0 held 0 pending [0 0 0 0]",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	_, losses, err := db.Ledger(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Loss{{Reason: "size_limit", Count: 2407, FirstMs: 5000, LastMs: 5010}}, losses); diff != "" {
+		t.Error(diff)
+	}
+	mustBe(t, db, 0, "SELECT count(*) FROM rejected")
+}
+
+func TestOldestPendingOfOnePriorityGoFirst(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	for at := range int64(12) {
+		mustRecord(t, db, Update{Groups: []Group{{Priority: 2, Samples: tick((at*7)%12, 100)}}})
+	}
+	if n, err := db.GiveUp(t.Context(), "low_space", time.Now()); n != sliceRows || err != nil {
+		t.Fatal(n, err)
+	}
+	mustBe(t, db, 5, "SELECT min(timestamp_ms) FROM samples")
+}
+
+func TestHistoryIsTrimmedToANumberAndAnAge(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	trim := func(beforeMs int64) {
+		t.Helper()
+		for range 100 {
+			n, err := db.TrimHistory(t.Context(), beforeMs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n > 2*sliceRows {
+				t.Errorf("%d rows in one slice", n)
+			}
+			if n == 0 {
+				return
+			}
+		}
+		t.Error("no end")
+	}
+	trim(1) // nothing there
+	_, err := db.write.Exec(`
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+		INSERT INTO upload_checkpoints (id, batch_id, chunk_index, upload_time) SELECT i, 'b', 0, i * 1000 FROM n;
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+		INSERT INTO sessions (num, id, start_time) SELECT i, 's' || i, i FROM n;
+		INSERT INTO series VALUES (1, 'k', 'n', 'd', '', 0);
+		INSERT INTO samples (timestamp_ms, series_id, value, session, uploaded) VALUES (7, 1, 1, 77, 3), (8, 1, 1, 78, 0)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trim(0)
+	mustBe(t, db, 2001, "SELECT min(id) FROM upload_checkpoints")
+	mustBe(t, db, 1001, "SELECT count(*) FROM sessions")
+	mustBe(t, db, 1, "SELECT count(*) FROM sessions WHERE num = 77")
+	trim(11_000_000)
+	mustBe(t, db, 11000, "SELECT min(id) FROM upload_checkpoints")
+	trim(math.MaxInt64)
+	mustBe(t, db, 12000, "SELECT id FROM upload_checkpoints")
+	if s, err := db.Snapshot(t.Context()); err != nil || s.DeliveryMs != 12_000_000 {
+		t.Errorf("last delivery %d, %v", s.DeliveryMs, err)
+	}
+}
+
+func TestFreedPagesAreUsedAgainAndCanBeReturned(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	db := mustOpen(t, path)
+	fill := func(from int64) {
+		for at := from; at < from+60; at++ {
+			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(at, 400)}}})
+		}
+	}
+	empty := func() {
+		var at Sweep
+		for done := false; !done; {
+			var err error
+			if _, done, err = db.DeleteFinished(t.Context(), &at, math.MaxInt64); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	room := func() Room {
+		r, err := db.Room(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	fill(1000)
+	full := room()
+	mustDeliver(t, db, math.MaxInt64)
+	empty()
+	if r := room(); r.Used() > full.Used()/5 || r.Pages < full.Pages {
+		t.Errorf("emptied: %+v; full: %+v", r, full)
+	}
+	fill(2000)
+	if r := room(); r.Pages > full.Pages+full.Pages/20 {
+		t.Errorf("filled again: %+v; the first time: %+v", r, full)
+	}
+	mustDeliver(t, db, math.MaxInt64)
+	empty()
+	for {
+		before := room()
+		n, err := db.ReturnPages(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+		if after := room(); before.Pages-after.Pages < int64(n) || n > 100 {
+			t.Fatalf("%d pages returned: %+v, then %+v", n, before, after)
+		}
+	}
+	if c, err := db.Checkpoint(t.Context(), 0); err != nil || c.Busy {
+		t.Fatal(c, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := room(); info.Size() != r.Pages*r.PageSize || info.Size() > full.Used()/5 {
+		t.Errorf("the file has %d bytes, was %d; %+v", info.Size(), full.Used(), r)
+	}
+	var check string
+	if err := db.read.QueryRow("PRAGMA integrity_check").Scan(&check); err != nil || check != "ok" {
+		t.Error(check, err)
+	}
+}

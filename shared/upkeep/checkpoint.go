@@ -1,0 +1,49 @@
+package upkeep
+
+import (
+	"context"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// busyRetry is the wait after a checkpoint that others kept from finishing.
+const busyRetry = time.Minute
+
+// checkpoints is what the keeper remembers of them.
+type checkpoints struct {
+	due       time.Time // of the next
+	busySince time.Time // zero: the last one finished
+	busyTries int       // that others kept from finishing since then
+	last      store.Checkpoint
+}
+
+// checkpoint empties the write-ahead log, whose file may keep its length up to
+// keep bytes, and sets when to do it again. That others kept it from finishing
+// is reported here, and is no error: it ends by itself when they are gone.
+func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
+	c, err := k.db.Checkpoint(ctx, keep)
+	now := time.Now()
+	if err != nil {
+		k.due = now.Add(busyRetry)
+		return err
+	}
+	k.last = c
+	if c.Busy {
+		k.due = now.Add(busyRetry)
+		if k.busySince.IsZero() {
+			k.busySince = now
+		}
+		k.busyTries++
+		k.log.Warn("checkpoint kept from finishing by a reader or writer; the log grows until it is gone; will try again",
+			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries, "frames", c.Frames, "moved", c.Moved, "retry_in", busyRetry.String())
+		return nil
+	}
+	k.due = now.Add(k.cfg.WALCheckpointInterval)
+	if !k.busySince.IsZero() {
+		k.log.Info("checkpoint finished again", "busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries)
+		k.busySince, k.busyTries = time.Time{}, 0
+	}
+	k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
+	return nil
+}
