@@ -1,0 +1,84 @@
+#!/bin/sh
+# build.sh [ARCH...]: builds dist/belabox-metrics_VERSION_ARCH.deb for amd64,
+# arm64 and armhf, or for those that are named. DEB_VERSION and RELEASE set the
+# version; without, it is the last tag, or the day and commit where there is none.
+#
+# cgo is needed for SQLite: the compilers are Debian's gcc and its cross
+# compilers. The binaries run on any system with the C library of the one that
+# they were built on, or one a little older: the dependency says which.
+set -eu
+cd "$(dirname "$0")/../.."
+nfpm_version=v2.45.2 # from v2.46.0 on it needs modules that the proxy does not serve
+nfpm=bin/nfpm-$nfpm_version
+GO=${GO:-go}
+
+default_version() {
+	if tag=$(git describe --tags --match 'v[0-9]*' --dirty=+dirty 2>/dev/null); then
+		echo "${tag#v}" | tr - +
+	else
+		echo "0~git$(git log -1 --format=%cd --date=format:%Y%m%d).$(git describe --always --dirty=+dirty)"
+	fi
+}
+version=${DEB_VERSION:-$(default_version)}
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+
+[ $# -gt 0 ] || set -- amd64 arm64 armhf
+packages='gcc libc6-dev binutils gzip'
+for arch; do
+	case $arch in
+	amd64) ;;
+	arm64) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+	armhf) packages="$packages gcc-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
+	*) echo "build.sh: want amd64, arm64 or armhf, got $arch" >&2 && exit 2 ;;
+	esac
+done
+# shellcheck disable=SC2086
+sh tests/need.sh $packages
+
+if [ ! -x "$nfpm" ]; then
+	GOBIN=$PWD/bin/.tool $GO install "github.com/goreleaser/nfpm/v2/cmd/nfpm@$nfpm_version"
+	mv bin/.tool/nfpm "$nfpm"
+fi
+
+# newest_glibc FILE...: the newest version of the C library's symbols that they use.
+newest_glibc() {
+	objdump -T "$@" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1
+}
+
+for arch; do
+	stage=dist/stage/$arch
+	rm -rf "$stage"
+	mkdir -p "$stage/bin" "$stage/man1" "$stage/man8"
+	case $arch in
+	amd64) goarch=amd64 cc=gcc ;;
+	arm64) goarch=arm64 cc=aarch64-linux-gnu-gcc ;;
+	armhf) goarch=arm cc=arm-linux-gnueabihf-gcc ;;
+	esac
+	[ "$goarch" != amd64 ] || [ "$(uname -m)" = x86_64 ] || cc=x86_64-linux-gnu-gcc
+	ldflags="-s -w -X github.com/taniwha3/thugshells/shared/daemon.Version=$version -X main.version=$version"
+	export GOOS=linux GOARCH=$goarch GOARM=7
+	CGO_ENABLED=1 CC=$cc $GO build -trimpath -ldflags "$ldflags" -o "$stage/bin/" ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
+	CGO_ENABLED=0 $GO build -trimpath -ldflags "$ldflags" -o "$stage/bin/" ./cmd/metrics-receiver
+	unset GOOS GOARCH GOARM
+
+	# Who wrote what is linked in, and on what terms, is in the package.
+	$GO version -m "$stage"/bin/* | awk '$1 == "dep" {print $2}' | sort -u | while read -r module; do
+		grep -qF "$module" systemd/package/copyright || { echo "build.sh: $module is linked in, and systemd/package/copyright does not name it" >&2; exit 1; }
+	done
+
+	for page in systemd/package/man/*.[18]; do
+		sed "s/@VERSION@/$version/" "$page" | gzip -9n >"$stage/man${page##*.}/${page##*/}.gz"
+	done
+	{
+		printf 'belabox-metrics (%s-%s) unstable; urgency=medium\n\n' "$version" "${RELEASE:-1}"
+		printf '  * Built from commit %s.\n\n' "$(git rev-parse HEAD)"
+		printf ' -- Thugshells <metrics@thugshells.invalid>  %s\n' "$(date -uRd "@$SOURCE_DATE_EPOCH")"
+	} | gzip -9n >"$stage/changelog.Debian.gz"
+
+	libc=$(newest_glibc "$stage"/bin/metrics-collector "$stage"/bin/metrics-shipper "$stage"/bin/metrics-health)
+	package=dist/belabox-metrics_$version-${RELEASE:-1}_$arch.deb
+	ARCH=$arch VERSION=$version RELEASE=${RELEASE:-1} LIBC=$libc STAGE=$stage \
+		"$nfpm" package --config systemd/package/nfpm.yaml --packager deb --target "$package" >&2
+	echo "$package"
+done
