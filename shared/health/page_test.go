@@ -101,7 +101,7 @@ func day(now time.Time, hours float64) []metric.Sample {
 		put("memory.swap_used_bytes", "", 0)
 		put("system.load1", "", 2.2+wave*0.7)
 		for _, mount := range []string{"/", "/data"} {
-			put("disk.used_bytes", metric.Tags("mountpoint", mount), 9.4e9+1e5*(float64(until)-left))
+			put("disk.used_bytes", metric.Tags("mountpoint", mount), 9.4e9-1e5*left)
 			put("disk.available_bytes", metric.Tags("mountpoint", mount), 20e9)
 		}
 		count("disk.write_bytes_total", metric.Tags("device", "mmcblk0"), 30*(4e4+3e4*rnd()))
@@ -282,7 +282,7 @@ func screenshots(ctx context.Context, t *testing.T) {
 	for _, s := range []struct {
 		name, scheme  string
 		width, height int64
-	}{{"dark", "dark", 1440, 1000}, {"light", "light", 1440, 1400}, {"phone", "light", 390, 844}} {
+	}{{"dark", "dark", 1240, 920}, {"light", "light", 1440, 1400}, {"phone", "light", 390, 844}} {
 		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: s.scheme}}}
 		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
 			t.Fatal(err)

@@ -59,8 +59,6 @@ func Exposition(r Report) string {
 	x.when(r.Uploader.LastUpload)
 	x.family("belabox_upload_age_seconds", "gauge", "Time since samples were last delivered.")
 	x.maybe(r.Uploader.UploadAge)
-	x.family("belabox_upload_failures_total", "counter", "Upload attempts that failed.")
-	x.value(float64(r.Uploader.UploadFailures))
 
 	s := r.Storage
 	if s.Captured > 0 || s.DatabaseSizeBytes > 0 {
@@ -68,6 +66,7 @@ func Exposition(r Report) string {
 			name, kind, help string
 			value            int64
 		}{
+			{"belabox_upload_failures_total", "counter", "Upload attempts that failed.", r.Uploader.UploadFailures},
 			{"belabox_samples_captured_total", "counter", "Samples ever stored.", s.Captured},
 			{"belabox_samples_delivered_total", "counter", "Samples the server ever acknowledged.", s.Delivered},
 			{"belabox_samples_pending", "gauge", "Samples stored and not yet acknowledged.", s.MetricsPendingUpload},
