@@ -34,7 +34,9 @@ func main() {
 
 func run(ctx context.Context, p *daemon.Process) (err error) {
 	// A request may last as long as its timeout, and then counts as a beat.
-	p.LoopLimits = map[string]time.Duration{"upload": 2*time.Minute + p.Config.Remote.Timeout}
+	p.LoopLimits = map[string]time.Duration{
+		"upload": 2*time.Minute + p.Config.Remote.Timeout, "skew": 2*time.Minute + 2*p.Config.Remote.Timeout,
+	}
 	db, s, err := begin(ctx, p)
 	if err != nil {
 		return err
@@ -43,6 +45,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Loop(loops, "upload", s.Round) })
+	g.Go(func() error { return p.Every(loops, "skew", p.Config.Monitoring.ClockSkewCheckInterval, s.CheckSkew) })
 	p.Ready()
 	err = g.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

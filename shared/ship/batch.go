@@ -17,135 +17,157 @@ import (
 type batch struct {
 	id        string
 	begun     time.Time
+	until     time.Time // when the next round is due; zero: whenever this one is done
 	requests  int
 	delivered int // samples
 	rejected  int
+	resent    int
+	isolated  int   // requests that looked for bad rows
 	sent      int64 // bytes on the wire
 	received  int64
 	status    int // of the last answer
 }
 
-func newBatch(now time.Time) *batch { return &batch{id: uuid.NewString(), begun: now} }
+func newBatch(until time.Time) *batch {
+	return &batch{id: uuid.NewString(), begun: time.Now(), until: until}
+}
 
-// A refusal is rows that the server will not take in this company, and its
-// words.
+// over says that the round has had its time.
+func (b *batch) over() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
+
+// errEnough ends a round without a fault: its time or its bytes are used up, or
+// the daemon is stopping. What is left goes with the next one.
+var errEnough = errors.New("enough for this round")
+
+// A flight is a request on its way. Its chunk is in use until it has landed.
+type flight struct {
+	c     *chunk
+	index int
+	done  chan struct{}
+	a     answer
+	err   error
+}
+
+// start makes a request in the background.
+func (s *Shipper) start(ctx context.Context, b *batch, c *chunk) *flight {
+	f := &flight{c: c, index: b.requests, done: make(chan struct{})}
+	b.requests++
+	go func() {
+		defer close(f.done)
+		f.a, f.err = s.client.post(ctx, c.body, b.id, f.index)
+	}()
+	return f
+}
+
+// A verdict is what a landed request means for the rows of its chunk.
+type verdict struct {
+	outcome Outcome
+	taken   []store.Row // Delivered: by the server; pending until they are marked
+	refused *refusal    // rows that the server does not take in this company
+	err     error       // Later, Misconfigured: the fault
+}
+
+// A refusal is rows that were refused together, and the server's words.
 type refusal struct {
 	rows   []store.Row
 	status int
 	words  string
 }
 
-// ship sends rows in as many chunks as their size asks for. It returns once all
-// of them are delivered or set aside, or else a fault.
-func (s *Shipper) ship(ctx context.Context, b *batch, rows []store.Row) error {
-	for len(rows) > 0 {
-		c, rest, err := s.enc.pack(rows, maxChunkBytes, time.Now().UnixMilli())
-		if err != nil {
-			return err
-		}
-		if len(rest) > 0 {
-			s.limit = max(1, len(rows)-len(rest))
-		}
-		rows = rest
-		if len(c.bad) > 0 {
-			if err := s.reject(ctx, b, c.bad); err != nil {
-				return err
-			}
-		}
-		if len(c.rows) == 0 {
-			continue
-		}
-		refused, err := s.send(ctx, b, c)
-		if err != nil {
-			return err
-		}
-		if refused != nil {
-			return &fault{outcome: Misconfigured, status: refused.status, err: fmt.Errorf("refused: %s", refused.words)}
-		}
-	}
-	return nil
-}
-
-// send makes one request and enters what came of it: what was taken is marked.
-// Refused rows are returned and stay pending; an error is a fault, or of the
-// database.
-func (s *Shipper) send(ctx context.Context, b *batch, c *chunk) (*refusal, error) {
-	index := b.requests
-	b.requests++
-	a, err := s.client.post(ctx, c.body, b.id, index)
+// land waits for the answer of a flight, counts it and weighs it.
+func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
+	<-f.done
+	a := f.a
 	b.sent += a.sent
 	b.received += a.received
 	b.status = a.status
 	s.self.tally.Add(bytesSent, float64(a.sent))
 	s.self.tally.Observe(duration, a.took.Seconds())
-
-	outcome, taken, refused := s.weigh(c, a, &err)
-	s.log.LogAttrs(ctx, slog.LevelDebug, "chunk answered",
-		slog.String("batch_id", b.id), slog.Int("chunk_index", index), slog.Int("attempt", s.failed+1),
-		slog.Int("count", len(c.rows)), slog.Int("accepted", len(taken)), slog.String("outcome", outcome.String()),
+	s.spend()
+	v := s.weigh(f.c, a, f.err)
+	s.detail.Outcome, s.detail.HTTPStatus = v.outcome.String(), a.status
+	if v.outcome != Delivered {
+		s.self.tally.Add(failures, 1)
+	} else {
+		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
+		s.uploads.observe(a, s.client.url.Host)
+		s.watchServer(a.header.Get("X-Server-Hostname"))
+		if len(v.taken) < len(f.c.rows) {
+			s.self.tally.Add(partial, 1)
+		}
+	}
+	attrs := []slog.Attr{
+		slog.String("batch_id", b.id), slog.Int("chunk_index", f.index), slog.Int("attempt", s.failed+1),
+		slog.Int("count", len(f.c.rows)), slog.Int("accepted", len(v.taken)), slog.String("outcome", v.outcome.String()),
 		slog.Int("http_status", a.status), slog.Int64("bytes_sent", a.sent), slog.Int64("bytes_rcvd", a.received),
-		slog.Int64("duration_ms", a.took.Milliseconds()), slog.Any("error", err))
-	s.detail.Outcome, s.detail.HTTPStatus = outcome.String(), a.status
-	if outcome == Delivered {
+		slog.Int64("duration_ms", a.took.Milliseconds()),
+	}
+	if v.err != nil {
+		attrs = append(attrs, slog.String("error", v.err.Error()))
+	}
+	s.log.LogAttrs(ctx, slog.LevelDebug, "chunk answered", attrs...)
+	return v
+}
+
+// weigh says what an answer, or the lack of one, means.
+func (s *Shipper) weigh(c *chunk, a answer, err error) verdict {
+	host := s.client.url.Host
+	give := func(o Outcome, err error) verdict {
+		if o == Misconfigured {
+			s.detail.Misconfigured = err.Error()
+		}
+		return verdict{outcome: o, err: &fault{outcome: o, status: a.status, wait: retryAfter(a.header), err: err}}
+	}
+	if err != nil {
+		o := Later
+		if w, ok := errors.AsType[*fault](err); ok {
+			o, err = w.outcome, w.err
+		}
+		return give(o, fmt.Errorf("send to %s: %w", host, err))
+	}
+	said := s.client.creds.redact(words(a.body, maxWords))
+	switch o := judge(a.status); o {
+	case Refused:
+		return verdict{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
+	case Later, Misconfigured:
+		return give(o, fmt.Errorf("%s answered HTTP %d%s", host, a.status, quoted(said)))
+	}
+	r, err := readReport(a.header, a.body, a.cut, c.lines)
+	switch {
+	case err != nil:
+		return give(Misconfigured, fmt.Errorf("%s answered HTTP %d: %w", host, a.status, err))
+	case r.all:
+		return verdict{taken: c.sent}
+	case len(r.lines) == 0 && r.taken == 0:
+		return give(Later, fmt.Errorf("%s took none of the samples%s", host, quoted(said)))
+	case len(r.lines) == 0:
+		return verdict{taken: c.rows[:r.taken]}
+	}
+	v := verdict{refused: &refusal{status: a.status, words: s.client.creds.redact(words([]byte(r.because), maxWords))}}
+	for line := range c.lines {
+		if slices.Contains(r.lines, line) {
+			v.refused.rows = append(v.refused.rows, c.samplesOf(line)...)
+		} else {
+			v.taken = append(v.taken, c.samplesOf(line)...)
+		}
+	}
+	return v
+}
+
+func quoted(said string) string {
+	if said == "" {
+		return ""
+	}
+	return fmt.Sprintf(": %q", said)
+}
+
+// grow sets the size of the next chunk after an answer.
+func (s *Shipper) grow(o Outcome) {
+	if o == Delivered {
 		s.limit = min(s.limit*2, s.cfg.BatchSize)
 	} else {
 		s.limit = max(1, s.limit/2)
-		s.self.tally.Add(failures, 1)
 	}
-	if outcome == Later || outcome == Misconfigured {
-		f := &fault{outcome: outcome, status: a.status, wait: retryAfter(a.header), err: err}
-		if outcome == Misconfigured {
-			s.detail.Misconfigured = err.Error()
-		}
-		return nil, f
-	}
-	if len(taken) < len(c.rows) && outcome == Delivered {
-		s.self.tally.Add(partial, 1)
-	}
-	if err := s.acknowledge(ctx, b, taken, index); err != nil {
-		return nil, err
-	}
-	return refused, nil
-}
-
-// weigh says what an answer means for the rows of a chunk. For Later and
-// Misconfigured it sets err.
-func (s *Shipper) weigh(c *chunk, a answer, err *error) (o Outcome, taken []store.Row, refused *refusal) {
-	if *err != nil {
-		*err = fmt.Errorf("send to %s: %w", s.client.url.Host, *err)
-		return Later, nil, nil
-	}
-	said := words(a.body, maxWords)
-	o = judge(a.status)
-	if o == Refused {
-		return o, nil, &refusal{rows: slices.Clone(c.rows), status: a.status, words: said}
-	}
-	if o != Delivered {
-		*err = fmt.Errorf("%s answered HTTP %d: %q", s.client.url.Host, a.status, said)
-		return o, nil, nil
-	}
-	r, bad := readReport(a.header, a.body, a.cut, c.lines)
-	switch {
-	case bad != nil:
-		*err = fmt.Errorf("%s answered HTTP %d: %w: %q", s.client.url.Host, a.status, bad, said)
-		return Misconfigured, nil, nil
-	case r.all:
-		return o, c.rows, nil
-	case len(r.lines) == 0 && r.taken == 0:
-		*err = fmt.Errorf("%s accepted none of the samples: %q", s.client.url.Host, said)
-		return Later, nil, nil
-	case len(r.lines) == 0:
-		return o, c.rows[:r.taken], nil
-	}
-	refused = &refusal{status: a.status, words: words([]byte(r.because), maxWords)}
-	for line := range c.lines {
-		if slices.Contains(r.lines, line) {
-			refused.rows = append(refused.rows, c.samplesOf(line)...)
-		} else {
-			taken = append(taken, c.samplesOf(line)...)
-		}
-	}
-	return o, taken, refused
 }
 
 // acknowledge marks rows as delivered, with the receipt, the counts and the
@@ -161,8 +183,8 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 	}
 	s.self.tally.Add(uploaded, float64(len(rows)))
 	s.part.Succeed(now, len(rows))
-	s.failed, s.notBefore = 0, time.Time{}
-	s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
+	s.failed, s.notBefore, s.lastGood = 0, time.Time{}, rows[0]
+	s.settling.note(now.Wall, rows)
 	u := s.update(now)
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
 	if _, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u); err != nil {
@@ -175,6 +197,9 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 
 // reject sets rows aside that will never be taken.
 func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) error {
+	if len(bad) == 0 {
+		return nil
+	}
 	now, err := moment()
 	if err != nil {
 		return err
@@ -189,8 +214,8 @@ func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) e
 	s.self.wrote(u.Counters)
 	b.rejected += n
 	one := bad[0]
-	s.log.Warn("samples set aside, metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus,
-		"reason", one.Reason, "name", one.Series.Name, "tags", one.Series.Tags, "timestamp_ms", one.TimeMs)
+	s.log.Warn("samples set aside, metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus, "reason", one.Reason,
+		"server_words", one.Words, "name", one.Series.Name, "tags", one.Series.Tags, "timestamp_ms", one.TimeMs)
 	return nil
 }
 
@@ -203,7 +228,7 @@ func (s *Shipper) close(b *batch, err error) {
 		return
 	}
 	attrs := []any{
-		"batch_id", b.id, "requests", b.requests, "count", b.delivered, "rejected", b.rejected, "attempt", s.failed + 1,
+		"batch_id", b.id, "requests", b.requests, "count", b.delivered, "rejected", b.rejected, "resent", b.resent, "attempt", s.failed + 1,
 		"http_status", b.status, "bytes_sent", b.sent, "bytes_rcvd", b.received, "duration_ms", time.Since(b.begun).Milliseconds(),
 	}
 	if f, ok := errors.AsType[*fault](err); ok && f.wait > 0 {

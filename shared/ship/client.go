@@ -41,6 +41,7 @@ type client struct {
 	timeout   time.Duration
 	transport http.RoundTripper
 	link      *link
+	creds     *credentials
 
 	mu sync.Mutex
 }
@@ -69,13 +70,29 @@ func (c *client) post(ctx context.Context, body []byte, batchID string, chunkInd
 	if c.compress {
 		header["Content-Encoding"] = []string{"gzip"}
 	}
-	return c.do(ctx, http.MethodPost, c.url, header, body)
+	a, err := c.do(ctx, http.MethodPost, c.url, header, body)
+	if err == nil && a.status == http.StatusUnauthorized && c.creds.changed() {
+		first := a
+		a, err = c.do(ctx, http.MethodPost, c.url, header, body)
+		a.sent, a.received = a.sent+first.sent, a.received+first.received
+	}
+	return a, err
 }
 
 // do makes one request and reads its answer whole, up to the limits.
 func (c *client) do(ctx context.Context, method string, to *url.URL, header http.Header, body []byte) (a answer, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// The credentials are for one server, and not for whoever else tells the time.
+	if to.Host == c.url.Host && to.Scheme == c.url.Scheme {
+		authorization, err := c.creds.header()
+		if err != nil {
+			return a, &fault{outcome: Misconfigured, err: err}
+		}
+		if authorization != "" {
+			header["Authorization"] = []string{authorization}
+		}
+	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
@@ -112,9 +129,12 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 // plain words an error of the connection for people.
 func (c *client) plain(err error, ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer from %s within %s", c.url.Host, c.timeout)
+		return fmt.Errorf("no answer within %s", c.timeout)
 	}
-	return err
+	if o, worded, ok := wordTLS(err, time.Now()); ok {
+		return &fault{outcome: o, err: worded}
+	}
+	return errors.New(c.creds.redact(err.Error()))
 }
 
 // readAnswer reads a body up to the limit, so that the connection can be used

@@ -2,10 +2,10 @@ package ship
 
 import (
 	"bytes"
-	"fmt"
-	"time"
-
 	"compress/gzip"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -21,12 +21,17 @@ const (
 	gzipLevel = 6
 )
 
-// A chunk is the body of one request. It is good until the next pack.
+// A chunk is the body of one request, and its buffers.
 type chunk struct {
-	rows  []store.Row // in the order of the body
+	in    []store.Row // where the rows are read into
+	sent  []store.Row // the rows of the body, in the order in which they were read
+	rows  []store.Row // the same, in the order of the body
 	lines []int       // how many of rows each line holds
 	body  []byte
 	bad   []store.Rejection // rows that the server would drop without a word
+
+	plain  []byte
+	packed bytes.Buffer
 }
 
 // samplesOf returns the rows of one line.
@@ -38,20 +43,17 @@ func (c *chunk) samplesOf(line int) []store.Row {
 	return c.rows[start : start+c.lines[line]]
 }
 
-// An encoder turns rows into bodies. It keeps its buffers, and the checked start
-// of each series' lines, from one chunk to the next.
+// An encoder turns rows into bodies. It keeps the checked start of each series'
+// lines.
 type encoder struct {
 	compress  bool
 	retention time.Duration // how far back the server keeps samples, 0: no limit
 
 	heads  map[int64]head // by series id
-	counts []int32        // by series id: rows of the chunk, then where they go
+	places []int32        // by series id: where its next row goes in the body
 	values []float64
 	times  []int64
-	plain  []byte
-	packed bytes.Buffer
 	gz     *gzip.Writer
-	chunk  chunk
 }
 
 type head struct {
@@ -60,25 +62,23 @@ type head struct {
 }
 
 // pack encodes rows, which are in the order of their times or the reverse, into
-// one chunk of at most maxBytes. Rows that do not fit are returned as rest, the
-// last ones first to go; a single row always fits. Rows that the server would
-// drop are in chunk.bad.
-func (e *encoder) pack(rows []store.Row, maxBytes int, nowMs int64) (c *chunk, rest []store.Row, err error) {
+// c, whose body is at most maxBytes. Rows that do not fit are returned as rest:
+// the last ones; a single row always fits. Rows that the server would drop are
+// in c.bad. C is good until the next pack into it and does not outlive rows.
+func (e *encoder) pack(c *chunk, rows []store.Row, maxBytes int, nowMs int64) (rest []store.Row, err error) {
 	for n := len(rows); ; n /= 2 {
-		if err := e.encode(rows[:n], nowMs); err != nil {
-			return nil, nil, err
+		if err := e.encode(c, rows[:n], nowMs); err != nil {
+			return nil, err
 		}
-		if len(e.chunk.body) <= maxBytes || n <= 1 {
-			return &e.chunk, rows[n:], nil
+		if len(c.body) <= maxBytes || n <= 1 {
+			return rows[n:], nil
 		}
 	}
 }
 
-func (e *encoder) encode(rows []store.Row, nowMs int64) error {
-	c := &e.chunk
-	c.rows, c.lines, c.bad, c.body = c.rows[:0], c.lines[:0], c.bad[:0], nil
-	e.sort(rows, nowMs)
-	e.plain = e.plain[:0]
+func (e *encoder) encode(c *chunk, rows []store.Row, nowMs int64) error {
+	c.lines, c.body, c.plain = c.lines[:0], nil, c.plain[:0]
+	e.sort(c, rows, nowMs)
 	for start := 0; start < len(c.rows); {
 		series := c.rows[start].Series
 		e.values, e.times = e.values[:0], e.times[:0]
@@ -86,72 +86,69 @@ func (e *encoder) encode(rows []store.Row, nowMs int64) error {
 		for ; end < len(c.rows) && c.rows[end].Series.ID == series.ID; end++ {
 			e.values, e.times = append(e.values, c.rows[end].Value), append(e.times, c.rows[end].TimeMs)
 		}
-		e.plain = vmjson.Append(e.plain, e.heads[series.ID].text, e.values, e.times)
+		c.plain = vmjson.Append(c.plain, e.heads[series.ID].text, e.values, e.times)
 		c.lines = append(c.lines, end-start)
 		start = end
 	}
 	if !e.compress || len(c.rows) == 0 {
-		c.body = e.plain
+		c.body = c.plain
 		return nil
 	}
-	e.packed.Reset()
+	c.packed.Reset()
 	if e.gz == nil {
 		var err error
-		if e.gz, err = gzip.NewWriterLevel(&e.packed, gzipLevel); err != nil {
+		if e.gz, err = gzip.NewWriterLevel(&c.packed, gzipLevel); err != nil {
 			return fmt.Errorf("start gzip: %w", err)
 		}
 	}
-	e.gz.Reset(&e.packed)
-	if _, err := e.gz.Write(e.plain); err != nil {
+	e.gz.Reset(&c.packed)
+	if _, err := e.gz.Write(c.plain); err != nil {
 		return fmt.Errorf("compress a chunk: %w", err)
 	}
+	// Without its end the server may take a part of it, or nothing, and say 204.
 	if err := e.gz.Close(); err != nil {
 		return fmt.Errorf("compress a chunk: %w", err)
 	}
-	c.body = e.packed.Bytes()
+	c.body = c.packed.Bytes()
 	return nil
 }
 
 // sort puts the rows that can be sent into c.rows, series by series in the order
 // of their ids (series of one collector are neighbours there and share their
 // timestamps, which gzip likes), the oldest first.
-func (e *encoder) sort(rows []store.Row, nowMs int64) {
-	c := &e.chunk
+func (e *encoder) sort(c *chunk, rows []store.Row, nowMs int64) {
+	c.sent, c.bad = rows, c.bad[:0]
 	most := int64(0)
-	for _, r := range rows {
+	for i, r := range rows {
 		most = max(most, r.Series.ID)
-	}
-	if int64(len(e.counts)) < most+2 {
-		e.counts = make([]int32, most+2)
-	}
-	clear(e.counts)
-	good := 0
-	for _, r := range rows {
 		if err := e.check(r, nowMs); err != nil {
+			if len(c.bad) == 0 {
+				c.sent = slices.Clone(rows[:i])
+			}
 			c.bad = append(c.bad, store.Rejection{Row: r, Reason: err.Error()})
-			continue
+		} else if len(c.bad) > 0 {
+			c.sent = append(c.sent, r)
 		}
-		e.counts[r.Series.ID+1]++
-		good++
 	}
-	for i := 1; i < len(e.counts); i++ {
-		e.counts[i] += e.counts[i-1]
+	if int64(len(e.places)) < most+2 {
+		e.places = make([]int32, most+2)
 	}
-	if cap(c.rows) < good {
-		c.rows = make([]store.Row, good)
+	clear(e.places)
+	for _, r := range c.sent {
+		e.places[r.Series.ID+1]++
 	}
-	c.rows = c.rows[:good]
-	newestFirst := len(rows) > 1 && rows[0].TimeMs > rows[len(rows)-1].TimeMs
-	for i := range rows {
-		r := rows[i]
+	for i := 1; i < len(e.places); i++ {
+		e.places[i] += e.places[i-1]
+	}
+	c.rows = slices.Grow(c.rows[:0], len(c.sent))[:len(c.sent)]
+	newestFirst := len(c.sent) > 1 && c.sent[0].TimeMs > c.sent[len(c.sent)-1].TimeMs
+	for i := range c.sent {
 		if newestFirst {
-			r = rows[len(rows)-1-i]
+			i = len(c.sent) - 1 - i
 		}
-		if len(c.bad) > 0 && e.check(r, nowMs) != nil {
-			continue
-		}
-		c.rows[e.counts[r.Series.ID]] = r
-		e.counts[r.Series.ID]++
+		r := c.sent[i]
+		c.rows[e.places[r.Series.ID]] = r
+		e.places[r.Series.ID]++
 	}
 }
 

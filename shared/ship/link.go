@@ -15,7 +15,9 @@ import (
 // having said so.
 type link struct {
 	sent, received atomic.Int64 // bytes
-	lost           atomic.Bool  // a connection was refused, or ended without a word
+	dials          atomic.Int64 // connections made; whoever looks resets it
+	refused        atomic.Bool  // nothing listened; likewise
+	ended          atomic.Bool  // a connection ended without a word; likewise
 	closing        atomic.Bool  // the server said that it will close the connection
 }
 
@@ -30,10 +32,11 @@ func (l *link) dial(d *net.Dialer) func(ctx context.Context, network, addr strin
 		conn, err := d.DialContext(ctx, network, addr)
 		if err != nil {
 			if errors.Is(err, syscall.ECONNREFUSED) {
-				l.lost.Store(true)
+				l.refused.Store(true)
 			}
 			return nil, err
 		}
+		l.dials.Add(1)
 		l.closing.Store(false)
 		c := &counted{Conn: conn, link: l}
 		c.used.Store(time.Now().UnixNano())
@@ -62,10 +65,11 @@ func (c *counted) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.used.Store(now)
 	}
-	if err != nil && !c.closed.Load() && !c.link.closing.Load() && time.Duration(now-c.used.Load()) < idleClose {
-		if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, io.EOF) || ok && !timeout.Timeout() {
-			c.link.lost.Store(true)
-		}
+	if err == nil || c.closed.Load() || c.link.closing.Load() || time.Duration(now-c.used.Load()) >= idleClose {
+		return n, err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		c.link.ended.Store(true)
 	}
 	return n, err
 }

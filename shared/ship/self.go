@@ -45,9 +45,9 @@ func (s *self) restore(counts []metric.Count) {
 	s.wrote(s.tally.All())
 }
 
-// changed returns the counts that are not written yet.
-func (s *self) changed() []metric.Count {
-	return slices.DeleteFunc(s.tally.All(), func(c metric.Count) bool {
+// changed returns the counts that are not written yet, others among them.
+func (s *self) changed(others []metric.Count) []metric.Count {
+	return slices.DeleteFunc(append(s.tally.All(), others...), func(c metric.Count) bool {
 		old, known := s.written[c.Name+c.Tags]
 		return known && old == c.Value
 	})
@@ -90,6 +90,12 @@ type detail struct {
 	Endpoint      string `json:"endpoint"`                // host and port
 	ChunkSamples  int    `json:"chunk_samples"`           // the limit at present
 	RetryAtMs     int64  `json:"retry_at_ms,omitempty"`   // the next request; 0: with the next round
+	BudgetSpent   bool   `json:"budget_spent,omitempty"`  // remote.max_bytes_per_day
+	BytesToday    int64  `json:"bytes_today,omitempty"`
+	Busy          bool   `json:"busy,omitempty"`            // the links carry more than remote.busy_kbps
+	Plaintext     bool   `json:"plaintext_token,omitempty"` // credentials go over http to another machine
+
+	settling
 }
 
 func (d detail) text() string {

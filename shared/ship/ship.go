@@ -3,21 +3,24 @@
 // answer.
 //
 // The one rule here: a row changes its state only by what an answer said about
-// it. Start at Shipper.Round, which is one round; batch.go has what happens to
-// one chunk, outcome.go what an answer means.
+// it. Start at Shipper.Round, which is one round; lanes.go has what it sends,
+// batch.go what comes of one request, outcome.go what an answer means.
 package ship
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -36,26 +39,61 @@ type Shipper struct {
 	cfg    config.Remote
 	log    *slog.Logger
 	daemon store.Daemon
+	device string
+	alive  func() // called as a long round gets on
 	client *client
 	enc    encoder
 	self   self
 	part   *store.Part
-	detail detail
-	alive  func() // called as a long round gets on
 
-	device    string
 	limit     int       // samples of a chunk at present
 	failed    int       // failures in a row
+	fault     error     // of the last round
 	notBefore time.Time // of the next request, zero: any time
-	eager     time.Time // until when, zero: no longer
+	eager     time.Time // until when the first samples are waited for, zero: no longer
+	lastLive  time.Time // when a round last sent something
+	forced    bool      // everything goes now, whatever the budget
+	lastGood  store.Row // the last row that the server took
+
+	detail
+	budget  budget
+	billed  int64 // bytes on the wire that the budget knows of
+	traffic *traffic
+
+	uploads *clock // of the server
+	asked   *clock // of whoever clock_skew_url asks; the same if it is the same host
+	check   skewCheck
+
+	rows   []store.Row // buffers, see lanes.go
+	one    chunk
+	chunks [2]chunk
+	turn   int
 }
 
 // New prepares the shipping of db's samples and takes over what an earlier run
-// counted. Alive is called whenever a long round gets on.
+// left. Alive is called whenever a long round gets on. An error is of the
+// configuration, of a file it names, or of the database.
 func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, log *slog.Logger, alive func()) (*Shipper, error) {
 	to, err := url.Parse(cfg.Remote.URL)
 	if err != nil {
-		return nil, fmt.Errorf("remote.url: %w", err)
+		return nil, errors.New("remote.url is no URL")
+	}
+	ask, err := url.Parse(cfg.Monitoring.ClockSkewURL)
+	if err != nil {
+		return nil, errors.New("monitoring.clock_skew_url is no URL")
+	}
+	creds, err := newCredentials(cfg.Remote, to, os.Getenv("CREDENTIALS_DIRECTORY"))
+	if err != nil {
+		return nil, err
+	}
+	l := &link{}
+	transport, err := newTransport(cfg.Remote, l)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := newTraffic(cfg)
+	if err != nil {
+		return nil, err
 	}
 	statuses, err := db.Statuses(ctx)
 	if err != nil {
@@ -65,20 +103,41 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 	if err != nil {
 		return nil, err
 	}
-	l := &link{}
+	now := time.Now()
 	s := &Shipper{
 		db: db, cfg: cfg.Remote, log: log.With("endpoint", to.Host), daemon: d, device: cfg.Device.ID, alive: alive,
 		client: &client{
 			url: to, userAgent: "belabox-metrics/" + d.Version, device: cfg.Device.ID,
-			compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, link: l, transport: transport(l),
+			compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, transport: transport, link: l, creds: creds,
 		},
-		enc:    encoder{compress: cfg.Remote.Compression},
+		enc:    encoder{compress: cfg.Remote.Compression, retention: cfg.Remote.ServerRetention},
 		part:   part(d, "shipper", cfg.Remote.UploadInterval, statuses),
-		detail: detail{Outcome: "idle", Endpoint: to.Host},
 		limit:  cfg.Remote.ChunkSize,
-		eager:  time.Now().Add(eagerFor),
+		eager:  now.Add(eagerFor),
+		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
+		uploads: &clock{},
+		check: skewCheck{
+			url: ask, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
+			part: part(d, "skew", cfg.Monitoring.ClockSkewCheckInterval, statuses),
+		},
 	}
+	s.asked = s.uploads
+	if ask.Host != to.Host {
+		s.asked = &clock{}
+	}
+	for _, old := range statuses {
+		if old.Component == "shipper" {
+			// Of another version's making it may not be read; then nothing is taken over.
+			var left detail
+			if json.Unmarshal([]byte(old.Detail), &left) == nil {
+				s.settling = left.settling
+			}
+		}
+	}
+	s.detail.Outcome, s.detail.Endpoint = "idle", to.Host
+	s.detail.Plaintext = creds.path != "" && to.Scheme == "http" && !loopback(to.Hostname())
 	s.self.restore(counts)
+	s.budget.restore(counts)
 	return s, nil
 }
 
@@ -86,25 +145,34 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 // round is due. While there is a reason to wait it only says that it is alive.
 //
 // The first round comes at once and sends one small chunk; all others come on
-// the device's own beat.
+// the device's own beat, so that a fleet that starts together spreads out.
 func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	now := time.Now()
 	if !s.cfg.Enabled {
 		s.detail.Outcome = "disabled"
 		return s.beat(), s.record(ctx, nil)
 	}
-	if wait := s.notBefore.Sub(now); wait > 0 {
-		return min(wait, s.cfg.UploadInterval), s.record(ctx, nil)
+	if wait := s.notBefore.Sub(now); wait > 0 && !(s.detail.HTTPStatus == 401 && s.client.creds.changed()) {
+		// Still the same fault: nothing was tried since.
+		return min(wait, s.cfg.UploadInterval), errors.Join(s.fault, s.record(ctx, nil))
 	}
-	until := now.Add(s.beat())
+	if s.sayBudget(now) && now.Sub(s.lastLive) < spentEvery {
+		return s.beat(), s.record(ctx, nil)
+	}
 	first := !s.eager.IsZero()
-	b := newBatch(now)
-	err = s.drain(ctx, b, until, first)
+	b := newBatch(now.Add(s.beat()))
+	err = s.work(ctx, b)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	s.close(b, err)
+	if b.requests > 0 {
+		s.lastLive = now
+	}
+	s.fault = err
 	switch {
 	case err != nil:
 		next = s.retry(err)
-		s.detail.RetryAtMs = time.Now().Add(next).UnixMilli()
 	case first && b.requests == 0 && time.Now().Before(s.eager):
 		if s.part.Status().HeartbeatMs != 0 {
 			return eagerEvery, nil // it was said already
@@ -112,48 +180,35 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 		next = eagerEvery
 	default:
 		s.eager = time.Time{}
-		next = max(time.Until(until), 0)
+		next = max(time.Until(b.until), 0)
 	}
-	if err != nil || b.delivered == 0 {
+	if err != nil || b.delivered == 0 || s.detail.BudgetSpent != s.budget.spent(now) {
+		s.sayBudget(time.Now())
 		err = errors.Join(err, s.record(ctx, err))
 	}
 	return min(next, s.cfg.UploadInterval), err
 }
 
-// drain sends chunk after chunk until nothing is pending or the time is up.
-func (s *Shipper) drain(ctx context.Context, b *batch, until time.Time, once bool) error {
-	for {
-		rows, err := s.db.Newest(ctx, s.limit)
-		if err != nil {
-			return err
-		}
-		if len(rows) == 0 {
-			return nil
-		}
-		if err := s.ship(ctx, b, rows); err != nil {
-			return err
-		}
-		if once || !until.IsZero() && time.Now().After(until) || ctx.Err() != nil {
-			return nil
-		}
-		s.alive()
-	}
-}
-
-// Drain sends everything that is pending now, however long it takes, with up to
+// Drain sends everything that is pending now, whatever the budget, with up to
 // max_attempts tries in a row. An error says that something could not be sent.
 func (s *Shipper) Drain(ctx context.Context) (delivered int, err error) {
 	if !s.cfg.Enabled {
 		return 0, errors.New("remote.enabled is false: nothing was sent")
 	}
+	s.forced, s.eager = true, time.Time{}
 	s.self.said = time.Now() // samples about this run would never end
 	for {
-		b := newBatch(time.Now())
-		err = s.drain(ctx, b, time.Time{}, false)
+		b := newBatch(time.Time{})
+		err = s.work(ctx, b)
 		s.close(b, err)
 		delivered += b.delivered
-		if err == nil {
-			return delivered, errors.Join(ctx.Err(), s.record(ctx, nil))
+		switch {
+		case ctx.Err() != nil:
+			return delivered, ctx.Err()
+		case err == nil && b.delivered+b.rejected == 0:
+			return delivered, s.record(ctx, nil)
+		case err == nil || errors.Is(err, errEnough):
+			continue // what came meanwhile
 		}
 		wait := s.retry(err)
 		if s.failed >= s.cfg.Retry.MaxAttempts || !s.cfg.Retry.Enabled || outcomeOf(err) != Later {
@@ -182,6 +237,8 @@ func (s *Shipper) retry(err error) time.Duration {
 		wait = max(wait, f.wait)
 	}
 	s.notBefore = time.Now().Add(wait)
+	s.detail.RetryAtMs = s.notBefore.UnixMilli()
+	s.log.Debug("waiting before the next try", "attempt", s.failed, "backoff_ms", wait.Milliseconds())
 	return wait
 }
 
@@ -200,6 +257,41 @@ func (s *Shipper) beat() time.Duration {
 		wait += s.cfg.UploadInterval
 	}
 	return wait
+}
+
+// busy says whether the links are to be left to others.
+func (s *Shipper) busy(now time.Time) bool {
+	busy, err := s.traffic.look(now, s.client.link.sent.Load())
+	if err != nil && !s.detail.Busy {
+		s.log.Warn("traffic of the links not known, going on as if it were little", "error", err)
+	}
+	if busy != s.detail.Busy {
+		s.log.Info("links changed; the backlog waits while they are busy", "busy", busy)
+	}
+	s.detail.Busy = busy
+	return busy
+}
+
+// spend enters what went over the wire since the last time.
+func (s *Shipper) spend() {
+	total := s.client.link.sent.Load() + s.client.link.received.Load()
+	s.budget.spend(total-s.billed, time.Now())
+	s.billed = total
+	if s.budget.perDay > 0 {
+		s.detail.BytesToday = int64(s.budget.used)
+	}
+}
+
+// sayBudget says whether the day's bytes are spent, and logs the change.
+func (s *Shipper) sayBudget(now time.Time) (spent bool) {
+	spent = s.budget.spent(now)
+	if spent && !s.detail.BudgetSpent {
+		s.log.Warn("remote.max_bytes_per_day is spent; the backlog waits for the next day, the newest samples go every 10 minutes", "bytes", int64(s.budget.used))
+	} else if !spent && s.detail.BudgetSpent {
+		s.log.Info("a new day's bytes begin")
+	}
+	s.detail.BudgetSpent = spent
+	return spent
 }
 
 // record writes the status row and, when they are due, our own samples, where no
@@ -226,11 +318,20 @@ func (s *Shipper) record(ctx context.Context, fault error) error {
 func (s *Shipper) update(now store.Moment) store.Update {
 	s.detail.ChunkSamples = s.limit
 	s.part.SetDetail(s.detail.text())
-	u := store.Update{Status: []store.Status{s.part.Status()}, Counters: s.self.changed()}
-	if own := s.self.samples(s.daemon.Name, now.Wall); len(own) > 0 {
+	u := store.Update{Status: []store.Status{s.part.Status()}, Counters: s.self.changed(s.budget.counts())}
+	if own := s.samples(now.Wall); len(own) > 0 {
 		u.Groups = []store.Group{{Priority: selfPriority, Samples: own}}
 	}
 	return u
+}
+
+// samples are our own, once a minute.
+func (s *Shipper) samples(now time.Time) []metric.Sample {
+	own := s.self.samples(s.daemon.Name, now)
+	if len(own) == 0 {
+		return nil
+	}
+	return append(own, s.skewSample(now.UnixMilli())...)
 }
 
 // Stop writes that the shipper ended on purpose.
@@ -240,8 +341,11 @@ func (s *Shipper) Stop(ctx context.Context) error {
 		return err
 	}
 	s.part.Stop(now)
+	s.check.part.Stop(now)
 	s.self.said = now.Wall
-	_, err = s.db.Record(ctx, s.update(now))
+	u := s.update(now)
+	u.Status = append(u.Status, s.check.part.Status())
+	_, err = s.db.Record(ctx, u)
 	return err
 }
 

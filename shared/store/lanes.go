@@ -41,6 +41,10 @@ type Cursor struct {
 	seriesID int64
 }
 
+// Back moves the cursor to right behind a row of the last answer, so that the
+// rows after it come again.
+func (c *Cursor) Back(to Row) { c.timeMs, c.seriesID = to.TimeMs, to.Series.ID }
+
 // Backlog appends to into up to limit pending rows that are older than beforeMs:
 // those of the first priority that has any left, in the order of their times or
 // the reverse. The cursor moves behind them; no rows means that the walk is at
@@ -116,7 +120,7 @@ func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args 
 		}
 	})
 	if err := errors.Join(err, conn.Close()); err != nil {
-		return into, fmt.Errorf("read pending samples: %w", err)
+		return into, fmt.Errorf("read pending samples: %w", r.gate.notice(err))
 	}
 	for i, at := range strangers {
 		if into[at].Series, err = r.lookUpSeries(ctx, ids[i]); err != nil {

@@ -1,0 +1,219 @@
+package ship
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// liveWindow is how old a sample may be to count as new, at least.
+const liveWindow = time.Minute
+
+// work sends the newest samples, then what a restarted server may have lost,
+// then the backlog.
+func (s *Shipper) work(ctx context.Context, b *batch) error {
+	now := time.Now()
+	spent := s.budget.spent(now)
+	// With no time or bytes to give away, one small request says how things are.
+	small := !s.forced && (s.busy(now) || spent || !s.eager.IsZero())
+	window := max(2*s.cfg.UploadInterval, liveWindow)
+	if spent {
+		window = max(window, 2*spentEvery)
+	}
+	border := now.Add(-window).UnixMilli()
+	if small {
+		s.limit = min(s.limit, s.cfg.ChunkSize)
+		if s.cfg.Backfill != "off" {
+			border = math.MinInt64 // whatever is newest
+		}
+	}
+	if err := s.live(ctx, b, border, small); err != nil || small {
+		return err
+	}
+	if err := s.resend(ctx, b); err != nil {
+		return err
+	}
+	if s.cfg.Backfill == "off" && !s.forced {
+		return nil
+	}
+	return s.backlog(ctx, b, border)
+}
+
+// live sends pending samples from border on, the newest first; just one chunk
+// of them if once.
+func (s *Shipper) live(ctx context.Context, b *batch, border int64, once bool) error {
+	for {
+		var err error
+		if s.rows, err = s.db.Fresh(ctx, s.rows[:0], border, s.limit); err != nil {
+			return err
+		}
+		if len(s.rows) == 0 {
+			return nil
+		}
+		if err := s.ship(ctx, b, s.rows); err != nil {
+			return err
+		}
+		if once {
+			return nil
+		}
+		if b.over() {
+			return errEnough
+		}
+	}
+}
+
+// ship sends rows in as many chunks as their size asks for. It returns once all
+// of them are delivered, set aside, or left out by an answer that says so.
+func (s *Shipper) ship(ctx context.Context, b *batch, rows []store.Row) error {
+	for len(rows) > 0 {
+		c := &s.one
+		rest, err := s.pack(ctx, b, c, rows)
+		if err != nil {
+			return err
+		}
+		rows = rest
+		if len(c.rows) == 0 {
+			continue
+		}
+		if err := s.pace(ctx, b); err != nil {
+			return err
+		}
+		f := s.start(ctx, b, c)
+		if err := s.enter(ctx, b, f, s.land(ctx, b, f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pack makes a chunk of the first rows, as many as the byte limit lets, and sets
+// those aside that the server would drop without a word.
+func (s *Shipper) pack(ctx context.Context, b *batch, c *chunk, rows []store.Row) (rest []store.Row, err error) {
+	if rest, err = s.enc.pack(c, rows, s.budget.chunkBytes(), s.serverMs()); err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		s.limit = len(rows) - len(rest)
+	}
+	return rest, s.reject(ctx, b, c.bad)
+}
+
+// enter does what a verdict asks for: marks what was taken and looks for the
+// rows that made a chunk be refused. An error is a fault, or of the database.
+func (s *Shipper) enter(ctx context.Context, b *batch, f *flight, v verdict) error {
+	s.grow(v.outcome)
+	if v.err != nil {
+		return v.err
+	}
+	if err := s.acknowledge(ctx, b, v.taken, f.index); err != nil {
+		return err
+	}
+	if v.refused != nil {
+		return s.isolate(ctx, b, v.refused)
+	}
+	return nil
+}
+
+// backlog sends what is older than border, by priority and in the order of
+// remote.backfill, until the round is over. While a request is under way the
+// rows of the one before it are marked and the next chunk is packed.
+func (s *Shipper) backlog(ctx context.Context, b *batch, border int64) error {
+	if s.forced {
+		border = math.MaxInt64
+	}
+	var at store.Cursor
+	f, err := s.startNext(ctx, b, &at, border)
+	for f != nil && err == nil {
+		var ahead *chunk
+		ahead, err = s.packNext(ctx, b, &at, border)
+		v := s.land(ctx, b, f)
+		var g *flight
+		if ahead != nil && err == nil && v.outcome == Delivered && v.refused == nil && s.budget.rate == 0 && s.mayGoOn(ctx, b) == nil {
+			g = s.start(ctx, b, ahead)
+		}
+		// What was taken is marked first, whatever else went wrong.
+		if fault := s.enter(ctx, b, f, v); fault != nil {
+			if g != nil {
+				<-g.done // its rows stay pending and go again
+				s.spend()
+			}
+			return fault
+		}
+		if g == nil && ahead != nil && err == nil {
+			if err = s.mayGoOn(ctx, b); err == nil {
+				g = s.start(ctx, b, ahead)
+			}
+		}
+		f = g
+	}
+	return err
+}
+
+// startNext starts the request of the first chunk of the backlog, if there is
+// one.
+func (s *Shipper) startNext(ctx context.Context, b *batch, at *store.Cursor, border int64) (*flight, error) {
+	c, err := s.packNext(ctx, b, at, border)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	if err := s.mayGoOn(ctx, b); err != nil {
+		return nil, err
+	}
+	return s.start(ctx, b, c), nil
+}
+
+// packNext packs the rows behind the cursor, nil for none. Two chunks take
+// turns, so that the one before stays as it is while it is under way.
+func (s *Shipper) packNext(ctx context.Context, b *batch, at *store.Cursor, border int64) (*chunk, error) {
+	s.turn = 1 - s.turn
+	c := &s.chunks[s.turn]
+	for {
+		var err error
+		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", s.limit)
+		if err != nil || len(c.in) == 0 {
+			return nil, err
+		}
+		rest, err := s.pack(ctx, b, c, c.in)
+		if err != nil {
+			return nil, err
+		}
+		if len(rest) > 0 {
+			at.Back(c.in[len(c.in)-len(rest)-1])
+		}
+		if len(c.rows) > 0 {
+			return c, nil
+		}
+	}
+}
+
+// mayGoOn says whether the backlog may have another request now, and waits for
+// the rate to allow it.
+func (s *Shipper) mayGoOn(ctx context.Context, b *batch) error {
+	if now := time.Now(); !s.forced && (s.budget.spent(now) || s.busy(now)) {
+		return errEnough
+	}
+	return s.pace(ctx, b)
+}
+
+// pace waits until the rate allows the next request. It is the sign of life of a
+// long round.
+func (s *Shipper) pace(ctx context.Context, b *batch) error {
+	s.alive()
+	if ctx.Err() != nil || b.requests > 0 && b.over() {
+		return errEnough
+	}
+	wait := s.budget.wait(time.Now())
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return errEnough
+	case <-timer.C:
+		return nil
+	}
+}

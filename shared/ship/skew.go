@@ -1,0 +1,167 @@
+package ship
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// maxDrift is how fast two clocks may part: what the kernel may slew one by
+// (adjtimex(2)), 500 parts in a million.
+const maxDrift = 500e-6
+
+// A clock bounds the difference between this clock and a server's, local minus
+// server, from the Date of its answers. A Date is cut to the second, so a single
+// one says little; but each narrows the bounds, as each second begins at
+// another moment between a request and its answer.
+type clock struct {
+	mu        sync.Mutex
+	known     bool
+	low, high float64 // milliseconds
+	at        time.Time
+	host      string
+}
+
+// A skew is local minus server, within ±Error.
+type skew struct {
+	Ms    float64 `json:"skew_ms"`
+	Error float64 `json:"error_ms"`
+	Host  string  `json:"host"` // that answered
+}
+
+// observe takes the Date of one answer. An answer out of a cache has an old one
+// and says so.
+func (c *clock) observe(a answer, host string) {
+	date, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil || a.header.Get("Age") != "" {
+		return
+	}
+	if name := a.header.Get("X-Server-Hostname"); name != "" {
+		host = words([]byte(name), maxWords)
+	}
+	sent := ms(a.begun)
+	low := sent - ms(date) - 1000
+	high := sent + float64(a.headerTook)/1e6 - ms(date)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known && c.host == host {
+		// The bounds move along when this clock is set, and widen as they age.
+		passed := a.begun.Sub(c.at)
+		step := a.begun.Round(0).Sub(c.at.Round(0)) - passed
+		drift := maxDrift * math.Abs(float64(passed)/1e6)
+		oldLow, oldHigh := c.low+float64(step)/1e6-drift, c.high+float64(step)/1e6+drift
+		if oldLow <= high && low <= oldHigh {
+			low, high = max(low, oldLow), min(high, oldHigh)
+		} // else the server's clock was set, and the old bounds are void
+	}
+	c.known, c.low, c.high, c.at, c.host = true, low, high, a.begun, host
+}
+
+// skew returns the present estimate.
+func (c *clock) skew() (s skew, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return skew{Ms: math.Round((c.low + c.high) / 2), Error: math.Ceil((c.high - c.low) / 2), Host: c.host}, c.known
+}
+
+func ms(t time.Time) float64 { return float64(t.UnixMicro()) / 1e3 }
+
+// A SkewCheck asks a server for the time. It is owned by one goroutine.
+type skewCheck struct {
+	url   *url.URL
+	limit float64 // milliseconds
+	part  *store.Part
+	over  bool // the last estimate was beyond the limit
+	said  bool
+}
+
+// CheckSkew asks monitoring.clock_skew_url for the time and writes the status of
+// the clock. It may run beside Round.
+func (s *Shipper) CheckSkew(ctx context.Context) error {
+	if !s.cfg.Enabled {
+		return nil
+	}
+	k := &s.check
+	header := http.Header{"User-Agent": {s.client.userAgent}, "X-Device-Id": {s.device}}
+	a, fault := s.client.do(ctx, http.MethodGet, k.url, header, nil)
+	if fault == nil && (a.status < 200 || a.status > 299) {
+		fault = fmt.Errorf("HTTP %d", a.status)
+	}
+	if fault == nil {
+		if _, err := http.ParseTime(a.header.Get("Date")); err != nil {
+			fault = fmt.Errorf("the answer has no Date: %w", err)
+		}
+	}
+	if fault != nil {
+		fault = fmt.Errorf("ask %s for the time: %w", k.url.Host, fault)
+	} else {
+		s.asked.observe(a, k.url.Host)
+	}
+	now, err := moment()
+	if err != nil {
+		return err
+	}
+	if fault == nil {
+		k.part.Succeed(now, 1)
+	} else {
+		k.part.Fail(now, fault, 1)
+	}
+	if at, known := s.asked.skew(); known {
+		text, err := json.Marshal(at)
+		if err != nil {
+			return err
+		}
+		k.part.SetDetail(string(text))
+		if fault == nil {
+			s.sayClock(at)
+		}
+	}
+	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
+		return fmt.Errorf("write the status of the clock: %w", err)
+	}
+	return fault
+}
+
+// sayClock logs the first estimate, and every crossing of the limit.
+func (s *Shipper) sayClock(at skew) {
+	k := &s.check
+	over := math.Abs(at.Ms)-at.Error > k.limit
+	attrs := []any{"skew_ms", at.Ms, "error_ms", at.Error, "host", at.Host, "clock_skew_url", k.url.Redacted()}
+	switch {
+	case over && !k.over:
+		s.log.Warn("this clock and the server's are apart; samples are sent with the time they have", attrs...)
+	case !over && (k.over || !k.said):
+		s.log.Info("clock compared with the server's", attrs...)
+	}
+	k.over, k.said = over, true
+}
+
+// skewSample is the clock as one of our own samples, if it is known.
+func (s *Shipper) skewSample(atMs int64) []metric.Sample {
+	at, known := s.asked.skew()
+	if !known {
+		at, known = s.uploads.skew()
+	}
+	if !known {
+		return nil
+	}
+	return []metric.Sample{{Name: "time.skew_ms", TimeMs: atMs, Value: at.Ms}}
+}
+
+// serverMs is the server's time as far as it is known.
+func (s *Shipper) serverMs() int64 {
+	now := time.Now().UnixMilli()
+	if at, known := s.uploads.skew(); known {
+		now -= int64(at.Ms)
+	}
+	return now
+}
