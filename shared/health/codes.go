@@ -53,6 +53,8 @@ const (
 	StorageFailing    Code = "storage_failing"
 	CheckpointBlocked Code = "checkpoint_blocked"
 	WALLarge          Code = "wal_large"
+	DiskLow           Code = "disk_low"
+	SamplesEvicted    Code = "samples_evicted"
 	LedgerUnbalanced  Code = "ledger_unbalanced"
 	SamplesRejected   Code = "samples_rejected"
 	SamplesLost       Code = "samples_lost"

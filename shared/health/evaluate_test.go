@@ -246,6 +246,17 @@ func TestEvaluate(t *testing.T) {
 		{"checkpoint kept for longer", func(w *world) {
 			w.row("storage").Detail = fmt.Sprintf(`{"checkpoint_busy_since_ms":%d}`, minutesAgo(10*m+ms))
 		}, "degraded checkpoint_blocked"},
+		{"less room than is to be kept", func(w *world) {
+			w.row("storage").Detail = `{"free_bytes":1000000,"free_bytes_short":2000000}`
+		}, "degraded disk_low"},
+		{"samples deleted for room", func(w *world) { w.row("storage").Detail = `{"evicting":"delivered"}` }, "degraded samples_evicted"},
+		{"troubles of a daemon that is gone are over", func(w *world) {
+			w.row("storage").FailingSinceMs, w.row("collector").FailingSinceMs = minutesAgo(m), minutesAgo(m)
+			w.row("storage").Detail = `{"evicting":"delivered","free_bytes_short":1,"checkpoint_busy_since_ms":1}`
+			w.seen.Locks[collector] = Lock{}
+			w.row("shipper").Detail = `{"budget_spent":true,"misconfigured":"x"}`
+			w.seen.Locks[shipper] = Lock{}
+		}, "error collector_crashed shipper_crashed"},
 		{"books that do not balance", func(w *world) { w.pending(-1) }, "error ledger_unbalanced"},
 		{"a loss within the hour", func(w *world) {
 			w.seen.Snapshot.Losses = []store.Loss{{Reason: "disk_full", Count: 3, LastMs: minutesAgo(60 * m)}}

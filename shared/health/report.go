@@ -89,6 +89,9 @@ type Uploader struct {
 	LastError       *string  `json:"last_error"`
 	Outcome         string   `json:"outcome"`
 	HTTPStatus      int      `json:"http_status"`
+	Endpoint        string   `json:"endpoint"` // host and port
+	BytesToday      int64    `json:"bytes_today"`
+	Plaintext       bool     `json:"plaintext_token"` // credentials go over http to another machine
 }
 
 // Storage is the database and the books.

@@ -20,19 +20,8 @@ func (e *evaluation) storage() {
 		Lost:                  l.Lost,
 		LostByReason:          map[string]int64{},
 	}
-	for _, component := range []string{"storage", "collector"} {
-		row := e.rows[component]
-		if row.FailingSinceMs == 0 {
-			continue
-		}
-		code := map[string]Code{"storage": StorageFailing, "collector": CollectorFailing}[component]
-		e.add(StatusError, code, component, row.FailingSinceMs, "%s; it is tried again every %s", row.Error, human(interval(row)))
-	}
-	if busy := e.detailOf("storage").CheckpointBusyMs; busy != 0 {
-		if kept := e.age("", busy, -1); kept > e.t.CheckpointAge {
-			e.add(StatusDegraded, CheckpointBlocked, "storage", busy, "a reader keeps the write-ahead log from being emptied for %s, limit %s; another program has the database open",
-				human(kept), human(e.t.CheckpointAge))
-		}
+	if e.alive(collector) {
+		e.upkeep()
 	}
 	if s.Sizes.WAL > e.t.WALBytes {
 		e.add(StatusDegraded, WALLarge, "storage", 0, "the write-ahead log has %d MiB, limit %d", s.Sizes.WAL>>20, e.t.WALBytes>>20)
@@ -50,6 +39,29 @@ func (e *evaluation) storage() {
 		}
 	}
 	e.r.Storage.Status = e.worstOf(func(component string) bool { return component == "storage" })
+}
+
+// upkeep judges what the collector says about keeping the database.
+func (e *evaluation) upkeep() {
+	if row := e.rows["collector"]; row.FailingSinceMs != 0 {
+		e.add(StatusError, CollectorFailing, "collector", row.FailingSinceMs, "%s; it is tried again every %s", row.Error, human(interval(row)))
+	}
+	if row := e.rows["storage"]; row.FailingSinceMs != 0 {
+		e.add(StatusError, StorageFailing, "storage", row.FailingSinceMs, "%s; it is tried again", row.Error)
+	}
+	d := e.detailOf("storage")
+	if d.CheckpointBusyMs != 0 {
+		if kept := e.age("", d.CheckpointBusyMs, -1); kept > e.t.CheckpointAge {
+			e.add(StatusDegraded, CheckpointBlocked, "storage", d.CheckpointBusyMs, "a reader keeps the write-ahead log from being emptied for %s, limit %s; another program has the database open",
+				human(kept), human(e.t.CheckpointAge))
+		}
+	}
+	if d.FreeBytesShort > 0 {
+		e.add(StatusDegraded, DiskLow, "storage", 0, "the disk has %s free, %s less than is to be kept free", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
+	}
+	if d.Evicting != "" {
+		e.add(StatusDegraded, SamplesEvicted, "storage", 0, "samples are deleted before their time to make room: %s", d.Evicting)
+	}
 }
 
 // recent says whether something that happened at ms is news. A time ahead of

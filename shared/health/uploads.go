@@ -12,8 +12,15 @@ import (
 type detail struct {
 	Outcome          string   `json:"outcome"`
 	HTTPStatus       int      `json:"http_status"`
+	Endpoint         string   `json:"endpoint"`
 	BudgetSpent      bool     `json:"budget_spent"`
+	BytesToday       int64    `json:"bytes_today"`
+	Busy             bool     `json:"busy"`
+	Plaintext        bool     `json:"plaintext_token"`
 	Misconfigured    string   `json:"misconfigured"`
+	Evicting         string   `json:"evicting"`
+	FreeBytes        int64    `json:"free_bytes"`
+	FreeBytesShort   int64    `json:"free_bytes_short"`
 	CheckpointBusyMs int64    `json:"checkpoint_busy_since_ms"`
 	ClockTrusted     *bool    `json:"clock_trusted"`
 	HeldSinceMs      int64    `json:"held_since_ms"`
@@ -47,6 +54,9 @@ func (e *evaluation) uploads() {
 		PendingMetrics:  pending,
 		Outcome:         d.Outcome,
 		HTTPStatus:      d.HTTPStatus,
+		Endpoint:        d.Endpoint,
+		BytesToday:      d.BytesToday,
+		Plaintext:       d.Plaintext,
 	}
 	if row.ErrorMs != 0 {
 		u.LastError = &row.Error
@@ -75,11 +85,11 @@ func (e *evaluation) uploads() {
 	if pending > e.t.DegradedPending {
 		e.add(StatusDegraded, PendingHigh, "shipper", 0, "%d samples pending, limit %d", pending, e.t.DegradedPending)
 	}
-	if d.Misconfigured != "" {
+	if d.Misconfigured != "" && e.alive(shipper) {
 		e.add(StatusDegraded, ShipperMisconfigured, "shipper", row.FailingSinceMs,
 			"the server refuses us and not the samples: %s; samples are kept, remote.url and the token want a look", d.Misconfigured)
 	}
-	if d.BudgetSpent {
+	if d.BudgetSpent && e.alive(shipper) {
 		e.add(StatusDegraded, UploadBudgetSpent, "shipper", 0, "the bytes allowed for today are spent; samples are kept until tomorrow")
 	}
 	u.Status = e.worstOf(func(component string) bool { return component == "shipper" })
@@ -123,6 +133,8 @@ func (e *evaluation) why(d detail) string {
 	switch {
 	case row.FailingSinceMs != 0 && row.Error != "":
 		return "; last error: " + row.Error
+	case d.Busy && e.alive(shipper):
+		return "; the links are busy with the stream, and uploads make way"
 	case d.HTTPStatus >= 300:
 		return fmt.Sprintf("; last answer: HTTP %d", d.HTTPStatus)
 	}

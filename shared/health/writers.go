@@ -96,6 +96,13 @@ func (e *evaluation) stateOf(program string, row store.Status, known bool) State
 	return Crashed
 }
 
+// alive says whether what a daemon wrote of itself still holds: one that is gone
+// fails at nothing any more.
+func (e *evaluation) alive(program string) bool {
+	state := e.r.Daemons[program].State
+	return state == Running || state == Hung
+}
+
 // rebooted says so when a row was written before this boot.
 func (e *evaluation) rebooted(row store.Status) string {
 	if e.now.BootID == "" || row.BootID == "" || row.BootID == e.now.BootID {
