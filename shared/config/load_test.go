@@ -142,7 +142,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"user without password", "remote:\n  basic_auth:\n    username: u\n", "3: remote.basic_auth.username: want password_file beside it"},
 		{"user with a colon", "remote:\n  basic_auth: {username: 'a:b', password_file: p}\n", "2: remote.basic_auth.username: want a user name without a colon, got \"a:b\""},
 		{"two credentials", "remote:\n  token_file: t\n  basic_auth: {username: u, password_file: p}\n", "2: remote.token_file: want either this or remote.basic_auth"},
-		{"no rule about a value that is wrong", "remote:\n  chunk_size: -1\n  batch_size: 10\n", "2: remote.chunk_size: want a whole number of 1 to 100000, got -1"},
+		{"no rule about a value that is wrong", "remote:\n  batch_size: -1\n  chunk_size: 3000\n", "2: remote.batch_size: want a whole number of 1 to 100000, got -1"},
 		{"log into the database", "logging:\n  output: x/../m.db-wal\nstorage:\n  path: ./m.db\n", "2: logging.output: want stdout, stderr or the path of a log file, got a file of the database"},
 
 		// the file
