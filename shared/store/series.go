@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/taniwha3/thugshells/shared/metric"
@@ -29,6 +30,8 @@ type Series struct {
 	Device string
 	Tags   string // canonical JSON object of strings, or ""
 	Type   int    // 0 number, 1 text
+
+	era int // of the cache when it was read
 }
 
 // seriesKey is the sha256, in hex, of the identity as a JSON array. JSON keeps
@@ -49,6 +52,7 @@ func seriesKey(name, device, tags string, valueType int) string {
 // interfaces and disks, some hundreds.
 type seriesCache struct {
 	mu   sync.Mutex
+	era  int // counts the files: what was read from an earlier one is no longer true
 	byID map[int64]*Series
 	byIt map[identity]*Series
 }
@@ -58,6 +62,9 @@ type identity struct{ name, device, tags string }
 func (c *seriesCache) add(s *Series) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s.era != c.era {
+		return
+	}
 	if c.byID == nil {
 		c.byID, c.byIt = map[int64]*Series{}, map[identity]*Series{}
 	}
@@ -65,6 +72,28 @@ func (c *seriesCache) add(s *Series) {
 	if s.Type == typeNumber {
 		c.byIt[identity{s.Name, s.Device, s.Tags}] = s
 	}
+}
+
+// now is the era to give to a series that is about to be read.
+func (c *seriesCache) now() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.era
+}
+
+// forget empties the cache, as another file has other numbers.
+func (c *seriesCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.era++
+	c.byID, c.byIt = nil, nil
+}
+
+// all returns every series that is known.
+func (c *seriesCache) all() map[int64]*Series {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.byID)
 }
 
 func (c *seriesCache) find(it identity) *Series {
@@ -86,11 +115,12 @@ func (db *DB) seriesOf(ctx context.Context, tx *sql.Tx, name, tags string) (s *S
 	if s := db.series.find(it); s != nil {
 		return s, false, nil
 	}
+	era := db.series.now()
 	id, err := putSeries(ctx, tx, it, typeNumber)
 	if err != nil {
 		return nil, false, err
 	}
-	return &Series{ID: id, Name: name, Device: it.device, Tags: tags}, true, nil
+	return &Series{ID: id, Name: name, Device: it.device, Tags: tags, era: era}, true, nil
 }
 
 // putSeries returns the id of an identity, storing it if it is new.
@@ -117,7 +147,7 @@ func (r *Reader) lookUpSeries(ctx context.Context, id int64) (*Series, error) {
 	if s := r.series.get(id); s != nil {
 		return s, nil
 	}
-	s := &Series{ID: id}
+	s := &Series{ID: id, era: r.series.now()}
 	err := r.read.QueryRowContext(ctx, "SELECT metric_name, device_id, tags, value_type FROM series WHERE id = ?", id).
 		Scan(&s.Name, &s.Device, &s.Tags, &s.Type)
 	if err != nil {

@@ -88,7 +88,8 @@ func (r *Reader) Ledger(ctx context.Context) (l Ledger, losses []Loss, err error
 	return l, losses, err
 }
 
-func (r *Reader) readTx(ctx context.Context, fn func(*sql.Tx) error) error {
+func (r *Reader) readTx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
+	defer func() { err = r.gate.notice(err) }()
 	tx, err := r.read.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin reading: %w", err)

@@ -106,25 +106,42 @@ type Session struct {
 }
 
 // StartSession begins a session; samples recorded from now on belong to it.
-// Sessions found open ended without a word: they are marked failed.
+// Sessions found open ended without a word: they are marked failed. While the
+// database is not open, it is begun by the Mend that opens it.
 func (db *DB) StartSession(ctx context.Context, s Session) error {
+	db.mending.Lock()
+	defer db.mending.Unlock()
+	db.begun = &s
+	if db.gate.pass() != nil {
+		return nil //nolint:nilerr // Mend says what it is
+	}
+	num, err := db.resume(ctx, s)
+	if err != nil {
+		return err
+	}
+	db.swap.Lock()
+	defer db.swap.Unlock()
+	db.session, db.resumed = num, num
+	return nil
+}
+
+// resume goes on with a session, or begins it in a file that does not have it.
+func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
 	metadata, err := json.Marshal(s.Metadata)
 	if err != nil {
-		return fmt.Errorf("start session: %w", err)
+		return 0, fmt.Errorf("start session: %w", err)
 	}
-	var num int64
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'failed' WHERE status = 'active'"); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'failed' WHERE status = 'active' AND id <> ?", s.ID); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "INSERT INTO sessions (id, start_time, status, metadata) VALUES (?, ?, 'active', ?) RETURNING num",
-			s.ID, s.Start.UnixMilli(), string(metadata)).Scan(&num)
+		return tx.QueryRowContext(ctx, `INSERT INTO sessions (id, start_time, status, metadata) VALUES (?, ?, 'active', ?)
+			ON CONFLICT (id) DO UPDATE SET status = 'active' RETURNING num`, s.ID, s.Start.UnixMilli(), string(metadata)).Scan(&num)
 	})
 	if err != nil {
-		return fmt.Errorf("start session: %w", err)
+		return 0, fmt.Errorf("start session: %w", err)
 	}
-	db.session = num
-	return nil
+	return num, nil
 }
 
 // EndSession ends the session that StartSession began, as completed, and writes

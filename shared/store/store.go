@@ -14,11 +14,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -43,6 +44,8 @@ const (
 type Options struct {
 	Device      string // device_id of the samples that are recorded
 	Synchronous string // FULL or NORMAL; see sqlite.org/pragma.html#pragma_synchronous
+	Owner       bool   // repairs a damaged or deleted file, and checkpoints: the collector
+	Log         *slog.Logger
 }
 
 // A Reader reads the database. It never writes, migrates or checkpoints.
@@ -50,6 +53,7 @@ type Reader struct {
 	path   string
 	read   *sql.DB
 	series seriesCache
+	gate   *gate // nil: always open
 }
 
 // A DB reads and writes the database. Its methods may be called from several
@@ -59,59 +63,60 @@ type DB struct {
 	write   *sql.DB
 	inserts [len(insertSizes)]*sql.Stmt
 	opts    Options
-	session int64 // sessions.num of the running session, 0 for none
-	opened  os.FileInfo
+
+	swap    sync.RWMutex // every transaction reads it, what puts another file in place writes it
+	session int64        // sessions.num of the running session, 0 for none
+
+	mending    sync.Mutex // guards what follows
+	begun      *Session   // to go on with in another file
+	resumed    int64      // its number there
+	damagedLog string     // what was found wrong with the log, until it is written down
+	unreadable int        // looks in a row at a file that the device could not read
 }
 
 // Open opens the database at path for reading and writing. A missing file and
 // its directory are created, an older schema is brought up to date, a newer one
 // is refused (ErrNewerSchema). Several processes may do this at once.
 func Open(ctx context.Context, path string, opts Options) (*DB, error) {
-	if err := checkVersion(); err != nil {
-		return nil, err
-	}
-	if opts.Synchronous == "" {
-		opts.Synchronous = "FULL"
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return nil, fmt.Errorf("create the database directory: %w", err)
-	}
-	var db *DB
-	err := retryBusy(ctx, openPatience, func() error {
-		var err error
-		db, err = open(ctx, path, opts)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+	db := New(path, opts)
+	if err := db.Mend(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
 	return db, nil
 }
 
-func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
+// New is the database at path before it is open: every method fails until Mend
+// has opened it.
+func New(path string, opts Options) *DB {
+	if opts.Synchronous == "" {
+		opts.Synchronous = "FULL"
+	}
+	return pools(path, opts, &gate{closed: errNotOpen})
+}
+
+func pools(path string, opts Options, g *gate) *DB {
 	write := sql.OpenDB(connector{dsn(path, url.Values{
 		"_synchronous": {opts.Synchronous},
 		"_txlock":      {"immediate"},
-	}), setUpWriter})
-	write.SetMaxOpenConns(1)
-	read := sql.OpenDB(connector{dsn(path, url.Values{"_query_only": {"true"}}), setUpReader})
-	read.SetMaxOpenConns(2)
-	db := &DB{Reader: &Reader{path: path, read: read}, write: write, opts: opts}
+	}), setUpWriter, g})
+	write.SetMaxOpenConns(writers)
+	read := sql.OpenDB(connector{dsn(path, url.Values{"_query_only": {"true"}}), setUpReader, g})
+	read.SetMaxOpenConns(readers)
+	return &DB{Reader: &Reader{path: path, read: read, gate: g}, write: write, opts: opts}
+}
+
+// open opens what is at the path and brings its schema up to date.
+func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
+	db := pools(path, opts, nil)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, db.Close())
+			err = errors.Join(err, db.write.Close(), db.read.Close())
 		}
 	}()
 	if err := db.checkSettings(ctx); err != nil {
 		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
-		return nil, err
-	}
-	if err := db.prepareInserts(ctx); err != nil {
-		return nil, err
-	}
-	if db.opened, err = os.Stat(path); err != nil {
 		return nil, err
 	}
 	return db, nil
@@ -123,8 +128,8 @@ func OpenRead(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
-	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader})
-	read.SetMaxOpenConns(2)
+	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader, nil})
+	read.SetMaxOpenConns(readers)
 	r := &Reader{path: path, read: read}
 	if _, err := r.SchemaVersion(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
@@ -137,7 +142,10 @@ func (r *Reader) Close() error { return r.read.Close() }
 
 // Close closes all connections. The write-ahead log stays in place, so that a
 // reader without write permission still sees every row.
-func (db *DB) Close() error { return errors.Join(db.write.Close(), db.Reader.Close()) }
+func (db *DB) Close() error {
+	db.gate.close(errClosed)
+	return errors.Join(db.write.Close(), db.Reader.Close())
+}
 
 // Path is the path of the database file.
 func (r *Reader) Path() string { return r.path }
@@ -155,9 +163,15 @@ func dsn(path string, params url.Values) string {
 type connector struct {
 	dsn   string
 	setUp func(*sqlite3.SQLiteConn) error
+	gate  *gate
 }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	if err := c.gate.pass(); err != nil {
+		return nil, err
+	}
+	return c.Driver().Open(c.dsn)
+}
 
 func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: c.setUp} }
 
@@ -244,7 +258,10 @@ func checkVersion() error {
 }
 
 // tx runs fn in one immediate transaction.
-func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) error {
+func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
+	db.swap.RLock()
+	defer db.swap.RUnlock()
+	defer func() { err = db.gate.notice(err) }()
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The names of files beside the database while it is repaired. What is salvaged
+// grows in the unfinished file, which counts for nothing; once it is whole and
+// on the disk it gets the second name, and then takes the place of the damaged
+// one. Whenever the power goes, the next start goes on from there.
+const (
+	unfinishedSuffix = ".salvage"
+	salvagedSuffix   = ".salvaged"
+	asideInfix       = ".damaged-"
+	// maxAside bounds the damaged files that are kept for people to look at.
+	maxAside = 3
+)
+
+// parts are the files of one database.
+var parts = [...]string{"", "-wal", "-shm", "-journal"}
+
+// asideName is the name under which a damaged database is kept.
+func asideName(path string, at time.Time) string {
+	return path + asideInfix + at.UTC().Format("20060102T150405.000Z")
+}
+
+// setAside renames the parts of a database that are there.
+func setAside(path, aside string, parts ...string) error {
+	for _, part := range parts {
+		err := os.Rename(path+part, aside+part)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("set the damaged database aside: %w", err)
+		}
+	}
+	return syncDir(path)
+}
+
+// adopt puts a salvaged file in place, if there is one. A file that is at the
+// path comes before it: it was not set aside yet, and is salvaged again.
+func (db *DB) adopt() error {
+	if err := removeAll(db.path + unfinishedSuffix); err != nil {
+		return err
+	}
+	whole := db.path + salvagedSuffix
+	if _, err := os.Stat(whole); err != nil {
+		return nil //nolint:nilerr // there is none
+	}
+	if _, err := os.Lstat(db.path); err == nil {
+		return removeAll(whole)
+	}
+	// A log without its file would be taken for that of the new one.
+	if err := setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm", "-journal"); err != nil {
+		return err
+	}
+	if err := os.Rename(whole, db.path); err != nil {
+		return fmt.Errorf("put the salvaged database in place: %w", err)
+	}
+	return syncDir(db.path)
+}
+
+// finish makes sure that a new file is on the disk and names it whole.
+func finish(part, whole string) error {
+	f, err := os.OpenFile(part, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("finish the new database: %w", err)
+	}
+	if err := errors.Join(f.Chmod(0o640), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("finish the new database: %w", err)
+	}
+	if err := os.Rename(part, whole); err != nil {
+		return fmt.Errorf("finish the new database: %w", err)
+	}
+	return syncDir(whole)
+}
+
+// removeAll removes a file of our own making and its companions.
+func removeAll(path string) error {
+	for _, part := range parts {
+		if err := os.Remove(path + part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove an unfinished file: %w", err)
+		}
+	}
+	return nil
+}
+
+// syncDir makes the names in the directory of path durable.
+func syncDir(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	return nil
+}
+
+// Aside returns the damaged files that were set aside, the oldest first, each
+// without its companions.
+func Aside(path string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("look for damaged files: %w", err)
+	}
+	prefix := filepath.Base(path) + asideInfix
+	found := map[string]bool{}
+	for _, e := range entries {
+		if rest, ok := strings.CutPrefix(e.Name(), prefix); ok {
+			stamp, _, _ := strings.Cut(rest, "-")
+			found[filepath.Join(filepath.Dir(path), prefix+stamp)] = true
+		}
+	}
+	names := make([]string, 0, len(found))
+	for name := range found {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, cmp.Compare[string])
+	return names, nil
+}
+
+// trimAside removes the damaged files that were set aside first, down to keep.
+// It comes after the database is open again: a start must not need it.
+func (db *DB) trimAside(keep int) error {
+	names, err := Aside(db.path)
+	if err != nil {
+		return err
+	}
+	for len(names) > keep {
+		db.log().Warn("a damaged database that was kept is removed, as there are newer ones", "file", names[0], "kept", keep)
+		if err := removeAll(names[0]); err != nil {
+			return err
+		}
+		names = names[1:]
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+const (
+	logHead   = 32 // bytes of a write-ahead log's header
+	frameHead = 24 // bytes before each page in it
+	logMagic  = 0x377f0682
+)
+
+// A logState is what a write-ahead log has in it.
+type logState struct {
+	frames int // pages up to the last commit that SQLite will find
+	beyond int // commits after the first frame that is broken
+	broken bool
+}
+
+// readLog reads a write-ahead log as SQLite's recovery does, and on beyond the
+// first frame that does not fit: SQLite takes that for the end, and everything
+// after it is gone without a word. A single commit there may be one that a power
+// cut tore; more than one, or a header that is none, is damage.
+// Format: sqlite.org/fileformat2.html, "The Write-Ahead Log".
+func readLog(r io.Reader) (s logState, err error) {
+	head := make([]byte, logHead)
+	if _, err := io.ReadFull(r, head); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return s, nil // it was never begun
+		}
+		return s, err
+	}
+	empty := true
+	for _, b := range head {
+		empty = empty && b == 0
+	}
+	if empty {
+		return s, nil // a power cut came before its first sync
+	}
+	magic := binary.BigEndian.Uint32(head)
+	var order binary.ByteOrder = binary.LittleEndian
+	if magic&1 == 1 {
+		order = binary.BigEndian
+	}
+	size := int(binary.BigEndian.Uint32(head[8:]))
+	sum := checksum(order, [2]uint32{}, head[:24])
+	if magic&^1 != logMagic || size < 512 || size > 65536 || size&(size-1) != 0 ||
+		sum != [2]uint32{binary.BigEndian.Uint32(head[24:]), binary.BigEndian.Uint32(head[28:])} {
+		s.broken = true
+		return s, nil
+	}
+	salt := string(head[16:24])
+	frame := make([]byte, frameHead+size)
+	for n := 1; ; n++ {
+		if _, err := io.ReadFull(r, frame); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				break
+			}
+			return s, err
+		}
+		ofThis, commit := string(frame[8:16]) == salt, binary.BigEndian.Uint32(frame[4:]) != 0
+		if s.beyond == 0 && !s.broken {
+			next := checksum(order, checksum(order, sum, frame[:8]), frame[frameHead:])
+			if ofThis && next == [2]uint32{binary.BigEndian.Uint32(frame[16:]), binary.BigEndian.Uint32(frame[20:])} {
+				sum = next
+				if commit {
+					s.frames = n
+				}
+				continue
+			}
+			s.broken = true
+		}
+		// Frames of an earlier use of the file have another salt.
+		if ofThis && commit {
+			s.beyond++
+		}
+	}
+	s.broken = s.beyond > 1
+	return s, nil
+}
+
+// checksum goes on with the sum that the log's frames carry.
+func checksum(order binary.ByteOrder, sum [2]uint32, data []byte) [2]uint32 {
+	for ; len(data) >= 8; data = data[8:] {
+		sum[0] += order.Uint32(data) + sum[1]
+		sum[1] += order.Uint32(data[4:]) + sum[0]
+	}
+	return sum
+}
+
+// keepDamagedLog copies a damaged write-ahead log before SQLite drops what it
+// cannot read of it, and says so. That it cannot be kept is said as well; it
+// must not keep the database from being opened.
+func (db *DB) keepDamagedLog() {
+	log := db.path + "-wal"
+	f, err := os.Open(log)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	s, err := readLog(f)
+	if err != nil || !s.broken {
+		return
+	}
+	to := asideName(db.path, time.Now()) + "-wal"
+	err = copyFile(f, to)
+	db.damagedLog = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; kept as %s", s.beyond, to)
+	db.log().Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
+		"transactions_lost", s.beyond, "frames_good", s.frames, "kept", to, "error", fmt.Sprint(err))
+}
+
+// noteDamagedLog leaves word of a damaged log for health.
+func (db *DB) noteDamagedLog(ctx context.Context, text string) error {
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		now := time.Now().UnixMilli()
+		return putStatus(ctx, tx, []Status{{
+			Component: damageRow, Daemon: "storage", State: StateStopped, StartedMs: now, Error: text, ErrorMs: now, SuccessBootMs: -1,
+			Detail: fmt.Sprintf(`{"damaged_ms":%d}`, now),
+		}})
+	})
+}
+
+func copyFile(from *os.File, to string) (err error) {
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, from)
+	return errors.Join(err, out.Close())
+}

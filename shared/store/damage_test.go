@@ -1,0 +1,425 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// stocked is what a board has after a while: samples in every state, receipts,
+// rows in the file and rows that are only in its log.
+const (
+	stockedTicks  = 400
+	stockedSeries = 20
+	stockedTotal  = stockedTicks*stockedSeries + stockedSeries
+)
+
+// mustStock makes such a database at path and leaves it as a kill would: not
+// closed by its writer, but with no lock of ours on it.
+func mustStock(t testing.TB, path string) {
+	t.Helper()
+	work := filepath.Join(t.TempDir(), "stock.db")
+	db, err := Open(t.Context(), work, Options{Device: "board-1", Owner: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.StartSession(t.Context(), Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range stockedTicks {
+		at := int64(1_700_000_000_000 + i*10_000)
+		mustRecord(t, db, Update{
+			Groups:   []Group{{Priority: i % 4, Samples: tick(at, stockedSeries)}},
+			Counters: []metric.Count{{Name: "c", Value: float64(i)}},
+			Status:   []Status{{Component: "collector", Daemon: "metrics-collector", State: StateRunning}},
+		})
+		if i == stockedTicks/2 {
+			rows, err := db.Newest(t.Context(), stockedTotal/4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Acknowledge(t.Context(), rows, Receipt{BatchID: "x"}, Update{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == stockedTicks*3/4 {
+			if c, err := db.Checkpoint(t.Context(), 0); err != nil || c.Busy {
+				t.Fatal(c, err)
+			}
+		}
+	}
+	mustRecord(t, db, Update{Held: true, Groups: []Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
+	mustAudit(t, db)
+	for _, part := range parts {
+		copyPart(t, work+part, path+part)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyPart(t testing.TB, from, to string) {
+	t.Helper()
+	f, err := os.Open(from)
+	if os.IsNotExist(err) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustAudit fails unless captured = delivered + pending + held + rejected +
+// local + lost, with the rows counted.
+func mustAudit(t testing.TB, db *DB) Ledger {
+	t.Helper()
+	l, err := db.Audit(t.Context())
+	if err != nil {
+		t.Errorf("the books do not balance: %v", err)
+	}
+	return l
+}
+
+func overwrite(t testing.TB, path string, at int64, data []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(data, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func size(t testing.TB, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+func mustRemove(t testing.TB, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		if err := os.Remove(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
+	garbage := []byte(strings.Repeat("\xa5\x5a\x17\xe1", 256))
+	for _, c := range []struct {
+		name   string
+		damage func(t *testing.T, path string)
+		atLeast,
+		atMost int // samples that are there afterwards, of stockedTotal
+		aside int // files that are kept
+		says  string
+	}{
+		{"nothing", func(*testing.T, string) {}, stockedTotal, stockedTotal, 0, ""},
+		{"no -shm", func(t *testing.T, p string) { mustRemove(t, p+"-shm") }, stockedTotal, stockedTotal, 0, ""},
+		{"garbage -shm", func(t *testing.T, p string) { overwrite(t, p+"-shm", 0, garbage) }, stockedTotal, stockedTotal, 0, ""},
+		{"no -wal", func(t *testing.T, p string) { mustRemove(t, p+"-wal") }, stockedTotal / 2, stockedTotal * 4 / 5, 0, ""},
+		{"garbage -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", 0, garbage) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
+		{"flipped bit in the first frame of -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", logHead+frameHead+100, []byte{0xff}) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
+		{"a page in the middle", func(t *testing.T, p string) { overwrite(t, p, size(t, p)/2/pageSize*pageSize, garbage) }, stockedTotal * 9 / 10, stockedTotal - 1, 1, "salvaged"},
+		{"ten pages in the middle", func(t *testing.T, p string) {
+			for i := range int64(10) {
+				overwrite(t, p, (size(t, p)/20*(i+5))/pageSize*pageSize, garbage)
+			}
+		}, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
+		{"zeros in the middle", func(t *testing.T, p string) { overwrite(t, p, size(t, p)/2/pageSize*pageSize, make([]byte, 10*pageSize)) }, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
+		{"header of zeros", func(t *testing.T, p string) {
+			mustEmptyLog(t, p)
+			overwrite(t, p, 0, make([]byte, 100))
+		}, stockedTotal, stockedTotal, 1, "salvaged"},
+		{"first page of garbage", func(t *testing.T, p string) {
+			mustEmptyLog(t, p)
+			overwrite(t, p, 0, garbage)
+		}, stockedTotal, stockedTotal, 1, "salvaged"},
+		{"cut in half", func(t *testing.T, p string) { mustTruncate(t, p, size(t, p)/2) }, stockedTotal / 4, stockedTotal - 1, 1, "salvaged"},
+		{"cut to an odd size", func(t *testing.T, p string) { mustTruncate(t, p, size(t, p)-pageSize-7) }, stockedTotal / 4, stockedTotal, -1, ""},
+		{"cut to nothing", func(t *testing.T, p string) { mustTruncate(t, p, 0) }, 0, stockedTotal / 2, 1, "salvaged"},
+		{"cut to nothing, log too", func(t *testing.T, p string) { mustTruncate(t, p, 0); mustTruncate(t, p+"-wal", 0) }, 0, 0, 0, ""},
+		{"no database, but its log", func(t *testing.T, p string) { mustRemove(t, p) }, 0, stockedTotal / 2, 1, "salvaged"},
+		{"all of garbage", func(t *testing.T, p string) {
+			for at := int64(0); at < size(t, p); at += int64(len(garbage)) {
+				overwrite(t, p, at, garbage)
+			}
+			mustRemove(t, p+"-wal")
+		}, 0, 0, 1, "salvaged"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "metrics.db")
+			mustStock(t, path)
+			c.damage(t, path)
+			var log strings.Builder
+			db, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			l := mustAudit(t, db)
+			rows := 0
+			if err := db.read.QueryRow("SELECT count(*) FROM samples").Scan(&rows); err != nil {
+				t.Fatal(err)
+			}
+			if rows < c.atLeast || rows > c.atMost {
+				t.Errorf("%d samples, want %d to %d of %d; %+v\n%s", rows, c.atLeast, c.atMost, stockedTotal, l, log.String())
+			}
+			t.Logf("%d of %d samples, %+v", rows, stockedTotal, l)
+			kept, err := Aside(path)
+			if err != nil || c.aside >= 0 && len(kept) != c.aside {
+				t.Errorf("kept %v, %v; want %d", kept, err, c.aside)
+			}
+			if !strings.Contains(log.String(), c.says) {
+				t.Errorf("does not say %q:\n%s", c.says, log.String())
+			}
+			mustWork(t, db)
+			if c.aside > 0 {
+				all, err := db.Statuses(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				told := false
+				for _, s := range all {
+					told = told || s.Component == damageRow && s.Error != "" && s.ErrorMs > 0
+				}
+				if !told {
+					t.Error("nothing is left for health to read")
+				}
+			}
+		})
+	}
+}
+
+// mustWork fails unless samples go in and out.
+func mustWork(t testing.TB, db *DB) {
+	t.Helper()
+	if n := mustRecord(t, db, Update{Groups: []Group{{Priority: 1, Samples: tick(1_800_000_000_000, 5)}}}); n != 5 {
+		t.Errorf("stored %d new samples, want 5", n)
+	}
+	rows, err := db.Newest(t.Context(), 5)
+	if err != nil || len(rows) != 5 || rows[0].TimeMs != 1_800_000_000_000 {
+		t.Fatalf("%v, %v", rows, err)
+	}
+	if n, err := db.Acknowledge(t.Context(), rows, Receipt{BatchID: "y"}, Update{}); n != 5 || err != nil {
+		t.Errorf("marked %d, %v", n, err)
+	}
+	mustAudit(t, db)
+	var found string
+	if err := db.read.QueryRow("PRAGMA integrity_check").Scan(&found); err != nil || found != "ok" {
+		t.Errorf("integrity: %s, %v", found, err)
+	}
+}
+
+func mustTruncate(t testing.TB, path string, to int64) {
+	t.Helper()
+	if err := os.Truncate(path, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustEmptyLog moves the log into the file.
+func mustEmptyLog(t testing.TB, path string) {
+	t.Helper()
+	db, err := Open(t.Context(), path, Options{Device: "board-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := db.Checkpoint(t.Context(), 0); err != nil || c.Busy {
+		t.Fatal(c, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsNotOursIsLeftUntouched(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		make    func(t *testing.T, path string)
+		refused bool // no use in trying again
+		says    string
+	}{
+		{"text", func(t *testing.T, p string) {
+			if err := os.WriteFile(p, []byte(strings.Repeat("root:x:0:0:root:/root:/bin/bash\n", 400)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, true, "storage.path"},
+		{"newer schema", func(t *testing.T, p string) {
+			mustStock(t, p)
+			mustExec(t, p, "INSERT INTO schema_version (version, applied_at) VALUES (4, 'later')")
+		}, true, "newer version"},
+		{"newer schema, damaged", func(t *testing.T, p string) {
+			mustStock(t, p)
+			mustExec(t, p, "INSERT INTO schema_version (version, applied_at) VALUES (4, 'later')")
+			overwrite(t, p, size(t, p)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+		}, true, "newer version"},
+		{"another program's", func(t *testing.T, p string) {
+			mustExec(t, p, "CREATE TABLE recipes (id INTEGER)")
+		}, true, "not a metrics database"},
+		{"a directory", func(t *testing.T, p string) {
+			if err := os.Mkdir(p, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, false, "directory"},
+		{"a FIFO", func(t *testing.T, p string) {
+			if err := syscall.Mkfifo(p, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, false, "FIFO"},
+		{"a symbolic link", func(t *testing.T, p string) {
+			if err := os.Symlink("elsewhere.db", p); err != nil {
+				t.Fatal(err)
+			}
+		}, false, "symbolic link"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "metrics.db")
+			c.make(t, path)
+			before := listing(t, path)
+			db, err := Open(t.Context(), path, Options{Device: "d", Owner: true})
+			if err == nil {
+				db.Close()
+				t.Fatal("opened")
+			}
+			if Refused(err) != c.refused || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("refused %v: %v", Refused(err), err)
+			}
+			if after := listing(t, path); after != before {
+				t.Errorf("changed from\n%s to\n%s", before, after)
+			}
+		})
+	}
+}
+
+// listing is the names, kinds and contents beside path, save for what SQLite
+// keeps for itself.
+func listing(t testing.TB, path string) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), "-shm") || strings.HasSuffix(e.Name(), "-wal") {
+			continue
+		}
+		fmt.Fprintln(&b, e.Name(), e.Type())
+		if e.Type().IsRegular() {
+			data, err := os.ReadFile(filepath.Join(filepath.Dir(path), e.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, "%d bytes, %x\n", len(data), checksum(binary.LittleEndian, [2]uint32{}, data))
+		}
+	}
+	return b.String()
+}
+
+func mustExec(t testing.TB, path, query string) {
+	t.Helper()
+	db := pools(path, Options{Synchronous: "FULL"}, nil)
+	if _, err := db.write.ExecContext(context.Background(), query); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.write.Close(), db.read.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Until the first checkpoint a database is all in its log.
+func TestALogWithoutItsDatabaseIsRecovered(t *testing.T) {
+	for _, kept := range []int64{0, -1} {
+		dir := t.TempDir()
+		work, path := filepath.Join(dir, "work.db"), filepath.Join(dir, "metrics.db")
+		db := mustOpen(t, work)
+		for i := range 50 {
+			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(int64(i), 10)}}})
+		}
+		if kept >= 0 {
+			copyPart(t, work, path)
+			mustTruncate(t, path, kept)
+		}
+		copyPart(t, work+"-wal", path+"-wal")
+		got, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer got.Close()
+		if l := mustAudit(t, got); l.Pending != 500 {
+			t.Errorf("%+v, want 500 pending", l)
+		}
+		mustWork(t, got)
+	}
+}
+
+func TestATransactionThatMeetsDamageTwiceHasTheFileSalvaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustStock(t, path)
+	var log strings.Builder
+	db, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if c, err := db.Checkpoint(t.Context(), 0); err != nil || c.Busy {
+		t.Fatal(c, err)
+	}
+	before := mustAudit(t, db)
+	// Somebody else's write into the file, as a failing card makes it: the newest
+	// samples' pages, which the next transaction needs.
+	for at := size(t, path) * 3 / 4 / pageSize * pageSize; at < size(t, path); at += pageSize {
+		overwrite(t, path, at, []byte(strings.Repeat("\xff", pageSize)))
+	}
+	met := 0
+	for i := range 4 {
+		if db.Fault() != nil {
+			if err := db.Mend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := db.Newest(t.Context(), stockedTotal); err != nil {
+			met++
+		}
+		if _, err := db.Record(t.Context(), Update{Groups: []Group{{Samples: tick(int64(1_750_000_000_000+i), 3)}}}); err != nil {
+			met++
+		}
+	}
+	if met == 0 {
+		t.Fatal("the damage was not met")
+	}
+	if kept, err := Aside(path); err != nil || len(kept) != 1 {
+		t.Errorf("kept %v, %v\n%s", kept, err, log.String())
+	}
+	after := mustAudit(t, db)
+	t.Logf("%+v, then %+v", before, after)
+	mustWork(t, db)
+}

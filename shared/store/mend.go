@@ -1,0 +1,317 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// unreadableLimit is how often in a row the owner finds a file that the device
+// cannot read before it takes it for damaged.
+const unreadableLimit = 6
+
+// Refused says whether an error of Open or Mend means that the file belongs to
+// somebody else and is left alone: there is no use in trying again.
+func Refused(err error) bool {
+	return errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrForeign) || errors.Is(err, errNotOurs)
+}
+
+// Mend opens the database, or opens it again when Fault says so. The owner also
+// repairs it: a damaged file is set aside under another name and what can be
+// read of it goes into a new one; a file that was deleted while it was open is
+// written anew from the open descriptor. Another writer waits for the owner.
+//
+// While it runs all other methods fail. It may take as long as copying the file
+// takes; when it fails it has changed nothing, and may be called again.
+func (db *DB) Mend(ctx context.Context) error {
+	db.mending.Lock()
+	defer db.mending.Unlock()
+	why := db.Fault()
+	if why == nil {
+		return nil
+	}
+	if errors.Is(why, errClosed) {
+		return why
+	}
+	err := db.mend(ctx, why)
+	if err != nil {
+		db.gate.close(err)
+	}
+	return err
+}
+
+func (db *DB) mend(ctx context.Context, why error) error {
+	if err := checkVersion(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(db.path), 0o750); err != nil {
+		return fmt.Errorf("create the database directory: %w", err)
+	}
+	first := db.gate.file == nil
+	if !first {
+		db.log().Warn("the database is opened again; samples wait in memory meanwhile", "database", db.path, "cause", why.Error())
+	}
+	left := db.rescue(ctx, why)
+	if err := db.shut(ctx, why); err != nil {
+		return err
+	}
+	if err := db.partFromLog(why); err != nil {
+		return err
+	}
+	if err := db.settle(ctx, first, left); err != nil {
+		return err
+	}
+	if err := db.admit(ctx); err != nil {
+		return err
+	}
+	if !first {
+		db.log().Info("the database is open again", "database", db.path)
+	}
+	if db.opts.Owner {
+		if err := db.trimAside(maxAside); err != nil {
+			db.log().Warn("old damaged databases are still there", "error", err)
+		}
+	}
+	return nil
+}
+
+// rescue saves what only the open descriptors can still reach, and returns how
+// many samples stay behind in a file that was replaced.
+func (db *DB) rescue(ctx context.Context, why error) (left int64) {
+	if !db.opts.Owner || db.gate.pass() != nil {
+		return 0
+	}
+	db.swap.Lock() // nothing may be written between this and the closing
+	defer db.swap.Unlock()
+	switch {
+	case errors.Is(why, errGone):
+		if err := db.writeAnew(ctx); err != nil {
+			db.log().Error("the deleted database could not be written anew; a new one is begun", "error", err)
+		}
+	case errors.Is(why, errLogGone):
+		var busy, frames, moved int
+		err := db.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+		if err != nil || busy != 0 {
+			db.log().Error("what was in the deleted write-ahead log may be lost", "busy", busy, "error", fmt.Sprint(err))
+		}
+	case errors.Is(why, errReplaced):
+		if l, _, err := db.Ledger(ctx); err == nil {
+			left = max(0, l.Pending) + l.Held
+		}
+	}
+	db.gate.close(fmt.Errorf("%w (%w)", errMending, why))
+	return left
+}
+
+// partFromLog keeps a file that was put in place of the open one apart from the
+// old one's log: SQLite would write the pages of one into the other.
+func (db *DB) partFromLog(why error) error {
+	if !errors.Is(why, errReplaced) {
+		return nil
+	}
+	log, err := os.Stat(db.path + "-wal")
+	if err != nil || !os.SameFile(log, db.gate.log) {
+		return nil //nolint:nilerr // no log is no wrong log
+	}
+	if !db.opts.Owner {
+		return errors.New("the write-ahead log belongs to the file that was there before; the collector sets it aside")
+	}
+	return setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm")
+}
+
+// writeAnew writes the open file, which has no name any more, to where adopt
+// finds it.
+func (db *DB) writeAnew(ctx context.Context) error {
+	part, whole := db.path+unfinishedSuffix, db.path+salvagedSuffix
+	if err := removeAll(part); err != nil {
+		return err
+	}
+	if _, err := db.write.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", part, err), removeAll(part))
+	}
+	return finish(part, whole)
+}
+
+// settle brings the file at the path into a state that can be relied on. No
+// connection of ours is open.
+func (db *DB) settle(ctx context.Context, first bool, left int64) error {
+	if db.opts.Owner {
+		if err := db.adopt(); err != nil {
+			return err
+		}
+	}
+	info, err := os.Lstat(db.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !db.opts.Owner && (!first || hasPages(db.path+"-wal")) {
+			return errors.New("the database is gone; the collector makes a new one")
+		}
+		if err := create(db.path); err != nil {
+			return err
+		}
+		info, err = os.Lstat(db.path)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the database: %w", err)
+	case !info.Mode().IsRegular():
+		// A FIFO would wait for a writer, and beside a symbolic link lies another
+		// log than beside the file it leads to.
+		return fmt.Errorf("%s is %w but a %s; move it away, or set storage.path to the file itself", db.path, errNotFile, kindOf(info.Mode()))
+	case db.opts.Owner:
+		if err := db.beforeOpening(info); err != nil {
+			return err
+		}
+	}
+	err = db.verify(ctx, left)
+	if err == nil {
+		db.unreadable = 0
+		return nil
+	}
+	if !db.opts.Owner || Refused(err) || ctx.Err() != nil {
+		return err
+	}
+	var se sqlite3.Error
+	if errors.As(err, &se) && (se.ExtendedCode == sqlite3.ErrIoErrRead || se.ExtendedCode == sqlite3.ErrIoErrShortRead) {
+		db.unreadable++
+	}
+	if !isDamage(err) && db.unreadable < unreadableLimit {
+		return fmt.Errorf("%w%s", err, access(db.path))
+	}
+	if err := db.salvage(ctx, err); err != nil {
+		return err
+	}
+	db.gate.forget()
+	return db.verify(ctx, 0)
+}
+
+// beforeOpening looks at what SQLite would pass over in silence when it opens
+// the file.
+func (db *DB) beforeOpening(info os.FileInfo) error {
+	if err := ours(db.path, info.Size()); err != nil {
+		return err
+	}
+	db.keepDamagedLog()
+	if !hasPages(db.path + "-wal") {
+		return nil
+	}
+	if info, err := os.Stat(db.path); err != nil || info.Size() > 0 {
+		return err
+	}
+	// SQLite would empty the log of an empty file; what is in it may be all there is.
+	if err := os.Truncate(db.path, pageSize); err != nil {
+		return fmt.Errorf("make room for the pages of the write-ahead log: %w", err)
+	}
+	return nil
+}
+
+func hasPages(log string) bool {
+	info, err := os.Stat(log)
+	return err == nil && info.Size() > 0
+}
+
+// verify opens the file as any other would, looks through it as far as that is
+// cheap, and goes on with the session in it. Samples left behind in the file
+// that was there before are counted as lost.
+func (db *DB) verify(ctx context.Context, left int64) (err error) {
+	// Even to open a file for writing may change it: first see whose it is.
+	if version, err := versionOf(ctx, db.path); Refused(err) {
+		return err
+	} else if err == nil && version > schemaVersion {
+		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
+	}
+	opts := db.opts
+	opts.Owner = false
+	var one *DB
+	err = retryBusy(ctx, openPatience, func() error {
+		one, err = open(ctx, db.path, opts)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, one.write.Close(), one.read.Close()) }()
+	if err := one.tx(ctx, func(*sql.Tx) error { return nil }); err != nil {
+		return err // a file that cannot be written can still be opened
+	}
+	if !db.opts.Owner {
+		return nil
+	}
+	if err := db.gate.seenAgain(); err != nil {
+		return err
+	}
+	if err := one.check(ctx); err != nil {
+		return err
+	}
+	if wanted, err := one.repairWanted(ctx); err != nil || wanted != "" {
+		return errors.Join(err, fmt.Errorf("%w: another reader met it: %s", errCheck, wanted))
+	}
+	if left > 0 {
+		err := one.tx(ctx, func(tx *sql.Tx) error {
+			if err := addToLedger(ctx, tx, map[string]int{"captured": int(left)}); err != nil {
+				return err
+			}
+			return addLoss(ctx, tx, lostReplaced, int(left), time.Now())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if db.damagedLog != "" {
+		if err := one.noteDamagedLog(ctx, db.damagedLog); err != nil {
+			return err
+		}
+		db.damagedLog = ""
+	}
+	if db.begun != nil {
+		if db.resumed, err = one.resume(ctx, *db.begun); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lostReplaced is the reason of samples that were pending in a file when
+// another was put in its place.
+const lostReplaced = "replaced"
+
+// create makes an empty file of the mode that all of the database's files then
+// get, whatever the umask: readers are in the group.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another daemon was faster
+	}
+	if err != nil {
+		return fmt.Errorf("create the database: %w", err)
+	}
+	return errors.Join(f.Chmod(0o640), f.Close())
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+func (db *DB) log() *slog.Logger {
+	if db.opts.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return db.opts.Log
+}

@@ -1,0 +1,228 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A walk says how to go through a table of the damaged file from its newest row
+// to its oldest. Keys are one number each: they are divided and compared.
+type walk struct {
+	key   string // of a row
+	below string // condition: the row's key is below ?1
+	from  string // condition: the row's key is ?2 or above
+	order string // of the keys, downwards: %s stands for DESC and ASC
+	copy  string // puts rows that make sense into the new file; conditions and order follow
+	table string
+	start int64 // above every key
+}
+
+// A key of samples is that of metrics.id: milliseconds << 20 | series.
+var samplesWalk = walk{
+	table: "old.samples NOT INDEXED",
+	key:   "timestamp_ms << 20 | series_id",
+	below: "(timestamp_ms, series_id) < (?1 >> 20, ?1 & 1048575)",
+	from:  "(timestamp_ms, series_id) >= (?2 >> 20, ?2 & 1048575)",
+	order: "timestamp_ms %[1]s, series_id %[1]s",
+	start: 1<<62 + 1<<61,
+	copy: `INSERT OR IGNORE INTO main.samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
+		SELECT timestamp_ms, series_id, value, value_text, session, uploaded, priority FROM old.samples NOT INDEXED
+		WHERE typeof(timestamp_ms) = 'integer' AND typeof(uploaded) = 'integer' AND typeof(priority) = 'integer'
+			AND uploaded BETWEEN 0 AND 4 AND priority BETWEEN 0 AND 3 AND typeof(session) IN ('integer', 'null')
+			AND (typeof(value) IN ('real', 'integer') AND abs(value) <= 1.7976931348623157e308 OR uploaded IN (2, 4) AND value IS NULL)
+			AND typeof(value_text) IN ('text', 'null') AND series_id IN (SELECT id FROM main.series) AND `,
+}
+
+var olderWalk = walk{
+	table: "old.metrics NOT INDEXED",
+	key:   "id",
+	below: "id < ?1",
+	from:  "id >= ?2",
+	order: "id %[1]s",
+	start: 1<<63 - 1,
+	copy: `INSERT OR IGNORE INTO main.metrics SELECT * FROM old.metrics NOT INDEXED
+		WHERE typeof(timestamp_ms) = 'integer' AND typeof(metric_name) = 'text' AND `,
+}
+
+// salvageRows is the most rows that are copied by one statement.
+const salvageRows = 4096
+
+// walk copies the rows of a table, around what cannot be read. A statement that
+// meets damage is tried again with half the rows, down to one; then the next key
+// that can be read is looked for.
+func (s *salvage) walk(ctx context.Context, w walk) error {
+	desc, asc := fmt.Sprintf(w.order, "DESC"), fmt.Sprintf(w.order, "ASC")
+	next := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1 OFFSET ?2", w.key, w.table, w.below, desc)
+	copyAll := w.copy + w.below + " AND " + w.from + " ORDER BY " + asc
+	at, rows := w.start, int64(salvageRows)
+	for at > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.halted = s.halt(); s.halted != "" {
+			return nil
+		}
+		var to sql.NullInt64
+		err := s.conn.QueryRowContext(ctx, next, at, rows-1).Scan(&to)
+		last := errors.Is(err, sql.ErrNoRows)
+		if last { // fewer are left
+			to, err = sql.NullInt64{Valid: true}, nil
+		}
+		if err == nil && (!to.Valid || to.Int64 >= at || to.Int64 < 0) {
+			err = errCheck // keys in a wrong order would lead round in a circle
+		}
+		if err == nil {
+			var res sql.Result
+			if res, err = s.conn.ExecContext(ctx, copyAll, at, to.Int64); err == nil {
+				n, err := res.RowsAffected()
+				if err != nil {
+					return err
+				}
+				s.copied += n
+			}
+		}
+		switch {
+		case err == nil && last:
+			return nil
+		case err == nil:
+			at, rows = to.Int64, min(rows*2, salvageRows)
+		case isFull(err):
+			s.halted = "the disk is full"
+			return nil
+		case rows > 1:
+			rows /= 2
+		case to.Valid && to.Int64 < at && to.Int64 > 0 && !last:
+			at = to.Int64 // this row is passed over
+		default:
+			at = s.readable(ctx, w, desc, at)
+		}
+	}
+	return nil
+}
+
+// readable returns the highest key at or above which nothing below at can be
+// read any more, and below which something can; 0 for none. It steps down by
+// doubling distances and then halves the last one.
+func (s *salvage) readable(ctx context.Context, w walk, desc string, at int64) int64 {
+	probe := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1", w.key, w.table, w.below, desc)
+	good := func(key int64) bool {
+		var found sql.NullInt64
+		err := s.conn.QueryRowContext(ctx, probe, key).Scan(&found)
+		return errors.Is(err, sql.ErrNoRows) || err == nil && found.Valid && found.Int64 < key && found.Int64 >= 0
+	}
+	bad := at
+	for step := int64(1); ; step *= 2 {
+		if step >= at {
+			return 0
+		}
+		if good(at - step) {
+			at -= step
+			break
+		}
+		bad = at - step
+	}
+	for bad-at > 1 {
+		if middle := at + (bad-at)/2; good(middle) {
+			at = middle
+		} else {
+			bad = middle
+		}
+	}
+	return at
+}
+
+// halt says why no more is to be copied.
+func (s *salvage) halt() string {
+	if time.Now().After(s.until) {
+		return fmt.Sprintf("it took longer than %s", salvageLimit)
+	}
+	if free, err := freeBytes(s.roomOf); err == nil && free < salvageRoom {
+		return "the disk is nearly full"
+	}
+	return ""
+}
+
+// table copies a small table: at once, or row by row from both of its ends up to
+// the damage. Values of another type than the column's are left out.
+func (s *salvage) table(ctx context.Context, name, key string) error {
+	columns, sane, err := s.columns(ctx, name)
+	if err != nil {
+		return err
+	}
+	list := strings.Join(columns, ", ")
+	// A fresh file has entries of its own.
+	_, err = s.conn.ExecContext(ctx, fmt.Sprintf("INSERT OR REPLACE INTO main.%s (%s) SELECT %s FROM old.%s WHERE %s", name, list, list, name, sane))
+	if err == nil || ctx.Err() != nil || isFull(err) {
+		return ctx.Err()
+	}
+	insert := fmt.Sprintf("INSERT OR REPLACE INTO main.%s (%s) VALUES (?%s)", name, list, strings.Repeat(", ?", len(columns)-1))
+	for _, way := range []string{"ASC", "DESC"} {
+		query := fmt.Sprintf("SELECT %s FROM old.%s NOT INDEXED WHERE %s ORDER BY %s %s", list, name, sane, key, way)
+		for _, row := range s.rows(ctx, query, len(columns)) {
+			if _, err := s.conn.ExecContext(ctx, insert, row...); err != nil && isFull(err) {
+				return nil
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// smallTable bounds the rows of a small table that are kept from each end.
+const smallTable = 100000
+
+// rows reads rows up to the first that cannot be read.
+func (s *salvage) rows(ctx context.Context, query string, columns int) (all [][]any) {
+	rows, err := s.conn.QueryContext(ctx, query)
+	if err != nil {
+		return nil
+	}
+	defer rows.Close()
+	for len(all) < smallTable && rows.Next() {
+		row, into := make([]any, columns), make([]any, columns)
+		for i := range row {
+			into[i] = &row[i]
+		}
+		if rows.Scan(into...) != nil {
+			break
+		}
+		all = append(all, row)
+	}
+	if rows.Err() != nil {
+		return all // which is what it comes to
+	}
+	return all
+}
+
+// columns returns a table's columns and the condition that each has a value of
+// its type.
+func (s *salvage) columns(ctx context.Context, table string) (names []string, sane string, err error) {
+	rows, err := s.conn.QueryContext(ctx, `SELECT name, type, "notnull" OR pk > 0 FROM pragma_table_info(?, 'main')`, table)
+	if err != nil {
+		return nil, "", err
+	}
+	defer rows.Close()
+	var conditions []string
+	for rows.Next() {
+		var name, declared string
+		var filled bool
+		if err := rows.Scan(&name, &declared, &filled); err != nil {
+			return nil, "", err
+		}
+		types := map[string]string{"INTEGER": "'integer'", "TEXT": "'text'", "REAL": "'real', 'integer'"}[declared]
+		if types != "" {
+			if !filled {
+				types += ", 'null'"
+			}
+			conditions = append(conditions, fmt.Sprintf("typeof(%s) IN (%s)", name, types))
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return nil, "", fmt.Errorf("the new file has no table %s", table)
+	}
+	return names, strings.Join(append(conditions, "true"), " AND "), rows.Err()
+}
