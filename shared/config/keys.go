@@ -30,6 +30,10 @@ func namesOf(t reflect.Type) []string {
 // unknown reports a key that the struct t does not have, with the key that was
 // probably meant: one that is spelled alike, or of that name elsewhere.
 func (w *walker) unknown(k *yaml.Node, parent string, t reflect.Type) {
+	if len(w.faults) == maxFaults {
+		w.untold++
+		return
+	}
 	shown := k.Value
 	if !plainKey(shown) {
 		shown = show(shown)

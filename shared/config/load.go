@@ -98,6 +98,10 @@ func parse(file string, data []byte, hostname string) (Config, error) {
 	if len(w.faults) > 0 {
 		f := &Faults{File: file, List: w.faults}
 		f.sort()
+		if w.untold > 0 {
+			last := f.List[len(f.List)-1].Line
+			f.List = append(f.List, Fault{Line: last, Text: fmt.Sprintf("and %d more", w.untold)})
+		}
 		return Config{}, f
 	}
 	return c, nil

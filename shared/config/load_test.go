@@ -203,6 +203,17 @@ metrics:
 	}
 }
 
+func TestManyFaultsAreCounted(t *testing.T) {
+	_, err := parse("f", []byte(strings.Repeat("x: y\n", 1000)+"remote: 1\n"), "board")
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 101 || lines[100] != "f:100: and 901 more" {
+		t.Errorf("got %d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}
+
 func TestWhatIsLeftOutIsTheDefault(t *testing.T) {
 	want := Default()
 	want.Device.ID = "board"

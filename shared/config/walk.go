@@ -12,19 +12,26 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxItems bounds a list of texts.
-const maxItems = 256
+const (
+	maxItems  = 256 // of a list of texts
+	maxFaults = 100 // that are told; more are counted
+)
 
 // walker puts a tree of YAML nodes into a Config and collects what is wrong on
 // the way. A value that is wrong leaves the default in place.
 type walker struct {
 	faults []Fault
+	untold int             // faults after the first maxFaults
 	lines  map[string]int  // line of each key that the file has
 	bad    map[string]bool // keys with a fault: no rule compares them further
 }
 
 func (w *walker) fault(line int, key, format string, args ...any) {
 	w.bad[key] = true
+	if len(w.faults) == maxFaults {
+		w.untold++
+		return
+	}
 	w.faults = append(w.faults, Fault{Line: max(line, 1), Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
