@@ -5,12 +5,14 @@
 #   vmlinuz, initrd   Debian's kernel and what it needs to find that disk
 # SUITE=bookworm (systemd 252) or trixie (257). METRICS_LAB is where it is kept.
 set -eu
+self=$(realpath "$0")
 suite=${SUITE:-bookworm}
 dir=${METRICS_LAB:-/var/tmp/belabox-metrics-lab}/$suite
 mkdir -p "$dir"
 cd "$dir"
 exec 9>lock
 flock 9 # one build at a time
+stamp=$(cksum <"$self")
 
 if [ ! -e rootfs.tar ]; then
 	mmdebstrap --quiet --format=tar --variant=minbase \
@@ -19,8 +21,8 @@ if [ ! -e rootfs.tar ]; then
 	mv rootfs.tar.part rootfs.tar
 fi
 
-if [ ! -e root.done ]; then
-	rm -rf root
+if [ "$(cat root.done 2>/dev/null)" != "$stamp" ]; then
+	rm -rf root root.done disk.done
 	mkdir root
 	tar xpf rootfs.tar -C root --exclude='./dev/*'
 	# The payload is bound at /payload by nspawn, and a tar on the second disk
@@ -42,7 +44,8 @@ UNIT
 	echo board >root/etc/hostname
 	: >root/etc/machine-id
 	: >root/etc/fstab
-	touch root.done
+	printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >root/etc/hosts
+	echo "$stamp" >root.done
 fi
 
 if [ ! -e disk.done ]; then
