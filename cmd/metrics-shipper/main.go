@@ -5,7 +5,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"flag"
 	"os"
 	"time"
 
@@ -21,6 +21,7 @@ import (
 const name = "metrics-shipper"
 
 func main() {
+	var v verification
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    name,
 		Summary: "sends stored samples to the server",
@@ -28,15 +29,21 @@ func main() {
 		Run:     run,
 		Commands: []daemon.Command{
 			{Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent", Locked: true, Run: once},
+			{Flag: "rejected", Help: "list the samples that are set aside, with the reasons", Run: rejected},
+			{Flag: "requeue", Help: "make the samples that are set aside pending again", Run: requeue},
+			{Flag: "verify", Help: "compare the delivered samples with the server's; 1 if any is missing or doubled", Run: v.run},
+		},
+		Flags: func(fs *flag.FlagSet) {
+			fs.DurationVar(&v.since, "since", time.Hour, "with -verify: how far back")
+			fs.BoolVar(&v.repair, "repair", false, "with -verify: send the missing samples again")
 		},
 	}))
 }
 
 func run(ctx context.Context, p *daemon.Process) (err error) {
-	// A request may last as long as its timeout, and then counts as a beat.
-	p.LoopLimits = map[string]time.Duration{
-		"upload": 2*time.Minute + p.Config.Remote.Timeout, "skew": 2*time.Minute + 2*p.Config.Remote.Timeout,
-	}
+	// A run may last as long as its request, besides what every loop may.
+	timeout := p.Config.Remote.Timeout
+	p.LoopLimits = map[string]time.Duration{"upload": 2*time.Minute + timeout, "skew": 2*time.Minute + 2*timeout}
 	db, s, err := begin(ctx, p)
 	if err != nil {
 		return err
@@ -48,30 +55,19 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	g.Go(func() error { return p.Every(loops, "skew", p.Config.Monitoring.ClockSkewCheckInterval, s.CheckSkew) })
 	p.Ready()
 	err = g.Wait()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	return errors.Join(err, s.Stop(last))
-}
-
-func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
-	db, s, err := begin(ctx, p)
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	delivered, err := s.Drain(ctx)
-	fmt.Fprintf(p.Stdout, "delivered %d samples\n", delivered)
-	return 0, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 }
 
 // begin opens the database. A mark that a power cut undoes is a sample sent
 // twice, which the server drops: the shipper commits without waiting for the disk.
 func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, error) {
-	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
 	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"})
 	if err != nil {
 		return nil, nil, err
 	}
+	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
 	d := store.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
 	s, err := ship.New(ctx, db, p.Config, d, p.Log, func() { p.Beat("upload") })
 	if err != nil {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/daemon"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	db, s, err := begin(ctx, p)
+	if err != nil {
+		return 1, err
+	}
+	delivered, err := s.Drain(ctx)
+	fmt.Fprintf(p.Stdout, "delivered %d samples\n", delivered)
+	return 0, errors.Join(err, s.Stop(context.WithoutCancel(ctx)), db.Close())
+}
+
+// rejected prints a line for each sample that is set aside, the first one first.
+func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	r, err := store.OpenRead(ctx, p.Config.Storage.Path)
+	if err != nil {
+		return 1, err
+	}
+	count := 0
+	err = r.Rejections(ctx, func(one store.Rejection) error {
+		count++
+		_, err := fmt.Fprintf(p.Stdout, "%s %s%s %v set aside %s, HTTP %d, %s: %q\n", time.UnixMilli(one.TimeMs).UTC().Format(time.RFC3339Nano),
+			one.Series.Name, one.Series.Tags, one.Value, one.At.UTC().Format(time.RFC3339), one.HTTPStatus, one.Reason, one.Words)
+		return err
+	})
+	fmt.Fprintf(p.Stdout, "%d samples are set aside\n", count)
+	return 0, errors.Join(err, r.Close())
+}
+
+func requeue(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"})
+	if err != nil {
+		return 1, err
+	}
+	count, err := db.Requeue(ctx)
+	fmt.Fprintf(p.Stdout, "%d samples are pending again\n", count)
+	return 0, errors.Join(err, db.Close())
+}
+
+type verification struct {
+	since  time.Duration
+	repair bool
+}
+
+func (v *verification) run(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	db, s, err := begin(ctx, p)
+	if err != nil {
+		return 1, err
+	}
+	found, err := s.Verify(ctx, v.since, v.repair)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return 1, err
+	}
+	fmt.Fprintln(p.Stdout, found)
+	if !found.Good() {
+		return 1, nil
+	}
+	return 0, nil
+}
