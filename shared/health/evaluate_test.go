@@ -81,6 +81,7 @@ func (w *world) delivered(age time.Duration) {
 	r := w.row("shipper")
 	r.SuccessMs, r.SuccessBootMs = wall.Add(-age).UnixMilli(), (uptime - age).Milliseconds()
 	w.seen.Snapshot.DeliveryMs = r.SuccessMs
+	w.seen.Snapshot.PendingMs = r.SuccessMs // and samples came right after it
 }
 
 // neverDelivered makes it a new board whose oldest sample has the given age.
@@ -119,6 +120,18 @@ func TestEvaluate(t *testing.T) {
 		{"delivery at the degraded age", func(w *world) { w.delivered(60 * s) }, "ok"},
 		{"delivery above the degraded age", func(w *world) { w.delivered(60*s + ms) }, "degraded upload_late"},
 		{"nothing pending is never late", func(w *world) { w.delivered(60 * m); w.pending(0) }, "ok"},
+		{"samples that came long after the last delivery are late from then on", func(w *world) {
+			w.delivered(10 * m)
+			w.seen.Snapshot.PendingMs = minutesAgo(60 * s)
+		}, "ok"},
+		{"an old backlog is not late while the newest are delivered", func(w *world) {
+			w.delivered(60 * s)
+			w.seen.Snapshot.PendingMs = minutesAgo(24 * 60 * m)
+		}, "ok"},
+		{"a sample from a clock that was set back", func(w *world) {
+			w.delivered(60*s + ms)
+			w.seen.Snapshot.PendingMs = minutesAgo(-24 * 60 * m)
+		}, "degraded upload_late"},
 		{"pending below degraded", func(w *world) { w.pending(4999) }, "ok"},
 		{"pending at degraded", func(w *world) { w.pending(5000) }, "ok"},
 		{"pending above degraded", func(w *world) { w.pending(5001) }, "degraded pending_high"},
@@ -156,6 +169,7 @@ func TestEvaluate(t *testing.T) {
 		}, "ok"},
 		{"a clock that was set does not make a delivery old", func(w *world) {
 			w.delivered(10 * s)
+			w.seen.Snapshot.PendingMs = minutesAgo(10 * m)
 			w.now.Wall = wall.Add(50 * 365 * 24 * time.Hour)
 			w.t.Expected = nil
 		}, "ok"},

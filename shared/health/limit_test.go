@@ -1,7 +1,6 @@
 package health
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,62 +89,6 @@ func TestWhoComesWhileAllAreAtWorkIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// program builds metrics-health without the race detector, whose memory is not
-// the program's.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "metrics-health")
-	if err != nil {
-		return "", err
-	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "../../cmd/metrics-health").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return filepath.Join(dir, "metrics-health"), nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
-
-// start runs the real program over the board's database and returns its address
-// and its pid.
-func (b *board) start(t *testing.T) (addr string, pid int) {
-	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "config.yaml")
-	mustWrite(t, file, fmt.Sprintf("device: {id: board-1}\nstorage: {path: %s}\nhealth: {listen: '127.0.0.1:0'}\nmetrics: [{name: system.load}]\n", b.path))
-	cmd := exec.Command(path, "-config", file)
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if _, after, ok := strings.Cut(lines.Text(), `"address":"`); ok {
-			addr, _, _ = strings.Cut(after, `"`)
-			go io.Copy(io.Discard, stdout)
-			return addr, cmd.Process.Pid
-		}
-	}
-	t.Fatal("it ended without listening")
-	return "", 0
-}
-
 // residentMB reads a memory figure of a process in MB: VmRSS, or VmHWM for the most ever.
 func residentMB(t *testing.T, pid int, field string) float64 {
 	t.Helper()
@@ -169,7 +110,8 @@ func TestTenThousandSlowClientsKeepNobodyOut(t *testing.T) {
 	}
 	b := newBoard(t)
 	b.fill(t, day(time.Now(), 1)...)
-	addr, pid := b.start(t)
+	p := b.start(t, "metrics-health")
+	addr, pid := p.listens(t), p.cmd.Process.Pid
 	ask := func(path string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -106,23 +106,27 @@ func (e *evaluation) deliveryAge() time.Duration {
 	return e.age("", s.DeliveryMs, -1)
 }
 
-// lateness is how long samples have waited for a delivery: since the last one,
-// or the age of the oldest pending sample if there never was one. Nothing could
-// be delivered while the machine was off, and nothing is late while nothing is
-// pending.
+// lateness is how long samples have waited in vain: the age of the oldest that
+// is pending, or the time since the last delivery if that is less. While
+// samples are delivered, an old one further back is a backlog and not late.
+// Nothing could be delivered while the machine was off.
 func (e *evaluation) lateness(ever bool) time.Duration {
 	s := e.seen.Snapshot
 	if s.Ledger.Pending <= 0 {
 		return 0
 	}
-	late := e.age("", s.PendingMs, -1)
+	waited := e.age("", s.PendingMs, -1)
 	if ever {
-		late = e.deliveryAge()
+		since := e.deliveryAge()
+		// A sample ahead of the clock says nothing: the clock was set back.
+		if since < waited || waited == 0 {
+			waited = since
+		}
 	}
 	if e.now.Boot > 0 {
-		late = min(late, e.now.Boot)
+		waited = min(waited, e.now.Boot)
 	}
-	return late
+	return waited
 }
 
 func (e *evaluation) agoMs(d time.Duration) int64 { return e.now.Wall.Add(-d).UnixMilli() }

@@ -45,7 +45,7 @@
       ["pending", count(u.pending_metrics), "samples"],
       ["delivered", count(st.delivered), "of " + count(st.captured)],
       ["rejected, lost", count(st.rejected) + ", " + count(st.lost), ""],
-      ["database", unit.bytes(st.database_size_bytes), "log " + unit.bytes(st.wal_size_bytes)],
+      ["database", unit.bytes(st.database_size_bytes), "+ " + unit.bytes(st.wal_size_bytes)],
       ["clock skew", t.skew_ms == null ? "–" : (t.skew_ms > 0 ? "+" : "") + Math.round(t.skew_ms) + " ms", t.skew_error_ms == null ? "" : "± " + Math.round(t.skew_error_ms)],
     ];
     $("facts").replaceChildren(...facts.map(([name, value, note, status]) => {
