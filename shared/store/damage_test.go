@@ -152,7 +152,9 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 				overwrite(t, p, (size(t, p)/20*(i+5))/pageSize*pageSize, garbage)
 			}
 		}, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
-		{"zeros in the middle", func(t *testing.T, p string) { overwrite(t, p, size(t, p)/2/pageSize*pageSize, make([]byte, 10*pageSize)) }, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
+		{"zeros in the middle", func(t *testing.T, p string) {
+			overwrite(t, p, size(t, p)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+		}, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
 		{"header of zeros", func(t *testing.T, p string) {
 			mustEmptyLog(t, p)
 			overwrite(t, p, 0, make([]byte, 100))

@@ -40,14 +40,20 @@ func NewPart(d Daemon, component string, interval time.Duration) *Part {
 }
 
 // Restore takes over what must survive a restart from the row that an earlier
-// run left: totals, the last success and the last error.
+// run left: totals, the last success and the last error. It may come late, when
+// there was a success or an error of our own already.
 func (p *Part) Restore(old Status) {
 	s := &p.status
-	s.SuccessMs, s.Error, s.ErrorMs = old.SuccessMs, old.Error, old.ErrorMs
-	s.Succeeded, s.Failed = old.Succeeded, old.Failed
-	if old.BootID == s.BootID {
-		s.SuccessBootMs = old.SuccessBootMs
+	if s.SuccessMs == 0 {
+		s.SuccessMs = old.SuccessMs
+		if old.BootID == s.BootID {
+			s.SuccessBootMs = old.SuccessBootMs
+		}
 	}
+	if s.ErrorMs == 0 {
+		s.Error, s.ErrorMs = old.Error, old.ErrorMs
+	}
+	s.Succeeded, s.Failed = s.Succeeded+old.Succeeded, s.Failed+old.Failed
 }
 
 // Beat notes that the component is alive.

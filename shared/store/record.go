@@ -30,7 +30,7 @@ const (
 // describes. Every part may be empty.
 type Update struct {
 	Groups   []Group
-	Held     bool // the clock is not trusted: the samples wait for Release
+	Held     bool // the samples' times are not trusted, whatever SetClock said last: they are held
 	Status   []Status
 	Counters []metric.Count // our own counters, kept so that a restart goes on counting
 	Lost     map[string]int // samples given up before they could be stored, by reason
@@ -41,11 +41,13 @@ type Update struct {
 type Group struct {
 	Priority int
 	Samples  []metric.Sample
+	Sure     bool // stamped while the clock was trusted: never held
 }
 
 // Record stores an update in one transaction and returns how many samples were
-// new: one with the time and the series of a stored sample changes nothing.
-// After an error nothing of the update is stored.
+// new. One that is stored already changes nothing; one with another value than
+// the stored sample of its time and series is lost, and counted. After an error
+// nothing of the update is stored.
 func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
 	var fresh []*Series
 	err = db.tx(ctx, func(tx *sql.Tx) error {
@@ -63,24 +65,38 @@ func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
 
 // put writes an update and the ledger entries that follow from it.
 func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh []*Series, err error) {
-	state := Pending
-	if u.Held {
-		state = Held
-	}
+	lost := map[string]int{}
+	maps.Copy(lost, u.Lost)
+	books := map[string]int{}
 	if len(u.Groups) > 0 {
-		if stored, fresh, err = db.insert(ctx, tx, u.Groups, state); err != nil {
+		h, err := db.holdFor(ctx, tx, u)
+		if err != nil {
 			return 0, nil, err
 		}
+		for _, held := range []bool{true, false} {
+			part, state, shift := hold{held, db.session, 0}, Pending, int64(0)
+			if held {
+				part, state, shift = h, Held, h.shiftMs
+			}
+			groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return (h.held && !g.Sure) != held })
+			n, other, new, err := db.insert(ctx, tx, groups, state, part.session, shift)
+			if err != nil {
+				return 0, nil, err
+			}
+			stored += n
+			fresh = append(fresh, new...)
+			lost[lostSameTime] += other
+			if held {
+				books["held"] = n
+			}
+		}
 	}
-	books := map[string]int{"captured": stored}
-	for reason, n := range u.Lost {
-		if err := addLoss(ctx, tx, reason, n, time.Now()); err != nil {
+	books["captured"] = stored
+	for _, reason := range slices.Sorted(maps.Keys(lost)) {
+		if err := addLoss(ctx, tx, reason, lost[reason], time.Now()); err != nil {
 			return 0, nil, err
 		}
-		books["captured"] += n
-	}
-	if u.Held {
-		books["held"] = stored
+		books["captured"] += lost[reason]
 	}
 	if err := addToLedger(ctx, tx, books); err != nil {
 		return 0, nil, err
@@ -110,34 +126,38 @@ func (db *DB) prepareInserts(ctx context.Context) error {
 	return nil
 }
 
-func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State) (stored int, fresh []*Series, err error) {
-	type row struct {
-		at, series int64
-		value      float64
-		priority   int
-	}
-	var rows []row
+// A sampleRow is a sample as it is stored.
+type sampleRow struct {
+	at, series int64
+	value      float64
+	priority   int
+}
+
+// insert stores samples, shifted in time, and returns how many were new and how
+// many met another value.
+func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64) (stored, other int, fresh []*Series, err error) {
+	var rows []sampleRow
 	for _, g := range groups {
 		rows = slices.Grow(rows, len(g.Samples))
 		for _, s := range g.Samples {
 			if !metric.Finite(s.Value) {
-				return 0, nil, fmt.Errorf("insert %s%s: value %v is not finite", s.Name, s.Tags, s.Value)
+				return 0, 0, nil, fmt.Errorf("insert %s%s: value %v is not finite", s.Name, s.Tags, s.Value)
 			}
 			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags)
 			if err != nil {
-				return 0, nil, err
+				return 0, 0, nil, err
 			}
 			if isNew {
 				fresh = append(fresh, series)
 			}
-			rows = append(rows, row{s.TimeMs, series.ID, s.Value, g.Priority})
+			rows = append(rows, sampleRow{s.TimeMs + shiftMs, series.ID, s.Value, g.Priority})
 		}
 	}
 	// In the order of the key each page is filled and written once.
-	slices.SortStableFunc(rows, func(a, b row) int {
+	slices.SortStableFunc(rows, func(a, b sampleRow) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.series, b.series))
 	})
-	args := []any{state, db.session}
+	args := []any{state, session}
 	for i, size := range insertSizes {
 		if len(rows) < size {
 			continue
@@ -150,17 +170,40 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 			}
 			res, err := stmt.ExecContext(ctx, args...)
 			if err != nil {
-				return 0, nil, fmt.Errorf("insert %d samples: %w", size, err)
+				return 0, 0, nil, fmt.Errorf("insert %d samples: %w", size, err)
 			}
 			n, err := res.RowsAffected()
 			if err != nil {
-				return 0, nil, err
+				return 0, 0, nil, err
+			}
+			if int(n) < size {
+				differ, err := different(ctx, tx, rows[:size])
+				if err != nil {
+					return 0, 0, nil, err
+				}
+				other += differ
 			}
 			stored += int(n)
 			rows = rows[size:]
 		}
 	}
-	return stored, fresh, nil
+	return stored, other, fresh, nil
+}
+
+// different counts the rows that are not what is stored at their key. The same
+// value again is the same sample.
+func different(ctx context.Context, tx *sql.Tx, rows []sampleRow) (n int, err error) {
+	for _, r := range rows {
+		var value sql.NullFloat64
+		err := tx.QueryRowContext(ctx, "SELECT value FROM samples WHERE timestamp_ms = ? AND series_id = ?", r.at, r.series).Scan(&value)
+		if err != nil {
+			return 0, fmt.Errorf("compare with the stored sample: %w", err)
+		}
+		if !value.Valid || value.Float64 != r.value {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // sqlValue binds whole numbers as integers, which take one to six bytes where a

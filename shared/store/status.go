@@ -127,6 +127,9 @@ func (db *DB) StartSession(ctx context.Context, s Session) error {
 
 // resume goes on with a session, or begins it in a file that does not have it.
 func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
+	if s.Metadata == nil {
+		s.Metadata = map[string]string{}
+	}
 	metadata, err := json.Marshal(s.Metadata)
 	if err != nil {
 		return 0, fmt.Errorf("start session: %w", err)

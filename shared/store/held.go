@@ -1,0 +1,247 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// clockRow is the component under which every writer finds whether the wall
+	// clock is trusted.
+	clockRow = "clock"
+	// steady is how far the wall clock may drift from the clock that nothing sets
+	// before its samples are shifted: less is the work of a time daemon.
+	steady = 500 * time.Millisecond
+	// releaseSlice bounds the samples that one transaction releases.
+	releaseSlice = 10000
+	// lostSameTime is the reason of samples that met another value at their time.
+	lostSameTime = "same_time"
+)
+
+// A Clock is what is known of the wall clock at one moment.
+type Clock struct {
+	Now     Moment
+	BootID  string
+	Trusted bool
+	By      string        // what vouches for it, "" for nothing
+	Since   time.Duration // on the boot clock, when it was last found not trusted; for Trusted false
+}
+
+// offsetMs is the wall clock when the boot clock was 0, in Unix milliseconds.
+func (c Clock) offsetMs() int64 { return c.Now.Wall.UnixMilli() - c.Now.Boot.Milliseconds() }
+
+// A clockNote is the detail of the clock's status row.
+type clockNote struct {
+	Trusted  bool   `json:"clock_trusted"`
+	By       string `json:"trusted_by,omitempty"`
+	OffsetMs int64  `json:"offset_ms"` // wall minus boot clock at the last look
+	// Held samples of the session are stamped as if the wall clock had always
+	// been BaseMs ahead of the boot clock: one shift makes all of them right.
+	BaseMs      int64 `json:"base_ms"`
+	Session     int64 `json:"session,omitempty"`
+	HeldSinceMs int64 `json:"held_since_ms,omitempty"`
+	HeldEarlier int64 `json:"held_earlier,omitempty"` // samples of boots that never knew the time
+	SteppedMs   int64 `json:"stepped_ms,omitempty"`   // by how much the last release shifted
+}
+
+// A ClockChange is what became of held samples.
+type ClockChange struct {
+	Released int           // pending now
+	Lost     int           // another value was there at their time
+	Shift    time.Duration // of the last sample released
+	More     bool          // there are more to release: call again
+}
+
+// SetClock notes for all writers whether the wall clock is trusted. While it is
+// not, samples are held. Once it is, the held samples of this boot get the times
+// that the clock would have shown, and are released: a slice in each call, the
+// ones that can not run into others first. Those of earlier boots stay held, as
+// nobody knows when they were.
+func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		change = ClockChange{}
+		note := clockNote{Trusted: c.Trusted, By: c.By, OffsetMs: c.offsetMs(), Session: db.session}
+		if note.BaseMs, err = db.base(ctx, tx, c); err != nil {
+			return err
+		}
+		if c.Trusted {
+			if change, err = release(ctx, tx, c); err != nil {
+				return err
+			}
+			note.SteppedMs = change.Shift.Milliseconds()
+		} else {
+			note.HeldSinceMs = c.Now.Wall.Add(c.Since - c.Now.Boot).UnixMilli()
+		}
+		if !change.More {
+			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM samples WHERE uploaded = 3 AND (session <> ?1 OR session IS NULL OR ?2)", db.session, c.Trusted).Scan(&note.HeldEarlier)
+			if err != nil {
+				return err
+			}
+		}
+		detail, err := json.Marshal(note)
+		if err != nil {
+			return err
+		}
+		return putStatus(ctx, tx, []Status{{
+			Component: clockRow, Daemon: clockRow, State: StateRunning, BootID: c.BootID,
+			HeartbeatMs: c.Now.Wall.UnixMilli(), HeartbeatBootMs: c.Now.Boot.Milliseconds(), SuccessBootMs: -1, Detail: string(detail),
+		}})
+	})
+	if err != nil {
+		return ClockChange{}, fmt.Errorf("note the clock: %w", err)
+	}
+	return change, nil
+}
+
+// base returns the offset by which held samples of the running session are
+// stamped, after noting it where a restart finds it.
+func (db *DB) base(ctx context.Context, tx *sql.Tx, c Clock) (base int64, err error) {
+	_, err = tx.ExecContext(ctx, `UPDATE sessions SET metadata = json_set(metadata, '$.offset_ms', ?1, '$.boot_id', ?2)
+		WHERE num = ?3 AND json_valid(metadata) AND json_type(metadata) = 'object' AND metadata ->> '$.offset_ms' IS NULL`, c.offsetMs(), c.BootID, db.session)
+	if err != nil {
+		return 0, err
+	}
+	// What other writers held before this one said anything about this boot.
+	_, err = tx.ExecContext(ctx, "UPDATE samples SET session = ?1 WHERE uploaded = 3 AND session IS NULL AND timestamp_ms BETWEEN ?2 AND ?3 AND ?1 > 0",
+		db.session, c.offsetMs(), c.Now.Wall.UnixMilli())
+	if err != nil {
+		return 0, err
+	}
+	var noted sql.NullInt64
+	err = tx.QueryRowContext(ctx, "SELECT metadata ->> '$.offset_ms' FROM sessions WHERE num = ? AND json_valid(metadata)", db.session).Scan(&noted)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	if !noted.Valid {
+		return c.offsetMs(), nil
+	}
+	return noted.Int64, nil
+}
+
+// release shifts and releases a slice of the held samples of the boot.
+func release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT num, metadata ->> '$.offset_ms' FROM sessions
+		WHERE json_valid(metadata) AND metadata ->> '$.boot_id' = ? AND metadata ->> '$.offset_ms' IS NOT NULL
+			AND EXISTS (SELECT 1 FROM samples WHERE samples.uploaded = 3 AND samples.session = sessions.num)
+		ORDER BY num`, c.BootID)
+	if err != nil {
+		return change, err
+	}
+	type held struct{ session, shift int64 }
+	var all []held
+	for rows.Next() {
+		var h held
+		var base int64
+		if err := rows.Scan(&h.session, &base); err != nil {
+			return change, errors.Join(err, rows.Close())
+		}
+		if h.shift = c.offsetMs() - base; abs(h.shift) <= steady.Milliseconds() {
+			h.shift = 0
+		}
+		all = append(all, h)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
+		return change, err
+	}
+	// Shifted forward the newest goes first, and back the oldest: none then lands
+	// on one that is still to be shifted away.
+	next, order := all[0], "ASC"
+	if next.shift > 0 {
+		next, order = all[len(all)-1], "DESC"
+	}
+	return releaseSession(ctx, tx, next.session, next.shift, order, len(all) > 1)
+}
+
+func releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order string, more bool) (change ClockChange, err error) {
+	if _, err := tx.ExecContext(ctx, `CREATE TEMP TABLE released AS SELECT timestamp_ms, series_id, value, value_text, priority FROM samples
+		WHERE uploaded = 3 AND session = ? ORDER BY timestamp_ms `+order+", series_id LIMIT ?", session, releaseSlice); err != nil {
+		return change, err
+	}
+	taken, err := affected(tx.ExecContext(ctx, `DELETE FROM samples WHERE (timestamp_ms, series_id) IN (SELECT timestamp_ms, series_id FROM temp.released)`))
+	if err != nil {
+		return change, err
+	}
+	change.Released, err = affected(tx.ExecContext(ctx, `INSERT INTO samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
+		SELECT timestamp_ms + ?1, series_id, value, value_text, ?2, 0, priority FROM temp.released WHERE true
+		ORDER BY timestamp_ms, series_id ON CONFLICT DO NOTHING`, shift, session))
+	if err != nil {
+		return change, err
+	}
+	if _, err := tx.ExecContext(ctx, "DROP TABLE temp.released"); err != nil {
+		return change, err
+	}
+	change.Lost, change.Shift = taken-change.Released, time.Duration(shift)*time.Millisecond
+	change.More = more || taken == releaseSlice
+	if err := addToLedger(ctx, tx, map[string]int{"held": -taken}); err != nil {
+		return change, err
+	}
+	return change, addLoss(ctx, tx, lostSameTime, change.Lost, time.Now())
+}
+
+// A hold is what becomes of an update's samples while the clock is not trusted.
+type hold struct {
+	held    bool
+	session int64 // that they belong to
+	shiftMs int64 // to what the session's samples are stamped by
+}
+
+// holdFor tells whether samples of an update are to be held.
+func (db *DB) holdFor(ctx context.Context, tx *sql.Tx, u Update) (h hold, err error) {
+	h = hold{held: u.Held, session: db.session}
+	var boot, detail string
+	err = tx.QueryRowContext(ctx, "SELECT boot_id, detail FROM status WHERE component = ?", clockRow).Scan(&boot, &detail)
+	if errors.Is(err, sql.ErrNoRows) {
+		return h, nil
+	}
+	if err != nil {
+		return h, fmt.Errorf("read whether the clock is trusted: %w", err)
+	}
+	var note clockNote
+	if err := json.Unmarshal([]byte(detail), &note); err != nil {
+		return h, nil //nolint:nilerr // it is written anew in a moment
+	}
+	var by Status
+	if len(u.Status) > 0 {
+		by = u.Status[0]
+	}
+	if by.BootID != "" && boot != "" && by.BootID != boot {
+		return hold{held: true}, nil // nothing was said of this boot yet
+	}
+	if note.Trusted {
+		return h, nil
+	}
+	h.held = true
+	if h.session == 0 {
+		h.session = note.Session
+	}
+	if by.HeartbeatBootMs > 0 {
+		h.shiftMs = note.BaseMs - (by.HeartbeatMs - by.HeartbeatBootMs)
+		if abs(h.shiftMs) <= steady.Milliseconds() {
+			h.shiftMs = 0
+		}
+	}
+	return h, nil
+}
+
+// LastClock returns what SetClock noted last in the given boot: whether the
+// clock was trusted, by what, and wall minus boot clock in milliseconds; ok is
+// false if it noted nothing.
+func (r *Reader) LastClock(ctx context.Context, bootID string) (trusted bool, by string, offsetMs int64, ok bool, err error) {
+	all, err := r.Statuses(ctx)
+	if err != nil {
+		return false, "", 0, false, err
+	}
+	for _, s := range all {
+		var note clockNote
+		if s.Component == clockRow && s.BootID == bootID && bootID != "" && json.Unmarshal([]byte(s.Detail), &note) == nil {
+			return note.Trusted, note.By, note.OffsetMs, true, nil
+		}
+	}
+	return false, "", 0, false, nil
+}
+
+func abs(n int64) int64 { return max(n, -n) }
