@@ -1,0 +1,274 @@
+package tests
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// A panel of a dashboard, as far as it is checked here. The format is Grafana's:
+// https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
+type panel struct {
+	ID          int
+	Title, Type string
+	Interval    string
+	FieldConfig struct {
+		Defaults struct{ Unit string }
+	}
+	GridPos struct{ X, Y, W, H int }
+	Targets []struct {
+		RefID, Expr  string
+		Instant      bool
+		LegendFormat string
+	}
+}
+
+type dashboard struct {
+	UID        string
+	Templating struct {
+		List []struct {
+			Name, Type string
+			Query      json.RawMessage
+			Definition string
+		}
+	}
+	Panels []panel
+}
+
+func dashboards(t *testing.T) map[string]dashboard {
+	t.Helper()
+	files, err := filepath.Glob("../docker/grafana/dashboards/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no dashboards", err)
+	}
+	all := map[string]dashboard{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d dashboard
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all[filepath.Base(file)] = d
+	}
+	return all
+}
+
+// rateInterval is what Grafana makes of $__rate_interval: four times the
+// interval of scraping, which the data source says is 30 s, or the step and one
+// of those if that is more.
+func rateInterval(step string) string {
+	if step == "5m" {
+		return "20m" // a panel's own interval counts as that of scraping
+	}
+	if step == "1m" {
+		return "4m"
+	}
+	return "2m"
+}
+
+// TestEveryPanelShowsEveryBoard asks a real server, with the recording in it, all
+// that the dashboards ask.
+func TestEveryPanelShowsEveryBoard(t *testing.T) {
+	base := startVictoria(t)
+	load(t, base, recording(t))
+	for file, d := range dashboards(t) {
+		vars := variables(t, base, d)
+		for _, p := range d.Panels {
+			if len(p.Targets) == 0 && p.Type != "row" {
+				t.Errorf("%s: panel %q asks for nothing", file, p.Title)
+			}
+			for _, target := range p.Targets {
+				devices := []string{""}
+				if of := vars["device_id"]; of != nil {
+					// A board that is not there has nothing to show: a panel that
+					// forgets to name the board would.
+					devices = append(of, "nobody")
+				}
+				for _, device := range devices {
+					replace := []string{"$device_id", device, "$__rate_interval", rateInterval(p.Interval)}
+					for name, values := range vars {
+						if name != "device_id" {
+							replace = append(replace, "$"+name, values[0])
+						}
+					}
+					expr := strings.NewReplacer(replace...).Replace(target.Expr)
+					if strings.Contains(expr, "$") {
+						t.Errorf("%s: %s: an unknown variable is left: %s", file, p.Title, expr)
+						continue
+					}
+					var series []found
+					var err error
+					if target.Instant {
+						series, err = askAt(t.Context(), base, expr, recordingTo)
+					} else {
+						step := p.Interval
+						if step == "" {
+							step = "30s"
+						}
+						series, err = askRange(t.Context(), base, expr, recordingFrom, recordingTo, step)
+					}
+					if err != nil {
+						t.Errorf("%s: %s: %v\n%s", file, p.Title, err, expr)
+						continue
+					}
+					if device == "nobody" {
+						if len(series) != 0 {
+							t.Errorf("%s: %s: shows other boards\n%s", file, p.Title, expr)
+						}
+						continue
+					}
+					judge(t, file+": "+p.Title+": "+device, expr, p, series)
+					if p.Type == "table" {
+						rows := map[string]int{}
+						for _, s := range series {
+							rows[s.Metric["device_id"]]++
+						}
+						for _, device := range recorded {
+							if rows[device] != 1 {
+								t.Errorf("%s: %s %s: %d rows for %s, want 1: the columns would not line up", file, p.Title, target.RefID, rows[device], device)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// judge looks for what a person at the panel would find odd.
+func judge(t *testing.T, where, expr string, p panel, series []found) {
+	t.Helper()
+	finite := 0
+	for _, s := range series {
+		for _, v := range s.numbers(t) {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				continue
+			}
+			finite++
+			if p.FieldConfig.Defaults.Unit == "percent" && (v < 0 || v > 100) {
+				t.Errorf("%s: %v percent\n%s", where, v, expr)
+				return
+			}
+		}
+	}
+	if finite == 0 {
+		t.Errorf("%s: no data\n%s", where, expr)
+	}
+	if p.Type == "timeseries" && finite < 20 {
+		t.Errorf("%s: only %d points in two hours\n%s", where, finite, expr)
+	}
+}
+
+var labelValues = regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`)
+
+// variables are the values that each variable of a dashboard can take; those
+// that come from the server are asked for.
+func variables(t *testing.T, base string, d dashboard) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for _, v := range d.Templating.List {
+		switch v.Type {
+		case "textbox":
+			var text string
+			if err := json.Unmarshal(v.Query, &text); err != nil {
+				t.Fatal(err)
+			}
+			all[v.Name] = []string{text}
+		case "query":
+			m := labelValues.FindStringSubmatch(v.Definition)
+			if m == nil || !strings.Contains(string(v.Query), `"`+v.Definition+`"`) {
+				t.Fatalf("%s: variable %s: %s, %s", d.UID, v.Name, v.Definition, v.Query)
+			}
+			series, err := askAt(t.Context(), base, "count by ("+m[2]+") (last_over_time("+m[1]+"[2h]))", recordingTo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range series {
+				all[v.Name] = append(all[v.Name], s.Metric[m[2]])
+			}
+			slices.Sort(all[v.Name])
+			if !slices.Equal(all[v.Name], recorded) {
+				t.Errorf("%s: variable %s has %q", d.UID, v.Name, all[v.Name])
+			}
+		case "datasource":
+		default:
+			t.Errorf("%s: variable %s is of type %s, which this test does not know", d.UID, v.Name, v.Type)
+		}
+	}
+	return all
+}
+
+// TestEveryMetricIsOnADashboard: what is collected, sent and paid for can be seen.
+func TestEveryMetricIsOnADashboard(t *testing.T) {
+	var asked strings.Builder
+	for _, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				asked.WriteString(target.Expr + "\n")
+			}
+		}
+	}
+	for _, e := range metric.Catalog {
+		suffixes := []string{""}
+		if e.Kind == metric.Histogram {
+			suffixes = []string{"_bucket", "_sum", "_count"}
+		}
+		for _, suffix := range suffixes {
+			if name := metric.WireName(e.Name) + suffix; !regexp.MustCompile(`\b` + name + `\b`).MatchString(asked.String()) {
+				t.Errorf("no panel shows %s", name)
+			}
+		}
+	}
+}
+
+// TestPanelsHaveTheirOwnPlaces: no two panels lie over each other or share an
+// id, and every page a dashboard links to exists.
+func TestPanelsHaveTheirOwnPlaces(t *testing.T) {
+	all := dashboards(t)
+	uids := map[string]bool{}
+	for _, d := range all {
+		uids[d.UID] = true
+	}
+	link := regexp.MustCompile(`"/d/([a-z]+)`)
+	for file, d := range all {
+		ids := map[int]bool{}
+		cells := map[[2]int]string{}
+		for _, p := range d.Panels {
+			if ids[p.ID] {
+				t.Errorf("%s: two panels have the id %d", file, p.ID)
+			}
+			ids[p.ID] = true
+			g := p.GridPos
+			if g.W < 1 || g.H < 1 || g.X < 0 || g.X+g.W > 24 {
+				t.Errorf("%s: %s does not fit into 24 columns: %+v", file, p.Title, g)
+			}
+			for x := g.X; x < g.X+g.W; x++ {
+				for y := g.Y; y < g.Y+g.H; y++ {
+					if other, taken := cells[[2]int{x, y}]; taken {
+						t.Fatalf("%s: %q lies over %q", file, p.Title, other)
+					}
+					cells[[2]int{x, y}] = p.Title
+				}
+			}
+		}
+		text, err := os.ReadFile("../docker/grafana/dashboards/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if !uids[m[1]] {
+				t.Errorf("%s links to /d/%s, which is no dashboard", file, m[1])
+			}
+		}
+	}
+}
