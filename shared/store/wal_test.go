@@ -116,6 +116,22 @@ func TestAReaderThatStaysIsSeenAndSurvived(t *testing.T) {
 	mustBe(t, db, 30*60, "SELECT count(*) FROM samples")
 }
 
+// A reader that began last lets all be moved, and still keeps the log from being
+// begun afresh: it would grow without end.
+func TestALogThatIsMovedButInUseIsNotDone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	db := mustOpen(t, path)
+	fill(t, db, 1000, 10)
+	end := otherReader(t, path)
+	if c := mustCheckpoint(t, db, 1<<30); !c.Busy || c.Moved != c.Frames || c.Frames == 0 {
+		t.Errorf("%+v", c)
+	}
+	end()
+	if c := mustCheckpoint(t, db, 1<<30); c.Busy {
+		t.Errorf("after the reader left: %+v", c)
+	}
+}
+
 // No method may leave a reading transaction open: it would pin the log.
 func TestNothingThatReadsPinsTheLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")

@@ -119,8 +119,10 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 				return more, err
 			}
 		}
-		k.log.Info("room made in the database", "reason", k.evicting, "delivered_deleted", k.deleted, "lost", k.lost,
-			"limit_bytes", f.limit, "duration_ms", now.Sub(k.begun).Milliseconds())
+		if k.deleted+k.lost > 0 {
+			k.log.Info("room made in the database", "reason", k.evicting, "delivered_deleted", k.deleted, "lost", k.lost,
+				"limit_bytes", f.limit, "duration_ms", now.Sub(k.begun).Milliseconds())
+		}
 		k.evicting = ""
 	}
 	if more, err = k.returnPages(ctx, f); more || err != nil {

@@ -1,0 +1,368 @@
+package upkeep
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+type fixture struct {
+	*Keeper
+	t    *testing.T
+	path string
+	log  bytes.Buffer
+	at   int64 // time of the next tick
+}
+
+func newFixture(t *testing.T, change func(*config.Config)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "metrics.db"), at: time.Now().Add(-30 * 24 * time.Hour).UnixMilli()}
+	db, err := store.Open(t.Context(), f.path, store.Options{Device: "d", Synchronous: "NORMAL"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := config.Default()
+	c.Storage.MinFreeMB = 0
+	change(&c)
+	log := slog.New(slog.NewTextHandler(&f.log, nil))
+	f.Keeper = New(db, c, store.Daemon{Name: "metrics-collector", Started: time.Now()}, log)
+	return f
+}
+
+// collect stores ticks of 60 samples of priorities 1 to 3, ten seconds apart.
+func (f *fixture) collect(ticks int) {
+	f.t.Helper()
+	for range ticks {
+		var groups []store.Group
+		for p := 1; p <= 3; p++ {
+			g := store.Group{Priority: p}
+			for i := range 20 {
+				g.Samples = append(g.Samples, metric.Sample{Name: "m", Tags: metric.Tags("i", fmt.Sprint(p, i)), TimeMs: f.at, Value: float64(f.at%9973) / 8})
+			}
+			groups = append(groups, g)
+		}
+		if _, err := f.db.Record(f.t.Context(), store.Update{Groups: groups}); err != nil {
+			f.t.Fatal(err)
+		}
+		f.at += 10_000
+	}
+}
+
+// deliver marks the n newest pending samples.
+func (f *fixture) deliver(n int) {
+	f.t.Helper()
+	rows, err := f.db.Newest(f.t.Context(), n)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := f.db.Acknowledge(f.t.Context(), rows, store.Receipt{BatchID: "b", At: time.Now()}, store.Update{}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// steps runs the keeper until nothing is left to do.
+func (f *fixture) steps() {
+	f.t.Helper()
+	for range 10000 {
+		next, err := f.Step(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if next == lookEvery {
+			return
+		}
+	}
+	f.t.Fatal("no end of the work")
+}
+
+func (f *fixture) count(query string, args ...any) (n int64) {
+	f.t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+f.path+"?mode=ro")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer db.Close()
+	var got sql.NullInt64
+	if err := db.QueryRow(query, args...).Scan(&got); err != nil {
+		f.t.Fatal(err)
+	}
+	return got.Int64
+}
+
+// total is what the database takes on disk.
+func (f *fixture) total() int64 {
+	f.t.Helper()
+	s, err := f.db.Sizes()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s.Database + s.WAL
+}
+
+// ledger returns the books, and fails unless they agree with the rows.
+func (f *fixture) ledger() (store.Ledger, map[string]int64) {
+	f.t.Helper()
+	l, losses, err := f.db.Ledger(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 0"); n != l.Pending {
+		f.t.Errorf("%d rows are pending, the books say %d: %+v", n, l.Pending, l)
+	}
+	by := map[string]int64{}
+	for _, loss := range losses {
+		by[loss.Reason] = loss.Count
+	}
+	return l, by
+}
+
+func (f *fixture) detail() map[string]any {
+	f.t.Helper()
+	all, err := f.db.Statuses(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Component == "storage" {
+			detail := map[string]any{}
+			if err := json.Unmarshal([]byte(s.Detail), &detail); err != nil {
+				f.t.Fatal(err)
+			}
+			return detail
+		}
+	}
+	f.t.Fatal("no status of the storage")
+	return nil
+}
+
+func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 2 })
+	most := int64(0)
+	for range 120 {
+		f.collect(15)
+		f.steps()
+		most = max(most, f.total())
+	}
+	if most > 2*mega+100<<10 {
+		t.Errorf("the files took %d bytes, bound %d", most, 2*mega)
+	}
+	if most < mega {
+		t.Errorf("the files never took more than %d bytes of %d: too much is deleted", most, 2*mega)
+	}
+	l, lost := f.ledger()
+	if lost[sizeLimit] == 0 || l.Lost != lost[sizeLimit] || l.Captured < 120*15*60 {
+		t.Errorf("%+v, lost %v", l, lost)
+	}
+	// The lowest priority is gone before the next one is touched.
+	by := [4]int64{}
+	for p := range by {
+		by[p] = f.count("SELECT count(*) FROM samples WHERE uploaded = 0 AND priority = ?", p)
+	}
+	if by[1] != 120*15*20 && by[2] != 0 || by[2] != 120*15*20 && by[3] > sliceOfSelf {
+		t.Errorf("pending by priority: %v", by)
+	}
+	if !strings.Contains(f.log.String(), "is given up and counted") || !strings.Contains(f.log.String(), "room made in the database") {
+		t.Errorf("log: %s", f.log.String())
+	}
+}
+
+// sliceOfSelf is more than the samples that the keeper adds about the storage
+// while a test runs.
+const sliceOfSelf = 100
+
+func TestDeliveredSamplesGoBeforeAnyPendingOne(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
+	f.collect(150)
+	f.deliver(6000) // the newest: the older ones are still on their way
+	f.at = time.Now().UnixMilli()
+	for f.count("SELECT count(*) FROM samples WHERE uploaded = 1") > 0 {
+		if _, lost := f.ledger(); lost[sizeLimit] != 0 {
+			t.Fatalf("given up while something delivered was left: %v", lost)
+		}
+		f.collect(20)
+		f.steps()
+	}
+	if f.settle == 0 {
+		t.Error("the samples were not inside a settle window")
+	}
+}
+
+func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 8 })
+	f.collect(2000)
+	f.steps()
+	before := f.total()
+	if l, _ := f.ledger(); l.Lost != 0 || before < 3*mega {
+		t.Fatalf("%+v, %d bytes", l, before)
+	}
+	f.cfg.MinFreeMB = 1 << 30 // more than any disk has
+	f.steps()
+	after := f.total()
+	if after > mega*5/4 || after < mega/2 {
+		t.Errorf("the files have %d bytes, had %d; want about %d", after, before, mega)
+	}
+	_, lost := f.ledger()
+	if lost[lowSpace] == 0 || lost[sizeLimit] != 0 {
+		t.Errorf("lost %v", lost)
+	}
+	if d := f.detail(); d["free_bytes_short"] == nil || d["free_bytes"] == nil {
+		t.Errorf("the status does not say it: %v", d)
+	}
+	f.cfg.MinFreeMB = 1
+	f.steps()
+	if d := f.detail(); d["free_bytes_short"] != nil {
+		t.Errorf("the status still says it: %v", d)
+	}
+	f.collect(100)
+	f.steps()
+	if _, again := f.ledger(); again[lowSpace] != lost[lowSpace] {
+		t.Errorf("given up with room enough: %v, before %v", again, lost)
+	}
+}
+
+func TestOldDeliveredSamplesGoAndUndeliveredStay(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		retention, settle time.Duration
+		want              int64 // delivered rows left
+	}{
+		{"retention", time.Hour, 0, 0},
+		{"settling", time.Hour, 60 * 24 * time.Hour, 600},
+		{"young", 60 * 24 * time.Hour, 0, 600},
+	} {
+		f := newFixture(t, func(cfg *config.Config) {
+			cfg.Storage.Retention, cfg.Remote.Settle = c.retention, c.settle
+		})
+		f.collect(10)
+		f.deliver(600)
+		f.collect(10)
+		f.steps()
+		if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 1"); n != c.want {
+			t.Errorf("%s: %d delivered samples are left, want %d", c.name, n, c.want)
+		}
+		if l, _ := f.ledger(); l.Pending < 600 || l.Lost != 0 || l.Delivered != 600 {
+			t.Errorf("%s: %+v", c.name, l)
+		}
+	}
+}
+
+func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 1 })
+	f.collect(10)
+	other, err := sql.Open("sqlite3", "file:"+f.path+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM samples").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	f.collect(10)
+	for range 3 {
+		f.due = time.Now()
+		f.steps()
+	}
+	d := f.detail()
+	if since, _ := d["checkpoint_busy_since_ms"].(float64); math.Abs(since-float64(time.Now().UnixMilli())) > 60_000 {
+		t.Errorf("the status does not say since when: %v", d)
+	}
+	if f.busyTries != 3 || strings.Count(f.log.String(), "kept from finishing") != 3 || !strings.Contains(f.log.String(), "busy_for=") {
+		t.Errorf("%d tries counted; log: %s", f.busyTries, f.log.String())
+	}
+	// Over the bound: deleting would lengthen the log, so nothing is given up.
+	for used, rounds := int64(0), 0; used < mega && rounds < 30; rounds++ {
+		f.collect(50)
+		f.steps()
+		room, err := f.db.Room(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		used = room.Used()
+	}
+	if l, lost := f.ledger(); l.Lost != 0 {
+		t.Errorf("given up for the sake of a reader: %v", lost)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	f.due = time.Now()
+	f.steps()
+	f.due = time.Now()
+	f.steps()
+	if d := f.detail(); d["checkpoint_busy_since_ms"] != nil || !f.busySince.IsZero() {
+		t.Errorf("still busy: %v", d)
+	}
+	if f.total() > mega {
+		t.Errorf("%d bytes after the reader left, bound %d", f.total(), mega)
+	}
+}
+
+func TestStopLeavesAnEmptyLogAndASignOfIt(t *testing.T) {
+	f := newFixture(t, func(*config.Config) {})
+	f.collect(10)
+	f.steps()
+	if err := f.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := f.db.Sizes(); err != nil || s.WAL != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if n := f.count("SELECT count(*) FROM status WHERE component = 'storage' AND state = 'stopped'"); n != 1 {
+		t.Error("the status says that it still runs")
+	}
+	if n := f.count("SELECT count(*) FROM metrics WHERE metric_name LIKE 'storage.%'"); n < 5 {
+		t.Errorf("%d samples about the storage", n)
+	}
+}
+
+func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
+	const mb = mega
+	for _, c := range []struct {
+		name                  string
+		db, wal, free, want   int64
+		maxSize, logSize      int64
+		limit, logLimit, kept int64
+		reason                string
+		short                 int64
+	}{
+		{"defaults", 10 * mb, mb, 99999 * mb, 512 * mb, 256 * mb, 64 * mb, 192 * mb, 64 * mb, 16 * mb, sizeLimit, 0},
+		{"no look at the space", 10 * mb, mb, 0, 0, 256 * mb, 64 * mb, 192 * mb, 64 * mb, 16 * mb, sizeLimit, 0},
+		{"small", mb, mb, 99999 * mb, 512 * mb, 8 * mb, 64 * mb, 6 * mb, 2 * mb, mb, sizeLimit, 0},
+		{"space for some more", 10 * mb, 6 * mb, 600 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, lowSpace, 0},
+		{"just enough", 100 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, lowSpace, 0},
+		{"short", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 4 * mb, 2 * mb, lowSpace, 12 * mb},
+		{"the same, once returned", 88 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 64 * mb, 16 * mb, lowSpace, 0},
+		{"nothing free", 100 * mb, 4 * mb, 0, 512 * mb, 256 * mb, 64 * mb, 32 * mb, 4 * mb, 2 * mb, lowSpace, 512 * mb},
+	} {
+		f := figures{sizes: store.Sizes{Database: c.db, WAL: c.wal}, free: c.free, want: c.want}
+		f.decide(c.maxSize, c.logSize)
+		got := []any{f.limit / mb, f.logLimit / mb, f.logKept / mb, f.reason, f.short() / mb}
+		want := []any{c.limit / mb, c.logLimit / mb, c.kept / mb, c.reason, c.short / mb}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
