@@ -14,10 +14,13 @@ import (
 const maxIsolation = 100
 
 // isolate finds the rows for which a chunk was refused and sets them aside; the
-// others are delivered. A row is only ever blamed between two requests that were
-// taken: one that shows that the way to the server is good, before anything is
-// taken apart, and one after the row was refused alone.
+// others are delivered. A row is blamed only if it was refused alone, twice, and
+// the server took another sample before, between and after: so that a server
+// that refuses everything for a while is never the end of a good sample.
 func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
+	if b.isolated >= maxIsolation {
+		return errEnough
+	}
 	// A body that is too large says nothing about the way there.
 	if r.status != http.StatusRequestEntityTooLarge || len(r.rows) == 1 {
 		if err := s.canary(ctx, b, r); err != nil {
@@ -25,33 +28,41 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 		}
 	}
 	s.log.Info("chunk refused, looking for the samples that are the reason", "batch_id", b.id, "count", len(r.rows), "http_status", r.status, "server_words", r.words)
-	var suspects []store.Rejection
-	suspect := func(r *refusal) {
-		suspects = append(suspects, store.Rejection{Row: r.rows[0], HTTPStatus: r.status, Reason: "the server refuses this sample and takes others", Words: r.words})
+	suspects, left, err := s.takeApart(ctx, b, r)
+	if err != nil {
+		return err
 	}
-	blame := func() error {
-		blamed := suspects
-		suspects = nil
-		return s.reject(ctx, b, blamed)
+	if len(suspects) > 0 {
+		if err := s.convict(ctx, b, r, suspects); err != nil {
+			return err
+		}
 	}
-	parts := [][]store.Row{r.rows}
-	halve := func(rows []store.Row) {
+	if left {
+		return errEnough
+	}
+	return nil
+}
+
+// takeApart sends halves of the refused rows, and halves of those that are
+// refused again, down to single rows; it returns the rows that were refused
+// alone. Left says that it had to stop before it was through.
+func (s *Shipper) takeApart(ctx context.Context, b *batch, r *refusal) (suspects []store.Row, left bool, err error) {
+	var parts [][]store.Row
+	divide := func(rows []store.Row) {
+		if len(rows) == 1 {
+			suspects = append(suspects, rows[0])
+			return
+		}
 		half := len(rows) / 2
 		parts = append(parts, rows[half:], rows[:half])
 	}
-	if len(r.rows) == 1 {
-		suspect(r)
-		parts = nil
-	} else {
-		parts = nil
-		halve(r.rows)
-	}
-	for ; len(parts) > 0 && b.isolated < maxIsolation; b.isolated++ {
+	divide(r.rows)
+	for len(parts) > 0 && b.isolated < maxIsolation {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
 		rest, err := s.pack(ctx, b, &s.one, part)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
 		if len(rest) > 0 {
 			parts = append(parts, rest)
@@ -59,42 +70,59 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 		if len(s.one.rows) == 0 {
 			continue
 		}
-		if err := s.pace(ctx, b); err != nil {
-			return err
+		v, err := s.probe(ctx, b)
+		if err != nil {
+			return nil, false, err
 		}
-		f := s.start(ctx, b, &s.one)
-		v := s.land(ctx, b, f)
-		if v.err != nil {
-			return v.err // those under suspicion stay pending
-		}
-		if err := s.acknowledge(ctx, b, v.taken, f.index); err != nil {
-			return err
-		}
-		if len(v.taken) > 0 {
-			if err := blame(); err != nil {
-				return err
-			}
-		}
-		switch {
-		case v.refused == nil:
-		case len(v.refused.rows) == 1:
-			suspect(v.refused)
-		default:
-			halve(v.refused.rows)
+		if v.refused != nil {
+			divide(v.refused.rows)
 		}
 	}
-	if len(suspects) > 0 {
-		if err := s.canary(ctx, b, r); err != nil {
+	return suspects, len(parts) > 0, nil
+}
+
+// convict sends each suspect once more, between two samples that are taken, and
+// sets those aside that are refused again.
+func (s *Shipper) convict(ctx context.Context, b *batch, r *refusal, suspects []store.Row) error {
+	if err := s.canary(ctx, b, r); err != nil {
+		return err
+	}
+	var guilty []store.Rejection
+	for _, row := range suspects {
+		if _, err := s.enc.pack(&s.one, []store.Row{row}, math.MaxInt, s.serverMs()); err != nil {
 			return err
 		}
-		if err := blame(); err != nil {
+		v, err := s.probe(ctx, b)
+		if err != nil {
 			return err
 		}
+		if v.refused != nil {
+			guilty = append(guilty, store.Rejection{
+				Row: row, HTTPStatus: v.refused.status, Reason: "the server refuses this sample and takes others", Words: v.refused.words,
+			})
+		}
 	}
-	if len(parts) > 0 {
-		return errEnough
+	if len(guilty) == 0 {
+		return nil
 	}
-	return nil
+	if err := s.canary(ctx, b, r); err != nil {
+		return err
+	}
+	return s.reject(ctx, b, guilty)
+}
+
+// probe sends the chunk s.one and marks what was taken of it.
+func (s *Shipper) probe(ctx context.Context, b *batch) (verdict, error) {
+	if err := s.pace(ctx, b); err != nil {
+		return verdict{}, err
+	}
+	b.isolated++
+	f := s.start(ctx, b, &s.one)
+	v := s.land(ctx, b, f)
+	if v.err != nil {
+		return v, v.err
+	}
+	return v, s.acknowledge(ctx, b, v.taken, f.index)
 }
 
 // canary sends a sample that the server must take: the last one it took, and if
@@ -136,15 +164,8 @@ func (s *Shipper) try(ctx context.Context, b *batch, row store.Row) (passed bool
 	if _, err := s.enc.pack(&s.one, rows, math.MaxInt, s.serverMs()); err != nil || len(s.one.rows) == 0 {
 		return false, err
 	}
-	if err := s.pace(ctx, b); err != nil {
-		return false, err
-	}
-	f := s.start(ctx, b, &s.one)
-	v := s.land(ctx, b, f)
-	if v.err != nil {
-		return false, v.err
-	}
-	return len(v.taken) == 1, s.acknowledge(ctx, b, v.taken, f.index)
+	v, err := s.probe(ctx, b)
+	return len(v.taken) == 1, err
 }
 
 // ownSample stores samples about ourselves and returns one of them.

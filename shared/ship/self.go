@@ -38,7 +38,7 @@ func (s *self) restore(counts []metric.Count) {
 	for _, name := range []string{uploaded, failures, partial, bytesSent, rejected} {
 		s.tally.Add(name, 0)
 	}
-	s.tally.Restore(slices.DeleteFunc(counts, func(c metric.Count) bool {
+	s.tally.Restore(slices.DeleteFunc(slices.Clone(counts), func(c metric.Count) bool {
 		return !strings.HasPrefix(c.Name, "uploader.") && c.Name != rejected
 	}))
 	s.written = map[string]float64{}

@@ -1,0 +1,211 @@
+package ship
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// refuses takes chunks without any of the bad samples, and answers status to
+// others.
+func refuses(status int, bad map[string]bool) step {
+	return func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		samples, _, err := readBody(r.Header, r.Body)
+		if err != nil {
+			f.t.Error(err)
+		}
+		for _, s := range samples {
+			if bad[s.key] {
+				io.WriteString(conn, answerText(status, "", "cannot take "+s.key))
+				return true
+			}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, s := range samples {
+			f.kept[s.key]++
+		}
+		io.WriteString(conn, answerText(204, "", ""))
+		return true
+	}
+}
+
+func TestBadSamplesAreFoundAndTheOthersAreDeliveredInTheSameRound(t *testing.T) {
+	for _, status := range []int{400, 413, 422, 415} {
+		for _, bad := range [][]int{{0}, {99}, {50}, {3, 4}, {0, 99}, {10, 40, 70, 90}} {
+			t.Run(fmt.Sprint(status, bad), func(t *testing.T) {
+				t.Parallel()
+				set := map[string]bool{}
+				f := newFaultServer(t, refuses(status, set))
+				b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 100 })
+				b.record(50, "a", "b")
+				rows, err := b.db.Newest(t.Context(), 200)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, i := range bad {
+					set[key(rows[i].Series.Name, rows[i].TimeMs)] = true
+				}
+				if err := b.round(); err != nil {
+					t.Fatal(err)
+				}
+				_, delivered, rejected := b.states()
+				if len(rejected) != len(bad) {
+					t.Errorf("set aside %v", rejected)
+				}
+				for k := range rejected {
+					if !set[k] {
+						t.Errorf("%s is set aside and was good", k)
+					}
+				}
+				_, kept := f.state()
+				for k := range delivered {
+					if kept[k] == 0 {
+						t.Errorf("%s is marked and was not kept", k)
+					}
+				}
+				good := 0
+				for k := range delivered {
+					if k[1] == '@' {
+						good++
+					}
+				}
+				if good != 100-len(bad) {
+					t.Errorf("%d delivered", good)
+				}
+				err = b.db.Rejections(t.Context(), func(r store.Rejection) error {
+					if r.HTTPStatus != status || r.Words != "cannot take "+key(r.Series.Name, r.TimeMs) {
+						t.Errorf("%+v", r)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := b.ship.self.tally.Value("storage.rejected_total"); n != float64(len(bad)) {
+					t.Errorf("counted %v", n)
+				}
+			})
+		}
+	}
+}
+
+func TestLinesThatAnAnswerNamesAreTakenApart(t *testing.T) {
+	bad := ""
+	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		samples, lines, err := readBody(r.Header, r.Body)
+		if err != nil {
+			f.t.Error(err)
+		}
+		var said []string
+		accepted := len(samples)
+		for i, n := range lines {
+			refused := false
+			for _, s := range samples[:n] {
+				refused = refused || s.key == bad
+			}
+			if refused {
+				said = append(said, fmt.Sprintf(`{"line":%d,"error":"no %s"}`, i+1, bad))
+				accepted -= n
+			}
+			f.mu.Lock()
+			for _, s := range samples[:n] {
+				if !refused {
+					f.kept[s.key]++
+				}
+			}
+			f.mu.Unlock()
+			samples = samples[n:]
+		}
+		io.WriteString(conn, answerText(200, "Content-Type: application/json\r\n", fmt.Sprintf(`{"accepted":%d,"rejected":[%s]}`, accepted, strings.Join(said, ","))))
+		return true
+	})
+	b := newBench(t, f.url)
+	b.record(10, "a", "b", "c")
+	bad = key("b", b.last-3)
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	b.want(0, 29, 1)
+	if _, _, set := b.states(); !set[bad] {
+		t.Errorf("set aside %v", set)
+	}
+	_, kept := f.state()
+	if len(kept) != 29 {
+		t.Errorf("%d kept", len(kept))
+	}
+}
+
+// A server that turns bad in the middle of the search must not cost a sample.
+func TestNoSampleIsBlamedForAServerThatTurnsBad(t *testing.T) {
+	for seed := range uint64(40) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		goesBad, goesWell := rnd.IntN(12), 12+rnd.IntN(12)
+		set := map[string]bool{}
+		n := 0
+		isBad := func() bool { n++; return n > goesBad && n <= goesWell }
+		poison := refuses(400, set)
+		f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+			if isBad() {
+				return says(400, "", "everything is wrong")(f, conn, r)
+			}
+			return poison(f, conn, r)
+		})
+		b := newBench(t, f.url)
+		b.record(40, "a")
+		set[key("a", b.last-7)], set[key("a", b.last-30)] = true, true
+		for range 30 {
+			b.round()
+			if p, _, _ := b.states(); len(p) == 0 {
+				break
+			}
+		}
+		pending, _, rejected := b.states()
+		for k := range rejected {
+			if !set[k] {
+				t.Errorf("seed %d: %s is set aside and was good", seed, k)
+			}
+		}
+		if len(rejected) != 2 || len(pending) != 0 {
+			t.Errorf("seed %d: %d set aside, %d pending", seed, len(rejected), len(pending))
+		}
+	}
+}
+
+func TestAFloodOfBadSamplesIsBoundedInEachRound(t *testing.T) {
+	set := map[string]bool{}
+	f := newFaultServer(t, refuses(400, set))
+	b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 500 })
+	b.record(500, "bad")
+	rows, err := b.db.Newest(t.Context(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		set[key("bad", r.TimeMs)] = true
+	}
+	for range 100 {
+		before, _ := f.state()
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		after, _ := f.state()
+		if after-before > 2*maxIsolation {
+			t.Fatalf("%d requests in a round", after-before)
+		}
+		if p, _, _ := b.states(); len(p) == 0 {
+			break
+		}
+	}
+	p, _, rejected := b.states()
+	if len(p) != 0 || len(rejected) != 500 {
+		t.Errorf("%d pending, %d set aside", len(p), len(rejected))
+	}
+}

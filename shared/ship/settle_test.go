@@ -1,0 +1,268 @@
+package ship
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// named keeps the samples and answers as the host of that name.
+func named(host string) step {
+	return func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		f.keep(r)
+		io.WriteString(conn, "HTTP/1.1 204 No Content\r\nX-Server-Hostname: "+host+"\r\n\r\n")
+		return true
+	}
+}
+
+func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
+	vanishes := func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		named("one")(f, conn, r)
+		return false // and the connection ends without a word
+	}
+	for _, c := range []struct {
+		name  string
+		steps []step
+		again bool
+	}{
+		{"nothing happened", []step{named("one"), named("one"), named("one")}, false},
+		{"another host", []step{named("one"), named("one"), named("two")}, true},
+		{"connection ended", []step{named("one"), vanishes, named("one")}, true},
+		{"the server said that it closes", []step{named("one"), func(f *faultServer, conn net.Conn, r *http.Request) bool {
+			f.keep(r)
+			io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+			return false
+		}, named("one")}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFaultServer(t, c.steps...)
+			b := newBench(t, f.url)
+			for i := range 3 {
+				if i == 2 {
+					// A process in between must not forget what is not settled.
+					b.db.Close()
+					old := b.ship.client.link
+					b.open()
+					b.ship.client.link.ended.Store(old.ended.Load())
+				}
+				b.record(10, "a")
+				if err := b.round(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, kept := f.state()
+			twice := 0
+			for _, n := range kept {
+				twice += n - 1
+			}
+			if want := map[bool]int{true: 20}[c.again]; twice != want {
+				t.Errorf("%d samples were sent again, want %d", twice, want)
+			}
+			b.want(0, 30, 0)
+		})
+	}
+}
+
+func TestRefusedConnectionInBetweenCountsAsARestart(t *testing.T) {
+	f := newFaultServer(t, named("one"))
+	b := newBench(t, f.url)
+	b.record(10, "a")
+	b.round()
+	b.ship.client.link.refused.Store(true)
+	b.record(1, "a")
+	b.round()
+	_, kept := f.state()
+	if n := kept[key("a", b.last-1)]; n != 2 {
+		t.Errorf("sent %d times", n)
+	}
+	if !strings.Contains(b.log.String(), "may have restarted") {
+		t.Error("not said")
+	}
+}
+
+func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testing.T) {
+	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		named("one")(f, conn, r)
+		return false
+	})
+	b := newBench(t, f.url)
+	for range 20 {
+		b.record(1, "a")
+		for p := 1; p > 0; { // a connection may end just as it is used
+			b.round()
+			pending, _, _ := b.states()
+			p = len(pending)
+		}
+	}
+	_, kept := f.state()
+	sent := 0
+	for _, n := range kept {
+		sent += n
+	}
+	if sent > 20+2*habit*20 {
+		t.Errorf("%d samples sent for 20", sent)
+	}
+}
+
+func TestOnlyTheLastMinutesAreUnsettled(t *testing.T) {
+	var s settling
+	row := func(at int64, priority int) store.Row { return store.Row{TimeMs: at, Priority: priority} }
+	start := time.UnixMilli(1_000_000_000)
+	for i := range 100 {
+		s.note(start.Add(time.Duration(i)*30*time.Second), []store.Row{row(int64(i), 2), row(int64(i)+1, 2), row(int64(i), 3)})
+	}
+	if len(s.Recent) != 10 {
+		t.Errorf("%d spans: %+v", len(s.Recent), s.Recent)
+	}
+	if first := s.Recent[0]; first.FromMs != 95 || first.ToMs != 96 {
+		t.Errorf("%+v", first)
+	}
+	s = settling{}
+	for i := range 100_000 { // a drain
+		s.note(start.Add(time.Duration(i)*time.Millisecond), []store.Row{row(int64(1_000_000-i), 2)})
+	}
+	if len(s.Recent) > 12 || s.Recent[0].ToMs != 1_000_000 || s.Recent[len(s.Recent)-1].FromMs != 900_001 {
+		t.Errorf("%d spans: %+v", len(s.Recent), s.Recent)
+	}
+	s.note(start.Add(-time.Hour), []store.Row{row(1, 2)}) // the clock was set back
+	if len(s.Recent) != 1 {
+		t.Errorf("%+v", s.Recent)
+	}
+}
+
+func TestBudgetOfADayStopsTheBacklogAndSlowsTheRest(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url, func(c *config.Config) {
+		c.Remote.MaxBytesPerDay = 3000
+		c.Remote.BatchSize = 50
+	})
+	b.last -= 3600_000
+	b.record(5000, "a")
+	b.round()
+	spentFor := b.ship.budget.used
+	if spentFor < 3000 || spentFor > 5000 {
+		t.Errorf("%v bytes went", spentFor)
+	}
+	seen, _ := f.state()
+	// A restart forgets nothing.
+	b.db.Close()
+	b.open()
+	b.ship.lastLive = time.Now()
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := f.state(); again != seen {
+		t.Errorf("%d requests with nothing left", again-seen)
+	}
+	if st := b.status(); !strings.Contains(st.Detail, `"budget_spent":true`) {
+		t.Errorf("detail %s", st.Detail)
+	}
+	b.ship.lastLive = time.Now().Add(-spentEvery)
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := f.state(); again != seen+1 {
+		t.Errorf("%d requests after 10 minutes", again-seen)
+	}
+	// The next day.
+	b.ship.budget.day--
+	b.ship.budget.used = 1e9
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := f.state(); again <= seen+2 {
+		t.Errorf("%d requests on the next day", again-seen)
+	}
+	if st := b.status(); strings.Contains(b.log.String(), "a new day's bytes begin") == false {
+		t.Errorf("detail %s", st.Detail)
+	}
+}
+
+func TestBudgetRules(t *testing.T) {
+	day := time.Date(2026, 11, 23, 23, 59, 0, 0, time.UTC)
+	b := newBudget(80, 1000, day) // 10,000 bytes a second
+	b.spend(999, day)
+	if b.spent(day) {
+		t.Error("spent one byte early")
+	}
+	b.spend(1, day)
+	if !b.spent(day) {
+		t.Error("not spent")
+	}
+	if b.spent(day.Add(time.Minute)) {
+		t.Error("still spent on the next day")
+	}
+	b.spend(1000, day.Add(time.Minute))
+	if !b.spent(day) {
+		t.Error("setting the clock back gave new bytes")
+	}
+	b = newBudget(80, 0, day)
+	b.spend(20_000, day)
+	if w := b.wait(day); w != 2*time.Second {
+		t.Errorf("wait %s", w)
+	}
+	if w := b.wait(day.Add(2 * time.Second)); w != 0 {
+		t.Errorf("wait %s after 2 s", w)
+	}
+	b.spend(10_000, day.Add(time.Hour))
+	if w := b.wait(day.Add(time.Hour)); w != 0 {
+		t.Errorf("wait %s after an hour of silence", w)
+	}
+	b.spend(10_000, day.Add(time.Hour))
+	if w := b.wait(day.Add(time.Hour)); w != time.Second {
+		t.Errorf("an hour of silence gave more than a second's burst: wait %s", w)
+	}
+	if n := b.chunkBytes(); n != 20_000 {
+		t.Errorf("chunks of %d bytes", n)
+	}
+}
+
+func TestRateIsKeptOverManyRequests(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url, func(c *config.Config) { c.Remote.MaxKbps = 800 }) // 100,000 bytes a second
+	b.last -= 3600_000
+	var samples []string
+	for range 20 {
+		samples = append(samples, "s"+strings.Repeat("x", len(samples)))
+	}
+	b.record(2000, samples...)
+	start := time.Now()
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	total := b.ship.client.link.sent.Load() + b.ship.client.link.received.Load()
+	if allowed := 100_000*time.Since(start).Seconds() + 200_000 + 50_000; float64(total) > allowed {
+		t.Errorf("%d bytes in %s", total, time.Since(start))
+	}
+	b.want(0, 40_000, 0)
+}
+
+func TestSentBytesOfTheLinks(t *testing.T) {
+	const text = `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo: 1 0 0 0 0 0 0 0 1000 0 0 0 0 0 0 0
+  eth0:99 0 0 0 0 0 0 0 20 0 0 0 0 0 0 0
+eth0:1: 99 0 0 0 0 0 0 0 3 0 0 0 0 0 0 0
+ wwan0: 99 0 0 0 0 0 0 0 400 0 0 0 0 0 0 0
+`
+	got, err := sentBytes([]byte(text), func(name []byte) bool { return string(name) != "lo" })
+	if got != 423 || err != nil {
+		t.Errorf("%d, %v", got, err)
+	}
+	for _, bad := range []string{"eth0: 1 2 3\n", "eth0: 1 2 3 4 5 6 7 8 x 9\n", "eth0: 1 2 3 4 5 6 7 8 -9 9\n"} {
+		if n, err := sentBytes([]byte(bad), func([]byte) bool { return true }); err == nil {
+			t.Errorf("%q gave %d", bad, n)
+		}
+	}
+}
+
+func FuzzSentBytes(f *testing.F) {
+	f.Add([]byte("eth0: 1 2 3 4 5 6 7 8 9\n:\n"))
+	f.Fuzz(func(_ *testing.T, data []byte) { sentBytes(data, func([]byte) bool { return true }) })
+}
