@@ -238,6 +238,14 @@ func TestEvaluate(t *testing.T) {
 			w.drop("collector/memory.usage")
 			w.row("collector").StartedMs = minutesAgo(40 * s)
 		}, "ok"},
+		{"a configured collector on a board whose clock was just set", func(w *world) {
+			w.drop("collector/memory.usage")
+			w.now.Boot = 40 * s
+			w.row("collector").StartedMs = 1000
+			for i := range w.seen.Snapshot.Status {
+				w.seen.Snapshot.Status[i].HeartbeatBootMs, w.seen.Snapshot.Status[i].SuccessBootMs = 39000, 39000
+			}
+		}, "ok"},
 		{"collectors of a stopped daemon are not blamed", func(w *world) {
 			w.row("collector").State = store.StateStopped
 			w.beat("collector/cpu.usage", time.Hour)

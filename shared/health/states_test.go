@@ -79,6 +79,7 @@ func (b *board) configFile(t *testing.T, more string) string {
 
 const shortIntervals = `remote: {url: "%s/api/v1/import", upload_interval: 1s, timeout: 1s, retry: {initial_backoff: 1s, max_backoff: 2s}}
 monitoring: {clock_skew_url: "%[1]s/health"}
+time: {untrusted: ship}
 health: {listen: "127.0.0.1:0"}
 metrics:
   - {name: memory.usage, interval: 1s}

@@ -187,6 +187,9 @@ func TestAskersShareOneLook(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	for range 50 {
+		w.Look(t.Context())
+	}
 	if looks > 3 {
 		t.Errorf("%d looks for 50 askers", looks)
 	}

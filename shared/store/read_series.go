@@ -83,9 +83,8 @@ func (r *Reader) Buckets(ctx context.Context, span Span, fn func(Bucket)) error 
 	return nil
 }
 
-// The unary plus keeps the planner on the range of time.
 const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), max(value), avg(value) FROM samples
-	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND +series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5
+	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5
 	GROUP BY start, series_id ORDER BY start, series_id`
 
 // A reading below the one before it is a counter that began anew: it gives no
@@ -93,7 +92,7 @@ const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), m
 const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
 	FROM (SELECT series_id, timestamp_ms AS at, value AS v,
 			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM samples
-		WHERE timestamp_ms >= ?1 - ?5 AND timestamp_ms < ?2 AND +series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL
+		WHERE timestamp_ms >= ?1 - ?5 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL
 		WINDOW w AS (PARTITION BY series_id ORDER BY timestamp_ms))
 	WHERE at >= ?1 AND v >= v0 AND at - at0 <= ?5
 	GROUP BY start, series_id ORDER BY start, series_id`
