@@ -24,14 +24,16 @@ import (
 const name = "metrics-collector"
 
 func main() {
+	var v view
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    name,
 		Summary: "samples the machine into the database",
 		Lock:    func(c config.Config) string { return filepath.Join(filepath.Dir(c.Storage.Path), name+".lock") },
 		Run:     run,
-		Commands: []daemon.Command{
+		Flags:   v.flags,
+		Commands: append([]daemon.Command{
 			{Flag: "once", Help: "run every collector once, store what it returns and exit", Locked: true, Run: once},
-		},
+		}, v.commands()...),
 	}))
 }
 

@@ -1,0 +1,332 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// OpenStill opens a database to be looked at once: the one in use, or a copy. A
+// copy without a -wal file is taken as it is, and nothing is created beside it.
+func OpenStill(ctx context.Context, path string) (*Reader, error) {
+	if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		return OpenCurrent(ctx, path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open database for reading: %w", err)
+	}
+	read := sql.OpenDB(connector{dsn: dsn(path, url.Values{"mode": {"ro"}, "immutable": {"1"}}), setUp: setUpReader})
+	read.SetMaxOpenConns(2)
+	r := &Reader{path: path, read: read}
+	version, err := r.SchemaVersion(ctx)
+	if err == nil && version != schemaVersion {
+		err = fmt.Errorf("schema %d; this program reads schema %d", version, schemaVersion)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
+	}
+	return r, nil
+}
+
+// A Census is a count of the stored samples.
+type Census struct {
+	Samples  int64
+	ByState  map[State]int64
+	OldestMs map[State]int64
+	NewestMs map[State]int64
+	BySeries []SeriesCount // the most samples first
+	NoSeries int64         // samples whose series is unknown: damage
+	Ledger   Ledger
+	Losses   []Loss
+	Rejected int64 // rows in the table of reasons
+	Receipts int64
+	LastMs   int64 // time of the last receipt; 0: none
+}
+
+// A SeriesCount is how many samples of a series are stored, by state.
+type SeriesCount struct {
+	Series  *Series
+	Samples int64
+	ByState map[State]int64
+}
+
+// Faults are what does not agree between the books and the rows, in plain words.
+func (c Census) Faults() []string {
+	var faults []string
+	for _, e := range []struct {
+		name  string
+		state State
+		books int64
+	}{
+		{"pending", Pending, c.Ledger.Pending},
+		{"held", Held, c.Ledger.Held},
+		{"rejected", Rejected, c.Ledger.Rejected},
+	} {
+		if n := c.ByState[e.state]; n != e.books {
+			faults = append(faults, fmt.Sprintf("%d samples are %s, the ledger says %d", n, e.name, e.books))
+		}
+	}
+	// These may have been deleted since, and are counted for ever.
+	for _, e := range []struct {
+		name  string
+		state State
+		books int64
+	}{
+		{"delivered", Delivered, c.Ledger.Delivered},
+		{"local", Local, c.Ledger.Local},
+	} {
+		if n := c.ByState[e.state]; n > e.books {
+			faults = append(faults, fmt.Sprintf("%d samples are %s, the ledger says %d ever were", n, e.name, e.books))
+		}
+	}
+	if n := c.ByState[Rejected]; n != c.Rejected {
+		faults = append(faults, fmt.Sprintf("%d samples are rejected, %d have a reason", n, c.Rejected))
+	}
+	if c.NoSeries > 0 {
+		faults = append(faults, fmt.Sprintf("%d samples have no series", c.NoSeries))
+	}
+	return faults
+}
+
+// Count reads every sample in one transaction. It takes about a second for a
+// million of them, and memory for the series only. On a database in use the
+// write-ahead log can not be emptied meanwhile.
+func (r *Reader) Count(ctx context.Context) (c Census, err error) {
+	c = Census{ByState: map[State]int64{}, OldestMs: map[State]int64{}, NewestMs: map[State]int64{}}
+	series, err := r.allSeries(ctx)
+	if err != nil {
+		return c, err
+	}
+	counts := map[int64]*SeriesCount{}
+	conn, err := r.read.Conn(ctx)
+	if err != nil {
+		return c, fmt.Errorf("count samples: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	// The books and the rows must be of one moment.
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return c, fmt.Errorf("count samples: %w", err)
+	}
+	defer func() {
+		if rb := tx.Rollback(); rb != nil {
+			err = errors.Join(err, rb)
+		}
+	}()
+	if c.Ledger, c.Losses, err = ledger(ctx, tx); err != nil {
+		return c, err
+	}
+	var last sql.NullInt64
+	err = tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM rejected), (SELECT count(*) FROM upload_checkpoints),
+		(SELECT upload_time FROM upload_checkpoints ORDER BY id DESC LIMIT 1)`).Scan(&c.Rejected, &c.Receipts, &last)
+	if err != nil {
+		return c, fmt.Errorf("count receipts: %w", err)
+	}
+	c.LastMs = last.Int64
+	err = eachRow(ctx, conn, "SELECT timestamp_ms, series_id, uploaded FROM samples", nil, 3, func(row []driver.Value) error {
+		at, ok1 := row[0].(int64)
+		id, ok2 := row[1].(int64)
+		uploaded, ok3 := row[2].(int64)
+		if !ok1 || !ok2 || !ok3 {
+			return fmt.Errorf("a row is not made of numbers: %v", row)
+		}
+		state := State(uploaded)
+		c.Samples++
+		if c.ByState[state] == 0 {
+			c.OldestMs[state], c.NewestMs[state] = at, at
+		}
+		c.ByState[state]++
+		c.OldestMs[state], c.NewestMs[state] = min(c.OldestMs[state], at), max(c.NewestMs[state], at)
+		of := counts[id]
+		if of == nil {
+			of = &SeriesCount{Series: series[id], ByState: map[State]int64{}}
+			counts[id] = of
+		}
+		if of.Series == nil {
+			c.NoSeries++
+		}
+		of.Samples++
+		of.ByState[state]++
+		return nil
+	})
+	if err != nil {
+		return c, fmt.Errorf("count samples: %w", err)
+	}
+	for _, of := range counts {
+		if of.Series != nil {
+			c.BySeries = append(c.BySeries, *of)
+		}
+	}
+	slices.SortFunc(c.BySeries, func(a, b SeriesCount) int {
+		if a.Samples != b.Samples {
+			return int(b.Samples - a.Samples)
+		}
+		return int(a.Series.ID - b.Series.ID)
+	})
+	return c, nil
+}
+
+func (r *Reader) allSeries(ctx context.Context) (map[int64]*Series, error) {
+	rows, err := r.read.QueryContext(ctx, "SELECT id, metric_name, device_id, tags, value_type FROM series")
+	if err != nil {
+		return nil, fmt.Errorf("read the series: %w", err)
+	}
+	defer rows.Close()
+	all := map[int64]*Series{}
+	for rows.Next() {
+		var s Series
+		if err := rows.Scan(&s.ID, &s.Name, &s.Device, &s.Tags, &s.Type); err != nil {
+			return nil, fmt.Errorf("read the series: %w", err)
+		}
+		all[s.ID] = &s
+	}
+	return all, rows.Err()
+}
+
+// A Run is one session as it is stored.
+type Run struct {
+	ID       string
+	StartMs  int64
+	EndMs    int64 // 0: it has no end
+	State    string
+	Metadata string // JSON
+}
+
+// Sessions returns the newest sessions, and how many there are.
+func (r *Reader) Sessions(ctx context.Context, limit int) (runs []Run, total int, err error) {
+	if err := r.read.QueryRowContext(ctx, "SELECT count(*) FROM sessions").Scan(&total); err != nil {
+		return nil, 0, fmt.Errorf("count sessions: %w", err)
+	}
+	rows, err := r.read.QueryContext(ctx, `SELECT id, start_time, coalesce(end_time, 0), coalesce(status, ''), coalesce(metadata, '')
+		FROM sessions ORDER BY num DESC LIMIT ?`, limit)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read sessions: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s Run
+		if err := rows.Scan(&s.ID, &s.StartMs, &s.EndMs, &s.State, &s.Metadata); err != nil {
+			return nil, 0, fmt.Errorf("read sessions: %w", err)
+		}
+		runs = append(runs, s)
+	}
+	return runs, total, rows.Err()
+}
+
+// QuickCheck reads every page and returns what makes no sense, at most limit
+// findings; none is good. It does not see a flipped bit inside a value: SQLite
+// keeps no checksums (sqlite.org/pragma.html#pragma_quick_check).
+func (r *Reader) QuickCheck(ctx context.Context, limit int) (findings []string, err error) {
+	rows, err := r.read.QueryContext(ctx, fmt.Sprintf("PRAGMA quick_check(%d)", limit))
+	if err != nil {
+		return nil, fmt.Errorf("check the file: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("check the file: %w", err)
+		}
+		if text != "ok" {
+			findings = append(findings, text)
+		}
+	}
+	return findings, rows.Err()
+}
+
+// A Stored sample is one row in any state.
+type Stored struct {
+	TimeMs int64
+	Value  float64
+	State  State
+	Series *Series
+}
+
+// exportRows bounds the rows of one transaction of Stored: whoever takes the
+// rows may be slow, and must not pin the write-ahead log meanwhile.
+const exportRows = 10000
+
+const storedFrom = `SELECT timestamp_ms, series_id, value, uploaded FROM samples
+	WHERE (timestamp_ms, series_id) > (?1, ?2) AND value IS NOT NULL ORDER BY timestamp_ms, series_id LIMIT ?3`
+
+// Stored calls each for every sample with a value and a time of sinceMs or
+// later, in the order of their times, until it returns an error. Samples that
+// are stored meanwhile may be among them.
+func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) error) error {
+	series, err := r.allSeries(ctx)
+	if err != nil {
+		return err
+	}
+	at, id := sinceMs-1, int64(maxSeries)
+	batch := make([]Stored, 0, exportRows)
+	for {
+		batch = batch[:0]
+		conn, err := r.read.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("read samples: %w", err)
+		}
+		args := []driver.NamedValue{{Ordinal: 1, Value: at}, {Ordinal: 2, Value: id}, {Ordinal: 3, Value: int64(exportRows)}}
+		err = eachRow(ctx, conn, storedFrom, args, 4, func(row []driver.Value) error {
+			one := Stored{}
+			var ok1, ok2, ok3, ok4 bool
+			var uploaded int64
+			one.TimeMs, ok1 = row[0].(int64)
+			id, ok2 = row[1].(int64)
+			one.Value, ok3 = row[2].(float64)
+			uploaded, ok4 = row[3].(int64)
+			if !ok1 || !ok2 || !ok3 || !ok4 {
+				return fmt.Errorf("a row is not made of numbers: %v", row)
+			}
+			at, one.State, one.Series = one.TimeMs, State(uploaded), series[id]
+			batch = append(batch, one)
+			return nil
+		})
+		if err := errors.Join(err, conn.Close()); err != nil {
+			return fmt.Errorf("read samples: %w", err)
+		}
+		for _, one := range batch {
+			if one.Series == nil {
+				continue // of a series that began after we did, or damage that Count tells
+			}
+			if err := each(one); err != nil {
+				return err
+			}
+		}
+		if len(batch) < exportRows {
+			return nil
+		}
+	}
+}
+
+// eachRow runs a query past database/sql, whose conversions take longer than
+// SQLite does. The row is good until the function returns.
+func eachRow(ctx context.Context, conn *sql.Conn, query string, args []driver.NamedValue, columns int, each func([]driver.Value) error) error {
+	return conn.Raw(func(c any) (err error) {
+		rows, err := c.(*sqlite3.SQLiteConn).QueryContext(ctx, query, args)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		row := make([]driver.Value, columns)
+		for {
+			switch err := rows.Next(row); {
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return err
+			}
+			if err := each(row); err != nil {
+				return err
+			}
+		}
+	})
+}
