@@ -1,0 +1,272 @@
+package tests
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/vmjson"
+)
+
+const rulesPath = "../docker/vmalert/rules.yml"
+
+// A curve is a series of a board that an alert is tried on: its value at a
+// minute of three hours, absent for no sample.
+type curve struct {
+	name string
+	tags []string
+	at   func(minute float64) float64
+}
+
+var absent = math.NaN()
+
+func steady(v float64) func(float64) float64 { return func(float64) float64 { return v } }
+
+func perMinute(v float64) func(float64) float64 {
+	return func(m float64) float64 { return math.Floor(v * m) }
+}
+
+// between is one value from minute from until minute to, and another otherwise.
+func between(from, to, inside, outside float64) func(float64) float64 {
+	return func(m float64) float64 {
+		if m >= from && m < to {
+			return inside
+		}
+		return outside
+	}
+}
+
+// until counts up to minute m and then stands still.
+func until(stop, rate float64) func(float64) float64 {
+	return func(m float64) float64 { return math.Floor(rate * min(m, stop)) }
+}
+
+// pulledOut counts up to minute m and is not there any more.
+func pulledOut(stop, rate float64) func(float64) float64 {
+	return func(m float64) float64 {
+		if m >= stop {
+			return absent
+		}
+		return math.Floor(rate * m)
+	}
+}
+
+// A trial is a board and whether it is to fire.
+type trial struct {
+	alert, board string
+	fires        bool
+	curves       []curve
+}
+
+func link(name string, at func(float64) float64) curve {
+	return curve{"network.tx_bytes_total", []string{"interface", name}, at}
+}
+
+func trials() []trial {
+	all := []string{"core", "all"}
+	uptime := curve{"system.uptime_seconds", nil, perMinute(60)}
+	cpu := func(at func(float64) float64) []curve { return []curve{{"cpu.usage_percent", all, at}} }
+	one := func(name string, at func(float64) float64, tags ...string) []curve {
+		return []curve{{name, tags, at}}
+	}
+	return []trial{
+		{"BoardSilent", "gone", true, one("system.uptime_seconds", between(100, 999, absent, 1))},
+		{"BoardSilent", "nine minutes", false, one("system.uptime_seconds", between(100, 109, absent, 1))},
+		{"BoardSilent", "other collectors off", false, []curve{uptime}},
+
+		{"ProcessorBusy", "six minutes", true, cpu(between(100, 108, 95, 40))},
+		{"ProcessorBusy", "four minutes", false, cpu(between(100, 104, 95, 40))},
+		{"ProcessorBusy", "90 exactly", false, cpu(steady(90))},
+		{"ProcessorBusy", "one core", false, one("cpu.usage_percent", steady(100), "core", "0")},
+
+		{"MemoryLow", "90 MB", true, one("memory.available_bytes", between(100, 110, 90<<20, 1<<30))},
+		{"MemoryLow", "110 MB", false, one("memory.available_bytes", steady(110<<20))},
+
+		{"ZoneHot", "86", true, one("thermal.zone_temp", between(100, 110, 86, 60), "index", "1", "zone", "gpu-thermal")},
+		{"ZoneHot", "85", false, one("thermal.zone_temp", steady(85), "index", "1", "zone", "gpu-thermal")},
+
+		{"DiskWillFill", "fills", true, one("disk.available_bytes", func(m float64) float64 { return 4e9 - 2e7*m }, "mountpoint", "/")},
+		{"DiskWillFill", "steady", false, one("disk.available_bytes", steady(4e9), "mountpoint", "/")},
+		{"DiskWillFill", "slowly", false, one("disk.available_bytes", func(m float64) float64 { return 4e9 - 1e6*m }, "mountpoint", "/")},
+
+		{"LinkDead", "stands still", true, []curve{link("wwan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},
+		{"LinkDead", "was pulled out", true, []curve{link("enx0c5b8f279a64", pulledOut(100, 6e6)), link("usb0", perMinute(6e6))}},
+		{"LinkDead", "all dead", false, []curve{link("wwan0", until(100, 6e6)), link("usb0", until(100, 6e6))}},
+		{"LinkDead", "never used", false, []curve{link("wwan0", steady(12)), link("usb0", perMinute(6e6))}},
+		{"LinkDead", "no link of the board's", false, []curve{link("wlan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},
+		{"LinkDead", "plugged in anew", false, []curve{link("wwan0", func(m float64) float64 { return math.Floor(6e6 * math.Mod(m, 50)) }), link("usb0", perMinute(6e6))}},
+
+		{"UploadsFail", "one in five", true, []curve{{"uploader.upload_failures_total", nil, perMinute(0.4)}, {"uploader.upload_duration_seconds_count", nil, perMinute(2)}}},
+		{"UploadsFail", "one in twenty", false, []curve{{"uploader.upload_failures_total", nil, perMinute(0.1)}, {"uploader.upload_duration_seconds_count", nil, perMinute(2)}}},
+		{"UploadsFail", "nothing sent", false, []curve{{"uploader.upload_failures_total", nil, steady(7)}, {"uploader.upload_duration_seconds_count", nil, steady(70)}}},
+
+		{"BacklogWillFill", "grows fast", true, one("storage.metrics_pending_upload", perMinute(10_000))},
+		{"BacklogWillFill", "no uplink for three hours", false, one("storage.metrics_pending_upload", perMinute(360))},
+		{"BacklogWillFill", "grows slowly", false, one("storage.metrics_pending_upload", perMinute(5000))},
+		{"BacklogWillFill", "drains", false, one("storage.metrics_pending_upload", func(m float64) float64 { return 4e6 - 20_000*m })},
+
+		{"SamplesLost", "the first ever", true, one("storage.lost_total", between(100, 999, 120, absent), "reason", "size_limit")},
+		{"SamplesLost", "more", true, one("storage.lost_total", between(100, 999, 120, 20), "reason", "size_limit")},
+		{"SamplesLost", "once, then silent for an hour", false, one("storage.lost_total", between(60, 130, absent, 120), "reason", "size_limit")},
+		{"SamplesLost", "once long ago", false, one("storage.lost_total", steady(120), "reason", "size_limit")},
+
+		{"SamplesRejected", "some", true, one("storage.rejected_total", between(100, 999, 3, 0))},
+		{"SamplesRejected", "none", false, one("storage.rejected_total", steady(0))},
+		{"SamplesRejected", "once long ago", false, one("storage.rejected_total", steady(9))},
+
+		{"ClockWrong", "ahead", true, one("time.skew_ms", between(100, 120, 2100, 0))},
+		{"ClockWrong", "behind", true, one("time.skew_ms", between(100, 120, -2100, 0))},
+		{"ClockWrong", "a little behind", false, one("time.skew_ms", steady(-1900))},
+
+		{"ClockUntrusted", "no answer", true, []curve{uptime, {"time.skew_ms", nil, between(60, 999, absent, 5)}}},
+		{"ClockUntrusted", "never one", true, []curve{uptime}},
+		{"ClockUntrusted", "compared", false, []curve{uptime, {"time.skew_ms", nil, steady(5)}}},
+		{"ClockUntrusted", "silent", false, []curve{{"system.uptime_seconds", nil, between(55, 999, absent, 9)}, {"time.skew_ms", nil, between(55, 999, absent, 5)}}},
+
+		{"LogGrows", "200 MB", true, one("storage.wal_size_bytes", between(100, 150, 200<<20, 4<<20))},
+		{"LogGrows", "100 MB", false, one("storage.wal_size_bytes", steady(100<<20))},
+
+		{"ReadingsFail", "each round", true, one("collector.metrics_failed_total", perMinute(2), "collector", "cpu.temperature")},
+		{"ReadingsFail", "once", false, one("collector.metrics_failed_total", between(100, 999, 1, 0), "collector", "cpu.temperature")},
+	}
+}
+
+// A rule is what is checked of vmalert's rules:
+// https://docs.victoriametrics.com/vmalert/#alerting-rules
+type rule struct {
+	Alert       string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func rules(t *testing.T) (all []rule) {
+	t.Helper()
+	text, err := os.ReadFile(rulesPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct{ Rules []rule }
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range file.Groups {
+		all = append(all, g.Rules...)
+	}
+	return all
+}
+
+// TestEveryAlertFiresAndKeepsQuiet replays three hours of boards through a real
+// vmalert: on some of them the alert must fire, on others it must not.
+func TestEveryAlertFiresAndKeepsQuiet(t *testing.T) {
+	base := startVictoria(t)
+	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	var lines []byte
+	seen := map[string]map[bool]int{}
+	for _, c := range trials() {
+		if seen[c.alert] == nil {
+			seen[c.alert] = map[bool]int{}
+		}
+		seen[c.alert][c.fires]++
+		for _, s := range c.curves {
+			lines = appendCurve(t, lines, c.alert+"/"+c.board, s, from)
+		}
+	}
+	for _, r := range rules(t) {
+		if seen[r.Alert][true] == 0 || seen[r.Alert][false] == 0 {
+			t.Errorf("%s: want a board that fires and one that does not, have %v", r.Alert, seen[r.Alert])
+		}
+		if r.Labels["severity"] == "" || !strings.Contains(r.Annotations["summary"], "$labels.device_id") {
+			t.Errorf("%s: wants a severity and a summary that names the board", r.Alert)
+		}
+		delete(seen, r.Alert)
+	}
+	if len(seen) > 0 {
+		t.Errorf("trials of alerts that are not there: %v", seen)
+	}
+	load(t, base, lines)
+
+	replay(t, base, from.Add(time.Hour), from.Add(3*time.Hour))
+
+	fired := func(alert, board string) bool {
+		got, err := askAt(t.Context(), base, fmt.Sprintf(`count_over_time(ALERTS{alertstate="firing", alertname=%q, device_id=%q}[3h])`, alert, board), from.Add(3*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got) > 0
+	}
+	for _, c := range trials() {
+		if got := fired(c.alert, c.alert+"/"+c.board); got != c.fires {
+			t.Errorf("%s on %q: fired %v, want %v", c.alert, c.board, got, c.fires)
+		}
+	}
+}
+
+// replay has a real vmalert judge a stretch of what the server holds and write
+// what it raises there, as ALERTS.
+func replay(t *testing.T, base string, from, to time.Time) {
+	t.Helper()
+	program, err := exec.LookPath("vmalert")
+	if err != nil {
+		t.Skip("vmalert is not installed (Debian package victoria-metrics)")
+	}
+	out, err := exec.CommandContext(t.Context(), program, "-rule="+rulesPath, "-datasource.url="+base, "-remoteWrite.url="+base,
+		"-replay.timeFrom="+from.Format(time.RFC3339), "-replay.timeTo="+to.Format(time.RFC3339),
+		"-datasource.queryStep=1m", // else a replay looks every five minutes
+		"-replay.disableProgressBar", "-replay.rulesDelay=1ms", "-remoteWrite.flushInterval=100ms", "-httpListenAddr=127.0.0.1:0").CombinedOutput()
+	if err != nil {
+		t.Fatalf("vmalert: %v\n%s", err, out)
+	}
+	get(base + "/internal/force_flush")
+}
+
+// appendCurve adds a series with a sample every half minute.
+func appendCurve(t *testing.T, lines []byte, device string, c curve, from time.Time) []byte {
+	t.Helper()
+	if _, known := metric.Lookup(c.name); !known {
+		t.Fatalf("%s is not in the catalogue", c.name)
+	}
+	head, err := vmjson.Head(metric.WireName(c.name), device, metric.Tags(c.tags...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []float64
+	var times []int64
+	for m := 0.0; m <= 180; m += 0.5 {
+		if v := c.at(m); !math.IsNaN(v) {
+			values = append(values, v)
+			times = append(times, from.UnixMilli()+int64(m*60_000))
+		}
+	}
+	return vmjson.Append(lines, head, values, times)
+}
+
+// TestAWellBoardRaisesNothing replays the recording: board-1 is well, and what
+// happens to the others is all that is raised.
+func TestAWellBoardRaisesNothing(t *testing.T) {
+	base := startVictoria(t)
+	load(t, base, recording(t))
+	replay(t, base, recordingFrom.Add(20*time.Minute), recordingTo)
+	series, err := askAt(t.Context(), base, `count by (device_id, alertname) (count_over_time(ALERTS{alertstate="firing"}[3h]))`, recordingTo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var raised []string
+	for _, s := range series {
+		raised = append(raised, s.Metric["device_id"]+" "+s.Metric["alertname"])
+	}
+	slices.Sort(raised)
+	want := []string{"board-2 SamplesLost", "board-2 UploadsFail", "board-3 LinkDead"}
+	if !slices.Equal(raised, want) {
+		t.Errorf("raised %q, want %q", raised, want)
+	}
+}
