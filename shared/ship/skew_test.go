@@ -1,0 +1,96 @@
+package ship
+
+import (
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSkewIsBoundedByEveryAnswerAndNarrows(t *testing.T) {
+	for _, truth := range []time.Duration{0, 7300 * time.Millisecond, -7300 * time.Millisecond, 40 * time.Hour, -400 * time.Millisecond} {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		var c clock
+		now := time.Now()
+		for i := range 200 {
+			now = now.Add(time.Duration(29+2*rnd.Float64()) * time.Second).Add(time.Duration(rnd.Int64N(1e9)))
+			there := time.Duration(rnd.Int64N(200e6))
+			back := time.Duration(rnd.Int64N(200e6))
+			server := now.Add(there).Add(-truth)
+			a := answer{begun: now, headerTook: there + back, header: http.Header{"Date": {server.UTC().Format(http.TimeFormat)}}}
+			c.observe(a, "h")
+			got, known := c.skew()
+			if want := float64(truth) / 1e6; !known || math.Abs(got.Ms-want) > got.Error+1 {
+				t.Fatalf("answer %d: %+v, want %v", i, got, want)
+			}
+			if i == 0 && got.Error > 750 {
+				t.Errorf("one answer: %+v", got)
+			}
+		}
+		if got, _ := c.skew(); got.Error > 300 {
+			t.Errorf("after 200 answers: %+v", got)
+		}
+	}
+}
+
+func TestSkewFollowsTheServersStepAndIgnoresCachedAnswers(t *testing.T) {
+	var c clock
+	now := time.Now()
+	date := func(at time.Time) http.Header { return http.Header{"Date": {at.UTC().Format(http.TimeFormat)}} }
+	c.observe(answer{begun: now, header: date(now)}, "h")
+	old := date(now.Add(-time.Hour))
+	old.Set("Age", "3600")
+	c.observe(answer{begun: now, header: old}, "h")
+	c.observe(answer{begun: now, header: http.Header{"Date": {"yesterday"}}}, "h")
+	c.observe(answer{begun: now}, "h")
+	if got, _ := c.skew(); math.Abs(got.Ms) > 1000 {
+		t.Errorf("%+v", got)
+	}
+	c.observe(answer{begun: now, header: date(now.Add(-10 * time.Second))}, "h")
+	if got, _ := c.skew(); math.Abs(got.Ms-10_000) > 1000 {
+		t.Errorf("after the server was set back: %+v", got)
+	}
+}
+
+func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
+	for _, off := range []time.Duration{-10 * time.Second, 10 * time.Second, 0} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet || r.URL.Path != "/health" {
+				t.Errorf("%s %s", r.Method, r.URL)
+			}
+			w.Header().Set("Date", time.Now().Add(-off).UTC().Format(http.TimeFormat))
+			w.Header().Set("X-Server-Hostname", "vm-7")
+		}))
+		b := newBench(t, server.URL+"/api/v1/import")
+		for range 3 {
+			if err := b.ship.CheckSkew(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server.Close()
+		log := b.log.String()
+		if n := strings.Count(log, "are apart"); n != min(1, int(math.Abs(float64(off)))) {
+			t.Errorf("off by %s: %d warnings", off, n)
+		}
+		if !strings.Contains(log, `"host":"vm-7"`) {
+			t.Error("the host is not named")
+		}
+		all, err := b.db.Statuses(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := all[0]; s.Component != "skew" || !strings.Contains(s.Detail, `"host":"vm-7"`) || s.SuccessMs == 0 {
+			t.Errorf("%+v", s)
+		}
+		own := b.ship.skewSample(5)
+		if len(own) != 1 || math.Abs(own[0].Value-float64(off)/1e6) > 1000 {
+			t.Errorf("%+v", own)
+		}
+		if err := b.ship.CheckSkew(t.Context()); err == nil {
+			t.Error("a server that is gone is no error")
+		}
+	}
+}
