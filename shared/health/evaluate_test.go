@@ -44,6 +44,7 @@ func well() *world {
 	}
 	w.seen.Snapshot = store.Snapshot{
 		Status: []store.Status{
+			row("clock", collector, 11, 0),
 			row("collector", collector, 11, 10*time.Second),
 			row("collector/cpu.usage", collector, 11, 10*time.Second),
 			row("collector/memory.usage", collector, 11, 30*time.Second),
@@ -91,6 +92,11 @@ func (w *world) neverDelivered(age time.Duration) {
 	w.seen.Snapshot.DeliveryMs = 0
 	w.seen.Snapshot.Ledger = store.Ledger{Captured: 10, Pending: 10}
 	w.seen.Snapshot.PendingMs = wall.Add(-age).UnixMilli()
+}
+
+// clock sets what the collector thinks of the clock, and since when.
+func (w *world) clock(trusted bool, since time.Duration) {
+	w.row("clock").Detail = fmt.Sprintf(`{"clock_trusted":%v,"trusted_by":"kernel","held_since_ms":%d}`, trusted, wall.Add(-since).UnixMilli())
 }
 
 func (w *world) pending(n int64) { w.seen.Snapshot.Ledger.Pending = n }
@@ -294,12 +300,11 @@ func TestEvaluate(t *testing.T) {
 		{"skew above the threshold", func(w *world) { w.row("skew").Detail = `{"skew_ms":2000.5}` }, "degraded clock_skew"},
 		{"skew behind", func(w *world) { w.row("skew").Detail = `{"skew_ms":-2001}` }, "degraded clock_skew"},
 		{"skew within its error", func(w *world) { w.row("skew").Detail = `{"skew_ms":2900,"error_ms":1000}` }, "ok"},
-		{"clock not trusted for long", func(w *world) { w.row("storage").Detail = `{"clock_trusted":false}` }, "degraded clock_not_trusted"},
-		{"clock not trusted yet", func(w *world) {
-			w.row("storage").Detail = `{"clock_trusted":false}`
-			w.row("collector").StartedMs = minutesAgo(10 * m)
-		}, "ok"},
-		{"samples held", func(w *world) { w.seen.Snapshot.Ledger.Held = 1 }, "degraded clock_not_trusted"},
+		{"clock not trusted for the patience", func(w *world) { w.clock(false, 10*m) }, "ok"},
+		{"clock not trusted for longer", func(w *world) { w.clock(false, 10*m+ms) }, "degraded clock_not_trusted"},
+		{"clock trusted", func(w *world) { w.clock(true, time.Hour) }, "ok"},
+		{"what an earlier boot thought of the clock", func(w *world) { w.clock(false, time.Hour); w.row("clock").BootID = "boot-0" }, "ok"},
+		{"samples of an earlier boot stay held", func(w *world) { w.clock(true, 0); w.seen.Snapshot.Ledger.Held = 5 }, "ok"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := well()
@@ -336,7 +341,7 @@ func TestReportHasTheFactsOfEachPart(t *testing.T) {
 	r := w.row("collector/cpu.usage")
 	r.Error, r.ErrorMs, r.Failed = "garbled", wall.Add(-time.Hour).UnixMilli(), 3
 	w.row("skew").Detail = `{"skew_ms":-120.5,"error_ms":500}`
-	w.row("storage").Detail = `{"clock_trusted":true}`
+	w.clock(true, 0)
 	got := Evaluate(w.seen, w.t, w.now)
 	age, skew, bound, synced, words := 1.0, -120.5, 500.0, true, "garbled"
 	if diff := cmp.Diff(Collector{
@@ -348,7 +353,7 @@ func TestReportHasTheFactsOfEachPart(t *testing.T) {
 	}, got.Collectors["cpu.usage"]); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Time{Status: StatusOK, Local: "2026-07-01T12:00:00Z", SkewMs: &skew, SkewErrorMs: &bound, NTPSynced: &synced}, got.Time); diff != "" {
+	if diff := cmp.Diff(Time{Status: StatusOK, Local: "2026-07-01T12:00:00Z", SkewMs: &skew, SkewErrorMs: &bound, NTPSynced: &synced, TrustedBy: "kernel"}, got.Time); diff != "" {
 		t.Error(diff)
 	}
 	if d := got.Daemons[shipper]; d.State != Running || d.PID != 22 || d.Status != StatusOK {

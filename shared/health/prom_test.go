@@ -79,7 +79,7 @@ func lint(text string) (series map[string]float64, faults []string) {
 func TestMetricsSayWhatHealthSays(t *testing.T) {
 	w := well()
 	w.row("skew").Detail = `{"skew_ms":-120,"error_ms":500}`
-	w.row("storage").Detail = `{"clock_trusted":true}`
+	w.clock(true, 0)
 	w.seen.Snapshot.Losses = []store.Loss{{Reason: "disk_full", Count: 7, LastMs: wall.UnixMilli()}}
 	w.seen.Locks[shipper] = Lock{}
 	r := Evaluate(w.seen, w.t, w.now)

@@ -117,7 +117,8 @@ type Time struct {
 	Local       string   `json:"local"`
 	SkewMs      *float64 `json:"skew_ms"`       // local minus server; null: never measured
 	SkewErrorMs *float64 `json:"skew_error_ms"` // bound of the measurement's error
-	NTPSynced   *bool    `json:"ntp_synced"`    // null: not known
+	NTPSynced   *bool    `json:"ntp_synced"`    // whether the clock is trusted; null: not known
+	TrustedBy   string   `json:"trusted_by"`    // what vouches for it: kernel, timesyncd, server, operator
 }
 
 // JSON is the answer of /health: indented, with a newline at its end.

@@ -46,6 +46,9 @@ func Text(w io.Writer, r Report, colour bool) error {
 			skew += fmt.Sprintf(", ± %.0f", *r.Time.SkewErrorMs)
 		}
 	}
+	if r.Time.NTPSynced != nil && !*r.Time.NTPSynced {
+		skew += ", not trusted"
+	}
 	p.line("clock     %s", skew)
 	_, err := io.WriteString(w, p.b.String())
 	return err

@@ -23,6 +23,7 @@ type detail struct {
 	FreeBytesShort   int64    `json:"free_bytes_short"`
 	CheckpointBusyMs int64    `json:"checkpoint_busy_since_ms"`
 	ClockTrusted     *bool    `json:"clock_trusted"`
+	TrustedBy        string   `json:"trusted_by"`
 	HeldSinceMs      int64    `json:"held_since_ms"`
 	SkewMs           *float64 `json:"skew_ms"`
 	SkewErrorMs      *float64 `json:"error_ms"`
@@ -147,9 +148,9 @@ func (e *evaluation) why(d detail) string {
 
 // clock judges the wall clock.
 func (e *evaluation) clock() {
-	d, own := e.detailOf("skew"), e.detailOf("storage")
+	d, own := e.detailOf("skew"), e.detailOf("clock")
 	t := &e.r.Time
-	t.SkewMs, t.SkewErrorMs, t.NTPSynced = d.SkewMs, d.SkewErrorMs, own.ClockTrusted
+	t.SkewMs, t.SkewErrorMs = d.SkewMs, d.SkewErrorMs
 	if d.SkewMs != nil {
 		sure := math.Abs(*d.SkewMs)
 		if d.SkewErrorMs != nil {
@@ -164,10 +165,14 @@ func (e *evaluation) clock() {
 				human(time.Duration(math.Abs(*d.SkewMs)*1e6)), way, human(time.Duration(e.t.SkewMs)*time.Millisecond))
 		}
 	}
-	untrusted := own.ClockTrusted != nil && !*own.ClockTrusted
-	row := e.rows["collector"]
-	if (untrusted || e.seen.Snapshot.Ledger.Held > 0) && e.age(row.BootID, row.StartedMs, -1) > clockPatience {
-		e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "the clock is not set yet; %d samples wait for the right time before they are sent", e.seen.Snapshot.Ledger.Held)
+	row := e.rows["clock"]
+	if known := row.BootID == e.now.BootID || e.now.BootID == ""; own.ClockTrusted != nil && known {
+		t.NTPSynced, t.TrustedBy = own.ClockTrusted, own.TrustedBy
+		since := e.age(row.BootID, own.HeldSinceMs, -1)
+		if !*own.ClockTrusted && since > clockPatience && e.alive(collector) {
+			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "nothing vouches for the clock since %s; %d samples wait for the right time before they are sent",
+				human(since), e.seen.Snapshot.Ledger.Held)
+		}
 	}
 	t.Status = e.worstOf(func(component string) bool { return component == "time" })
 }

@@ -44,9 +44,9 @@
       ["last delivery", u.last_upload ? span(u.upload_age_seconds) : "never", u.last_upload ? "ago" : ""],
       ["pending", count(u.pending_metrics), "samples"],
       ["delivered", count(st.delivered), "of " + count(st.captured)],
-      ["rejected, lost", count(st.rejected) + ", " + count(st.lost), ""],
+      ["rejected, lost", count(st.rejected) + ", " + count(st.lost), st.held ? count(st.held) + " held" : ""],
       ["database", unit.bytes(st.database_size_bytes), "+ " + unit.bytes(st.wal_size_bytes)],
-      ["clock skew", t.skew_ms == null ? "–" : (t.skew_ms > 0 ? "+" : "") + Math.round(t.skew_ms) + " ms", t.skew_error_ms == null ? "" : "± " + Math.round(t.skew_error_ms)],
+      ["clock skew", t.ntp_synced === false ? "not trusted" : t.skew_ms == null ? "–" : (t.skew_ms > 0 ? "+" : "") + Math.round(t.skew_ms) + " ms", t.skew_error_ms == null ? "" : "± " + Math.round(t.skew_error_ms)],
     ];
     $("facts").replaceChildren(...facts.map(([name, value, note, status]) => {
       const box = el("div"), dd = el("dd", value, status);
