@@ -22,14 +22,19 @@ func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
 // Fresh appends to into up to limit pending rows that are not older than
 // sinceMs, the newest first whatever their priority.
 func (r *Reader) Fresh(ctx context.Context, into []Row, sinceMs int64, limit int) ([]Row, error) {
-	// One walk down the pending index for each priority, then the newest of all.
+	return r.appendRows(ctx, into, freshQuery(), int64(limit), sinceMs)
+}
+
+// freshQuery is one walk down the pending index for each priority, then the
+// newest of all.
+func freshQuery() string {
 	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
 		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
 	query := fmt.Sprintf(one, 0)
 	for p := 1; p <= lowest; p++ {
 		query += " UNION ALL " + fmt.Sprintf(one, p)
 	}
-	return r.appendRows(ctx, into, query+" ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1", int64(limit), sinceMs)
+	return query + " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1"
 }
 
 // A Cursor is how far a walk over the backlog has come. The zero value is its

@@ -83,12 +83,16 @@ const (
 		AND ` + finished + ` ORDER BY timestamp_ms, series_id LIMIT 1`
 	rowsOn = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND timestamp_ms < ?
 		ORDER BY timestamp_ms, series_id LIMIT 1 OFFSET ?`
-	deleteFinished = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND ` + finished
+	deleteFinished = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND uploaded = ?`
 )
+
+// lostLocal is the reason under which texts are lost that became too old.
+const lostLocal = "local_expired"
 
 // DeleteFinished deletes the oldest samples that were delivered, or are local,
 // and are older than beforeMs: a slice of them, from where the sweep stands. The
-// ledger goes on counting them. Done says that none is left behind the sweep.
+// ledger goes on counting what was delivered; local ones are lost. Done says that
+// none is left behind the sweep.
 func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64) (deleted int, done bool, err error) {
 	if !at.started {
 		*at = Sweep{started: true, timeMs: math.MinInt64}
@@ -109,8 +113,18 @@ func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64) (de
 		return 0, false, fmt.Errorf("find samples to delete: %w", err)
 	}
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		deleted, err = affected(tx.ExecContext(ctx, deleteFinished, first.timeMs, first.seriesID, last.timeMs, last.seriesID))
-		return err
+		if deleted, err = affected(tx.ExecContext(ctx, deleteFinished, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Delivered)); err != nil {
+			return err
+		}
+		local, err := affected(tx.ExecContext(ctx, deleteFinished, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Local))
+		if err != nil || local == 0 {
+			return err
+		}
+		deleted += local
+		if err := addToLedger(ctx, tx, map[string]int{"local": -local}); err != nil {
+			return err
+		}
+		return addLoss(ctx, tx, lostLocal, local, time.Now())
 	})
 	if err != nil {
 		return 0, false, fmt.Errorf("delete old samples: %w", err)

@@ -97,6 +97,19 @@ func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
 	}
 }
 
+func TestLocalSamplesThatBecameTooOldAreLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustSQL(t, path, oldV2, `INSERT INTO metrics (timestamp_ms, metric_name, value_text, value_type, uploaded, dedup_key) VALUES
+		(1000, 'encoder.state', 'on air', 1, 0, 'a'), (2000, 'encoder.state', 'off', 1, 0, 'b')`)
+	db := mustOpen(t, path)
+	if n, _, err := db.DeleteFinished(t.Context(), &Sweep{}, 1500); n != 1 || err != nil {
+		t.Errorf("deleted %d, %v", n, err)
+	}
+	if l := mustBalance(t, db); l.Captured != 2 || l.Local != 1 || l.Lost != 1 || l.Pending != 0 {
+		t.Errorf("ledger %+v", l)
+	}
+}
+
 func TestWhatIsGivenUpIsCountedAndLeastMissed(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	start := func(id string) {

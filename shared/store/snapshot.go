@@ -53,9 +53,9 @@ func (r *Reader) Snapshot(ctx context.Context) (Snapshot, error) {
 			into  *int64
 			query string
 		}{
-			{&s.OldestMs, "SELECT min(timestamp_ms) FROM samples"},
+			{&s.OldestMs, oldestStored},
 			{&s.PendingMs, oldestPending},
-			{&s.DeliveryMs, "SELECT upload_time FROM upload_checkpoints ORDER BY id DESC LIMIT 1"},
+			{&s.DeliveryMs, lastReceipt},
 		} {
 			var at sql.NullInt64
 			if err := tx.QueryRowContext(ctx, q.query).Scan(&at); err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -71,6 +71,11 @@ func (r *Reader) Snapshot(ctx context.Context) (Snapshot, error) {
 	s.Sizes, err = r.Sizes()
 	return s, err
 }
+
+const (
+	oldestStored = "SELECT min(timestamp_ms) FROM samples"
+	lastReceipt  = "SELECT upload_time FROM upload_checkpoints ORDER BY id DESC LIMIT 1"
+)
 
 // One step into the pending index for each priority.
 const oldestPending = `SELECT min(t) FROM (

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -147,32 +146,4 @@ func TestReaderSeesRowsAfterTheWriterClosed(t *testing.T) {
 	if _, err := r.read.ExecContext(context.Background(), "DELETE FROM samples"); err == nil {
 		t.Error("a reader could write")
 	}
-}
-
-func TestPendingQueriesUseThePendingIndex(t *testing.T) {
-	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
-	for _, query := range []string{oldestPending} {
-		for _, step := range plan(t, db.read, query) {
-			t.Log(step)
-		}
-	}
-}
-
-func plan(t testing.TB, db *sql.DB, query string, args ...any) []string {
-	t.Helper()
-	rows, err := db.Query("EXPLAIN QUERY PLAN "+query, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var steps []string
-	for rows.Next() {
-		var a, b, c int
-		var step string
-		if err := rows.Scan(&a, &b, &c, &step); err != nil {
-			t.Fatal(err)
-		}
-		steps = append(steps, step)
-	}
-	return steps
 }

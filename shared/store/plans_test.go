@@ -1,0 +1,79 @@
+package store
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// plan returns the steps in which SQLite would run a query.
+func plan(t testing.TB, db *sql.DB, query string, args ...any) []string {
+	t.Helper()
+	rows, err := db.Query("EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	var steps []string
+	for rows.Next() {
+		var a, b, c int
+		var step string
+		if err := rows.Scan(&a, &b, &c, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// TestNothingThatRunsOftenReadsATable holds every query that runs at intervals
+// to searches: none may read samples, receipts or sessions from end to end, or
+// sort more rows than it returns.
+func TestNothingThatRunsOftenReadsATable(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	none := []any{}
+	n := func(count int) []any { return make([]any, count) }
+	for _, q := range []struct {
+		what, query string
+		args        []any
+		search      string // what must be among the steps
+	}{
+		{"the newest pending", freshQuery(), n(2), "SEARCH samples USING INDEX samples_pending (priority=? AND timestamp_ms>?)"},
+		{"the oldest pending", oldestPending, none, "SEARCH samples USING COVERING INDEX samples_pending (priority=?)"},
+		{"the oldest", oldestStored, none, "SEARCH samples"},
+		{"the last receipt", lastReceipt, none, "SCAN upload_checkpoints"}, // from its end, one row
+		{"the next to delete", nextFinished, n(3), "SEARCH samples USING PRIMARY KEY ((timestamp_ms,series_id)>(?,?)"},
+		{"the end of a slice", rowsOn, n(4), "SEARCH samples USING PRIMARY KEY"},
+		{"delete delivered", deleteFinished, n(5), "SEARCH samples USING PRIMARY KEY"},
+		{"give up rejected", deleteRejected, n(1), "SEARCH samples USING PRIMARY KEY (timestamp_ms=? AND series_id=?)"},
+		{"forget reasons", deleteReasons, n(1), "SEARCH rejected USING PRIMARY KEY (timestamp_ms=? AND series_id=?)"},
+		{"give up what is held", deleteHeld, n(1), "SEARCH samples USING PRIMARY KEY (timestamp_ms=? AND series_id=?)"},
+		{"give up what was left held", deleteLeft, n(2), "SEARCH samples USING COVERING INDEX samples_held (session<?)"},
+		{"give up pending", deletePending, n(2), "SEARCH samples USING COVERING INDEX samples_pending (priority=?)"},
+		{"trim receipts", deleteReceipts, n(3), "SEARCH upload_checkpoints USING INTEGER PRIMARY KEY (rowid=?)"},
+		{"trim sessions", deleteSessions, n(2), "SEARCH sessions USING INTEGER PRIMARY KEY (rowid=?)"},
+		{"export", storedFrom, n(3), "SEARCH samples USING PRIMARY KEY"},
+	} {
+		steps := plan(t, db.read, q.query, q.args...)
+		all := strings.Join(steps, "\n\t")
+		if !strings.Contains(all, q.search) {
+			t.Errorf("%s: not among the steps: %s\n\t%s", q.what, q.search, all)
+		}
+		limited := strings.Contains(q.query, "LIMIT")
+		for _, s := range steps {
+			switch {
+			// In order of an index, and no further than the limit.
+			case strings.HasPrefix(s, "SCAN") && !(limited && (strings.Contains(s, "USING") || oneTable(s))) && !strings.HasPrefix(s, "SCAN CONSTANT") && !strings.HasPrefix(s, "SCAN (subquery"):
+				t.Errorf("%s: %s\n\t%s", q.what, s, all)
+			case strings.Contains(s, "TEMP B-TREE") && q.query != freshQuery():
+				t.Errorf("%s sorts: %s\n\t%s", q.what, s, all)
+			}
+		}
+	}
+}
+
+// oneTable says that a scan follows the table's own key.
+func oneTable(step string) bool {
+	return step == "SCAN upload_checkpoints" || step == "SCAN sessions" || step == "SCAN rejected"
+}
