@@ -94,6 +94,7 @@ func TestScripts(t *testing.T) {
 // baseConfig is a board that samples every second and uploads every second.
 const baseConfig = `device: {id: board-1}
 storage: {path: %s}
+time: {untrusted: ship}
 remote: {url: "http://%s/api/v1/import", upload_interval: 1s, retry: {initial_backoff: 1s, max_backoff: 2s}}
 health: {listen: "%s"}
 monitoring: {clock_skew_url: "http://%s/health"}

@@ -27,7 +27,7 @@ func TestAllThreeStartTogetherOnNoFile(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "metrics.db")
 		cfg := filepath.Join(dir, "config.yaml")
-		text := fmt.Sprintf("storage: {path: %s}\nremote: {url: 'http://127.0.0.1:1/api/v1/import'}\nhealth: {listen: '127.0.0.1:%s'}\nmonitoring: {clock_skew_url: 'http://127.0.0.1:1/health'}\n", path, port)
+		text := fmt.Sprintf("storage: {path: %s}\ntime: {untrusted: ship}\nremote: {url: 'http://127.0.0.1:1/api/v1/import'}\nhealth: {listen: '127.0.0.1:%s'}\nmonitoring: {clock_skew_url: 'http://127.0.0.1:1/health'}\n", path, port)
 		if err := os.WriteFile(cfg, []byte(text), 0o640); err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,11 @@ func TestAllThreeStartTogetherOnNoFile(t *testing.T) {
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-		if body, status := get("http://127.0.0.1:" + port + "/health/live"); status != 200 {
+		body, status := get("http://127.0.0.1:" + port + "/health/live")
+		for ; status != 200 && time.Now().Before(deadline); body, status = get("http://127.0.0.1:" + port + "/health/live") {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if status != 200 {
 			t.Errorf("round %d: health is not there: %d %s\n%s", i, status, body, logs[2])
 		}
 		for j, cmd := range cmds {

@@ -45,7 +45,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	defer func() { err = errors.Join(err, c.close(ctx)) }()
 
 	g, loops := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.Loop(loops, "collect", c.rounds.Round) })
+	g.Go(func() error { return p.Loop(loops, "collect", c.round) })
 	g.Go(func() error { return p.Loop(loops, "upkeep", c.keeper.Step) })
 	p.Ready()
 	return g.Wait()
@@ -55,6 +55,9 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	c, err := open(ctx, p)
 	if err != nil {
 		return 1, err
+	}
+	if err := c.db.Mend(ctx); err != nil {
+		return 1, errors.Join(err, c.db.Close())
 	}
 	stored, err := c.rounds.Once(ctx)
 	fmt.Fprintf(p.Stdout, "stored %d samples in %s\n", stored, p.Config.Storage.Path)
@@ -71,31 +74,42 @@ type collector struct {
 	keeper *upkeep.Keeper
 }
 
-// open opens the database, begins a session and prepares the collectors.
+// open prepares the collectors and the database, which the first round opens:
+// one that cannot be opened yet, or has to be repaired, does not keep samples
+// from being collected.
 func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	roots := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}
 	all, err := collect.All(p.Config, roots)
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{
-		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous,
+	db := store.New(p.Config.Storage.Path, store.Options{
+		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous, Owner: true, Log: p.Log,
 	})
-	if err != nil {
-		return nil, err
-	}
 	session := store.Session{ID: uuid.NewString(), Start: p.Started, Metadata: roots.Identity()}
 	session.Metadata["version"] = p.Version
+	if session.Metadata["boot_id"] == "" { // then no other session is of the same boot
+		session.Metadata["boot_id"] = session.ID
+	}
 	d := store.Daemon{Name: name, Version: p.Version, BootID: session.Metadata["boot_id"], Started: p.Started}
-	c := &collector{db: db, keeper: upkeep.New(db, p.Config, d, p.Log)}
 	if err := db.StartSession(ctx, session); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	p.Log.Info("session started", "session_id", session.ID, "database", db.Path(), "collectors", len(all))
-	if c.rounds, err = collect.NewRounds(ctx, db, all, d, p.Log.With("session_id", session.ID)); err != nil {
-		return nil, errors.Join(err, db.Close())
+	return &collector{
+		db:     db,
+		keeper: upkeep.New(db, p.Config, d, p.Log),
+		rounds: collect.NewRounds(db, all, d, p.Config.Time.Untrusted, p.Log.With("session_id", session.ID)),
+	}, nil
+}
+
+// round is one round. A database that belongs to somebody else ends the program.
+func (c *collector) round(ctx context.Context) (time.Duration, error) {
+	next, err := c.rounds.Round(ctx)
+	if store.Refused(err) {
+		err = daemon.Fatal(err)
 	}
-	return c, nil
+	return next, err
 }
 
 // close writes the end of the session, empties the write-ahead log and closes

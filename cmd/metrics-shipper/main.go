@@ -52,7 +52,15 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Loop(loops, "upload", s.Round) })
-	g.Go(func() error { return p.Every(loops, "skew", p.Config.Monitoring.ClockSkewCheckInterval, s.CheckSkew) })
+	g.Go(func() error {
+		return p.Loop(loops, "skew", func(ctx context.Context) (time.Duration, error) {
+			next, err := p.Config.Monitoring.ClockSkewCheckInterval, s.CheckSkew(ctx)
+			if err != nil { // a board without another source of time waits for the answer
+				next = min(next, p.Config.Remote.UploadInterval)
+			}
+			return next, err
+		})
+	})
 	p.Ready()
 	err = g.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

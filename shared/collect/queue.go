@@ -1,6 +1,10 @@
 package collect
 
-import "github.com/taniwha3/thugshells/shared/store"
+import (
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
 
 // queueLimit bounds the samples that wait in memory while the database cannot
 // take them: about an hour of a board's samples, some 3 MB.
@@ -8,22 +12,50 @@ const queueLimit = 20000
 
 // queue holds the samples that could not be stored, oldest first.
 type queue struct {
-	groups []store.Group
-	lost   int // dropped since the last time anything could be stored
+	waiting []waiting
+	lost    int // dropped since the last time anything could be stored
+}
+
+// waiting is a group with the clock that it was stamped by.
+type waiting struct {
+	store.Group
+	offset time.Duration // wall minus boot clock
 }
 
 // add appends groups and returns all that waits, with what had to be dropped to
-// stay within the limit.
-func (q *queue) add(groups []store.Group) ([]store.Group, map[string]int) {
-	q.groups = append(q.groups, groups...)
+// stay within the limit. A group that was stamped while the clock was not
+// trusted gets the times of the clock as it is now.
+func (q *queue) add(groups []store.Group, c *clock) ([]store.Group, map[string]int) {
+	for _, g := range groups {
+		g.Sure = c.trusted
+		q.waiting = append(q.waiting, waiting{g, c.offset})
+	}
 	for q.size() > queueLimit {
-		q.lost += len(q.groups[0].Samples)
-		q.groups = q.groups[1:]
+		q.lost += len(q.waiting[0].Samples)
+		q.waiting = q.waiting[1:]
+	}
+	all := make([]store.Group, len(q.waiting))
+	for i := range q.waiting {
+		q.waiting[i].restamp(c)
+		all[i] = q.waiting[i].Group
 	}
 	if q.lost == 0 {
-		return q.groups, nil
+		return all, nil
 	}
-	return q.groups, map[string]int{"memory_full": q.lost}
+	return all, map[string]int{"memory_full": q.lost}
+}
+
+func (w *waiting) restamp(c *clock) {
+	if w.Sure {
+		return
+	}
+	if step := c.offset - w.offset; step.Abs() > clockStep {
+		for i := range w.Samples {
+			w.Samples[i].TimeMs += step.Milliseconds()
+		}
+		w.offset = c.offset
+	}
+	w.Sure = c.trusted
 }
 
 // clear forgets what was stored.
@@ -31,8 +63,8 @@ func (q *queue) clear() { *q = queue{} }
 
 func (q *queue) size() int {
 	n := 0
-	for _, g := range q.groups {
-		n += len(g.Samples)
+	for _, w := range q.waiting {
+		n += len(w.Samples)
 	}
 	return n
 }

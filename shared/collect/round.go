@@ -19,6 +19,15 @@ import (
 // counted, and not asked again before it has answered.
 const patience = 3 * time.Second
 
+const (
+	// tryAgain is how soon a round follows one that could not be stored.
+	tryAgain     = 5 * time.Second
+	ballastEvery = time.Minute
+	// ballastLow is the room below which the ballast is released: what SQLite
+	// needs for the last transactions and the checkpoint after them.
+	ballastLow = 16 << 20
+)
+
 // Rounds runs the collectors when they are due and stores what they return: all
 // that is due together shares one clock reading and one transaction. It is
 // owned by one goroutine.
@@ -30,6 +39,13 @@ type Rounds struct {
 	loop   *store.Part // the daemon as a whole
 	self   self
 	queue  queue
+	clock  clock
+	begun  time.Time
+
+	restored bool       // what an earlier run left was taken over
+	mending  chan error // the outcome of a Mend that runs; nil: none does
+	waited   bool       // something is in the queue since an earlier round
+	ballast  time.Time  // when it was looked at
 }
 
 // asked is a collector with what the rounds remember of it.
@@ -49,45 +65,60 @@ type answer struct {
 	took    time.Duration
 }
 
-// NewRounds prepares the rounds of the given collectors and takes over what an
-// earlier run counted.
-func NewRounds(ctx context.Context, db *store.DB, all []Scheduled, d store.Daemon, log *slog.Logger) (*Rounds, error) {
-	r := &Rounds{db: db, log: log, daemon: d.Name}
-	statuses, err := db.Statuses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	byName := map[string]store.Status{}
-	for _, s := range statuses {
-		byName[s.Component] = s
-	}
-	part := func(component string, interval time.Duration) *store.Part {
-		p := store.NewPart(d, component, interval)
-		p.Restore(byName[component])
-		return p
-	}
-	counts, err := db.Counters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r.self.tally.Restore(slices.DeleteFunc(counts, func(c metric.Count) bool {
-		return !strings.HasPrefix(c.Name, "collector.") && c.Tags != metric.Tags("daemon", d.Name)
-	}))
-
+// NewRounds prepares the rounds of the given collectors. Untrusted is what
+// becomes of samples while nothing vouches for the clock: "hold" or "ship". The
+// database need not be open yet.
+func NewRounds(db *store.DB, all []Scheduled, d store.Daemon, untrusted string, log *slog.Logger) *Rounds {
 	now := time.Now()
+	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now}
 	shortest := processEvery
-	keep := []string{"collector"}
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
-		name := "collector/" + s.Name
-		keep = append(keep, name)
-		r.all = append(r.all, &asked{Scheduled: s, part: part(name, s.Interval), due: now})
+		r.all = append(r.all, &asked{Scheduled: s, part: store.NewPart(d, "collector/"+s.Name, s.Interval), due: now})
 		r.self.tally.Add("collector.metrics_collected_total", 0, "collector", s.Name)
 		r.self.tally.Add("collector.metrics_failed_total", 0, "collector", s.Name)
 	}
-	r.loop = part("collector", shortest)
+	r.loop = store.NewPart(d, "collector", shortest)
 	r.self.count = now.Add(processEvery - tallyEvery) // the first counts a minute from now
-	return r, db.DropStatus(ctx, d.Name, keep)
+	return r
+}
+
+// restore takes over what an earlier run counted, as soon as the database can
+// be read.
+func (r *Rounds) restore(ctx context.Context) error {
+	statuses, err := r.db.Statuses(ctx)
+	if err != nil {
+		return err
+	}
+	counts, err := r.db.Counters(ctx)
+	if err != nil {
+		return err
+	}
+	keep := []string{"collector", "storage"}
+	for _, a := range r.all {
+		keep = append(keep, "collector/"+a.Name)
+	}
+	if err := r.db.DropStatus(ctx, r.daemon, keep); err != nil {
+		return err
+	}
+	if err := r.clock.restore(ctx, r.db); err != nil {
+		return err
+	}
+	for _, s := range statuses {
+		if s.Component == "collector" {
+			r.loop.Restore(s)
+		}
+		for _, a := range r.all {
+			if s.Component == "collector/"+a.Name {
+				a.part.Restore(s)
+			}
+		}
+	}
+	r.self.tally.Restore(slices.DeleteFunc(counts, func(c metric.Count) bool {
+		return !strings.HasPrefix(c.Name, "collector.") && c.Tags != metric.Tags("daemon", r.daemon)
+	}))
+	r.restored = true
+	return nil
 }
 
 // Round runs what is due now, stores it and returns how long to wait for the
@@ -106,6 +137,12 @@ func (r *Rounds) Round(ctx context.Context) (next time.Duration, err error) {
 	next = processEvery
 	for _, a := range r.all {
 		next = min(next, time.Until(a.due))
+	}
+	if !r.clock.trusted && begun.Sub(r.begun) < askFor {
+		next = min(next, askAgain)
+	}
+	if err != nil {
+		next = min(next, tryAgain)
 	}
 	return max(next, 0), err
 }
@@ -155,8 +192,12 @@ func (r *Rounds) collect(ctx context.Context, due []*asked, wall time.Time) (sto
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return 0, fmt.Errorf("read the boot clock: %w", err)
 	}
+	return r.collectAt(ctx, due, now)
+}
+
+func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) (stored int, err error) {
 	for _, a := range due {
-		a.ask(wall)
+		a.ask(now.Wall)
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -167,23 +208,92 @@ func (r *Rounds) collect(ctx context.Context, due []*asked, wall time.Time) (sto
 		}
 		u.Status = append(u.Status, a.part.Status())
 	}
-	if own := r.self.samples(r.daemon, wall); len(own) > 0 {
+	if own := r.self.samples(r.daemon, now.Wall); len(own) > 0 {
 		u.Groups = append(u.Groups, store.Group{Priority: selfPriority, Samples: own})
 	}
 	n := 0
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
-	r.loop.Succeed(now, n)
-	u.Status = append(u.Status, r.loop.Status())
-	u.Counters = r.self.tally.All()
-	u.Groups, u.Lost = r.queue.add(u.Groups)
-	if stored, err = r.db.Record(context.WithoutCancel(ctx), u); err != nil {
+	// A database that cannot be used must not cost what was collected.
+	ready := r.ready(waiting, ctx)
+	r.clock.look(now, func() store.Status { return r.skew(ctx, ready) })
+	u.Groups, u.Lost = r.queue.add(u.Groups, &r.clock)
+	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.noted {
+		return 0, nil // only the clock was looked at
+	}
+	if err = ready; err == nil {
+		err = r.clock.note(ctx, r.db, now)
+	}
+	if err == nil {
+		r.loop.Succeed(now, n)
+		u.Status = append([]store.Status{r.loop.Status()}, u.Status...)
+		u.Counters = r.self.tally.All()
+		stored, err = r.db.Record(context.WithoutCancel(ctx), u)
+	}
+	if err != nil {
 		r.loop.Fail(now, err, 1)
-		return 0, fmt.Errorf("%w; %d samples wait in memory for the next round", err, r.queue.size())
+		r.makeRoom(err)
+		r.waited = true
+		return 0, fmt.Errorf("%w; samples wait in memory for the next round", err)
+	}
+	if r.waited {
+		r.waited = false
+		r.log.Info("what waited in memory is stored", "samples", r.queue.size(), "lost", u.Lost["memory_full"])
 	}
 	r.queue.clear()
+	r.keepBallast(now.Wall)
 	return stored, nil
+}
+
+// ready says why nothing can be stored, nil for nothing. A database that has to
+// be mended is mended beside the rounds: that may take as long as copying it.
+func (r *Rounds) ready(waiting, ctx context.Context) error {
+	if r.mending == nil {
+		if err := r.db.RepairWanted(ctx); err != nil && r.db.Fault() == nil {
+			return err
+		}
+		if r.db.Fault() == nil {
+			return r.takeOver(ctx)
+		}
+		r.mending = make(chan error, 1)
+		go func(done chan<- error) { done <- r.db.Mend(ctx) }(r.mending)
+	}
+	select {
+	case err := <-r.mending:
+		r.mending = nil
+		if err != nil {
+			return fmt.Errorf("open the database: %w", err)
+		}
+		return r.takeOver(ctx)
+	case <-waiting.Done():
+		return errors.New("the database is still being opened or repaired")
+	}
+}
+
+func (r *Rounds) takeOver(ctx context.Context) error {
+	if r.restored {
+		return nil
+	}
+	return r.restore(ctx)
+}
+
+// skew is what the shipper found of the server's clock.
+func (r *Rounds) skew(ctx context.Context, ready error) store.Status {
+	none := store.Status{SuccessBootMs: -1}
+	if ready != nil {
+		return none
+	}
+	all, err := r.db.Statuses(ctx)
+	if err != nil {
+		return none // then nothing can be stored either, which says so
+	}
+	for _, s := range all {
+		if s.Component == skewRow {
+			return s
+		}
+	}
+	return none
 }
 
 // ask starts the collector, unless it still owes an answer.
@@ -247,6 +357,38 @@ func (r *Rounds) say(a *asked, failed int, err error) {
 		r.log.Warn("collector could not read everything; what it could read is stored, the rest is skipped and counted", "collector", a.Name, "failed", failed, "error", text)
 	}
 	a.said = text
+}
+
+// makeRoom releases the ballast when the disk is full, so that what frees space
+// can work.
+func (r *Rounds) makeRoom(err error) {
+	if !store.Full(err) {
+		return
+	}
+	r.ballast = time.Time{}
+	switch released, err := r.db.ReleaseBallast(); {
+	case err != nil:
+		r.log.Warn("the disk is full and the ballast could not be released", "error", err)
+	case released:
+		r.log.Warn("the disk is full; the ballast beside the database was released to make room")
+	}
+}
+
+// keepBallast looks after the ballast once a minute.
+func (r *Rounds) keepBallast(now time.Time) {
+	if now.Sub(r.ballast).Abs() < ballastEvery {
+		return
+	}
+	r.ballast = now
+	changed, err := r.db.KeepBallast(ballastLow)
+	switch {
+	case err != nil:
+		r.log.Warn("the ballast beside the database could not be kept, will try again", "error", err, "retry_in", ballastEvery.String())
+	case changed == store.BallastReleased:
+		r.log.Warn("the disk is nearly full; the ballast beside the database was released")
+	case changed == store.BallastKept:
+		r.log.Info("ballast is kept beside the database, for when the disk is full")
+	}
 }
 
 // Stop writes that the collector and its parts ended on purpose, and ends the

@@ -33,11 +33,7 @@ func mustRounds(t *testing.T, log *strings.Builder, all ...Scheduled) (*Rounds, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	r, err := NewRounds(t.Context(), db, all, store.Daemon{Name: "metrics-collector", Started: time.Now()}, slog.New(slog.NewTextHandler(log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r, db
+	return NewRounds(db, all, store.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", slog.New(slog.NewTextHandler(log, nil))), db
 }
 
 func pendingNames(t *testing.T, db *store.DB) map[string]int {

@@ -22,6 +22,7 @@ type Config struct {
 	Device     Device     `yaml:"device"`
 	Host       Host       `yaml:"host"`
 	Storage    Storage    `yaml:"storage"`
+	Time       Time       `yaml:"time"`
 	Remote     Remote     `yaml:"remote"`
 	Health     Health     `yaml:"health"`
 	Logging    Logging    `yaml:"logging"`
@@ -49,6 +50,13 @@ type Storage struct {
 	Retention             time.Duration `yaml:"retention" want:"1m..87600h"`    // how long a delivered sample is kept
 	MaxSizeMB             int           `yaml:"max_size_mb" want:"1..1048576"`  // of the database and its log together
 	MinFreeMB             int           `yaml:"min_free_mb" want:"0..1048576"`  // on the filesystem; 0: not looked at
+}
+
+// Time is what becomes of samples while nothing vouches for the wall clock:
+// hold keeps them back until something does and then repairs their times, ship
+// sends them as they are.
+type Time struct {
+	Untrusted string `yaml:"untrusted" want:"hold|ship"`
 }
 
 // Remote is the server and how samples go there.
@@ -168,6 +176,7 @@ func Default() Config {
 			MaxSizeMB:             256,
 			MinFreeMB:             512,
 		},
+		Time: Time{Untrusted: "hold"},
 		Remote: Remote{
 			URL:            "http://localhost:8428/api/v1/import",
 			Enabled:        true,

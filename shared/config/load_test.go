@@ -15,7 +15,7 @@ import (
 // TestEveryFaultNamesItsLineAndKey checks the whole text of the error.
 func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 	const (
-		sections  = "want device, host, storage, remote, health, logging, monitoring or metrics"
+		sections  = "want device, host, storage, time, remote, health, logging, monitoring or metrics"
 		collector = "want cpu.usage, cpu.temperature, memory.usage, disk.io, disk.usage, network.traffic, system.load or system.uptime"
 		aURL      = "want an http or https URL with a host, such as http://localhost:8428/health, got "
 		pattern   = "want a regular expression for the whole name such as eth.*, got "

@@ -7,6 +7,9 @@ import "time"
 // BootTime fails: only Linux is read.
 func BootTime() (time.Duration, error) { return 0, ErrNoSource }
 
+// ClockSynchronised fails: only Linux is read.
+func ClockSynchronised() (bool, error) { return false, ErrNoSource }
+
 // Filesystem fails: only Linux is read.
 func Filesystem(string) (Space, error) { return Space{}, ErrNoSource }
 

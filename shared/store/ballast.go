@@ -50,7 +50,8 @@ func (db *DB) KeepBallast(low int64) (changed string, err error) {
 	}
 	switch {
 	case there && free < low:
-		return BallastReleased, db.ReleaseBallast()
+		_, err := db.ReleaseBallast()
+		return BallastReleased, err
 	case there && info.Size() == ballastBytes, free < low+2*ballastBytes:
 		return "", nil
 	}
@@ -63,13 +64,13 @@ const (
 	BallastReleased = "released"
 )
 
-// ReleaseBallast gives the ballast's room back, if there is any.
-func (db *DB) ReleaseBallast() error {
-	err := os.Remove(db.path + ballastSuffix)
+// ReleaseBallast gives the ballast's room back, and says whether there was any.
+func (db *DB) ReleaseBallast() (released bool, err error) {
+	err = os.Remove(db.path + ballastSuffix)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("release the ballast: %w", err)
+		return false, fmt.Errorf("release the ballast: %w", err)
 	}
-	return nil
+	return err == nil, nil
 }
 
 // fillBallast makes a file of real blocks: one with holes would hold no room.

@@ -87,7 +87,7 @@ func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err er
 			return err
 		}
 		return putStatus(ctx, tx, []Status{{
-			Component: clockRow, Daemon: clockRow, State: StateRunning, BootID: c.BootID,
+			Component: clockRow, Daemon: clockRow, State: StateStopped, BootID: c.BootID,
 			HeartbeatMs: c.Now.Wall.UnixMilli(), HeartbeatBootMs: c.Now.Boot.Milliseconds(), SuccessBootMs: -1, Detail: string(detail),
 		}})
 	})

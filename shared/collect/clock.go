@@ -1,0 +1,172 @@
+package collect
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math"
+	"os"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	// clockStep is what makes a change of the wall clock, against the clock that
+	// nothing sets, a step: less is the work of a time daemon.
+	clockStep = 500 * time.Millisecond
+	// serverAgrees is how far the server's clock may be from ours, beside the
+	// measurement's own error, for it to vouch for ours.
+	serverAgrees = 2000.0 // ms
+	// askAgain is how often a clock that is not trusted is looked at, in the
+	// first askFor of a run; later it is looked at with each round.
+	askAgain = time.Second
+	askFor   = 2 * time.Minute
+	// renote is how often the database is told of the clock though nothing
+	// changed, so that a restart can tell a step from a long drift.
+	renote = 10 * time.Minute
+	// timesyncdFile is touched by systemd-timesyncd whenever it has set the
+	// clock; /run is empty after a boot. See systemd-timesyncd.service(8).
+	timesyncdFile = "/run/systemd/timesync/synchronized"
+	// skewRow is the component under which the shipper keeps how far the
+	// server's clock is from ours.
+	skewRow = "skew"
+)
+
+// notBefore is a time that no right clock shows: this program was not written
+// yet.
+var notBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A clock judges the wall clock. What it believes holds until the clock is
+// stepped, or the machine boots again.
+type clock struct {
+	bootID string
+	ship   bool // the operator trusts it whatever it shows
+	kernel func() (bool, error)
+	file   string // timesyncdFile
+	log    *slog.Logger
+
+	known     bool // it was looked at before, in this boot
+	trusted   bool
+	by        string
+	offset    time.Duration // wall minus boot clock at the last look
+	steppedAt time.Duration // on the boot clock; 0: no step was seen in this boot
+	since     time.Duration // on the boot clock, when it was found not trusted
+	noted     bool          // the database knows
+	notedAt   time.Duration // on the boot clock
+	said      bool          // the log knows
+}
+
+// look judges the clock at one moment. Skew returns the shipper's status row
+// about the server's clock; it is asked for when nothing else vouches for ours.
+func (c *clock) look(now store.Moment, skew func() store.Status) {
+	offset := time.Duration(now.Wall.UnixNano()) - now.Boot
+	step, known, was := offset-c.offset, c.known, c.trusted
+	c.known, c.offset = true, offset
+	if stepped := known && step.Abs() > clockStep; stepped {
+		c.steppedAt, c.noted, c.said = now.Boot, false, false
+		c.log.Warn("the clock was stepped", "step_ms", step.Milliseconds(), "trusted_before", was)
+	} else if known && was && (c.ship || !now.Wall.Before(notBefore)) {
+		return // as long as it is not set, it drifts by a second or two a day
+	}
+	c.by = c.vouch(now, skew)
+	if c.trusted = c.by != ""; c.trusted != was || !known {
+		c.noted, c.said = false, false
+	}
+	if !c.trusted && (was || !known) {
+		c.since = now.Boot
+	}
+}
+
+// vouch says what vouches for the clock, "" for nothing.
+func (c *clock) vouch(now store.Moment, skew func() store.Status) string {
+	switch {
+	case c.ship:
+		return "operator"
+	case now.Wall.Before(notBefore):
+		return ""
+	}
+	if ok, err := c.kernel(); err == nil && ok {
+		return "kernel"
+	}
+	// What was known before a step says nothing about the clock after it.
+	set := now.Wall.Add(c.steppedAt - now.Boot)
+	if info, err := os.Stat(c.file); err == nil && !info.ModTime().Before(set) && !info.ModTime().After(now.Wall.Add(time.Second)) {
+		return "timesyncd"
+	}
+	if c.serverVouches(skew()) {
+		return "server"
+	}
+	return ""
+}
+
+// serverVouches says whether the server's clock was found to agree with this
+// one, in this boot and since the last step.
+func (c *clock) serverVouches(skew store.Status) bool {
+	if skew.SuccessBootMs < 0 || skew.BootID != c.bootID || c.bootID == "" || skew.SuccessBootMs < c.steppedAt.Milliseconds() {
+		return false
+	}
+	var d struct {
+		SkewMs  *float64 `json:"skew_ms"`
+		ErrorMs *float64 `json:"error_ms"`
+	}
+	if json.Unmarshal([]byte(skew.Detail), &d) != nil || d.SkewMs == nil {
+		return false
+	}
+	allowed := serverAgrees
+	if d.ErrorMs != nil {
+		allowed += math.Abs(*d.ErrorMs)
+	}
+	return math.Abs(*d.SkewMs) <= allowed
+}
+
+// note tells the database what was found, which releases what is held once the
+// clock is trusted.
+func (c *clock) note(ctx context.Context, db *store.DB, now store.Moment) error {
+	if now.Boot-c.notedAt > renote {
+		c.noted = false
+	}
+	released, lost := 0, 0
+	var shift time.Duration
+	for !c.noted {
+		change, err := db.SetClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, Since: c.since})
+		if err != nil {
+			return err
+		}
+		released, lost, c.noted = released+change.Released, lost+change.Lost, !change.More
+		if change.Released > 0 {
+			shift = change.Shift
+		}
+		if !c.noted {
+			continue
+		}
+		c.notedAt = now.Boot
+		switch {
+		case c.said && released == 0:
+		case !c.trusted:
+			c.log.Warn("the clock is not trusted; samples are held until it is", "wall_clock", now.Wall.UTC().Format(time.RFC3339), "untrusted_for", (now.Boot - c.since).Round(time.Second).String())
+		case released > 0:
+			c.log.Info("the clock is trusted; held samples got their right times and go on", "trusted_by", c.by, "released", released, "shift_ms", shift.Milliseconds(), "lost", lost)
+		default:
+			c.log.Info("the clock is trusted", "trusted_by", c.by)
+		}
+		c.said = true
+	}
+	return nil
+}
+
+// restore takes over what an earlier run of this boot knew.
+func (c *clock) restore(ctx context.Context, db *store.DB) error {
+	trusted, by, offsetMs, ok, err := db.LastClock(ctx, c.bootID)
+	if err != nil || !ok || c.known {
+		return err
+	}
+	c.said = trusted
+	c.known, c.trusted, c.by, c.offset = true, trusted, by, time.Duration(offsetMs)*time.Millisecond
+	return nil
+}
+
+func newClock(bootID string, ship bool, log *slog.Logger) clock {
+	return clock{bootID: bootID, ship: ship, kernel: hostfs.ClockSynchronised, file: timesyncdFile, log: log}
+}
