@@ -64,6 +64,8 @@ type Shipper struct {
 	asked   *clock // of whoever clock_skew_url asks; the same if it is the same host
 	check   skewCheck
 
+	visible time.Duration // how long an acknowledged sample may be out of sight; see Verify
+
 	rows   []store.Row // buffers, see lanes.go
 	one    chunk
 	chunks [2]chunk
@@ -115,7 +117,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		limit:  cfg.Remote.ChunkSize,
 		eager:  now.Add(eagerFor),
 		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
-		uploads: &clock{},
+		uploads: &clock{}, visible: visibleAfter,
 		check: skewCheck{
 			url: ask, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
 			part: part(d, "skew", cfg.Monitoring.ClockSkewCheckInterval, statuses),

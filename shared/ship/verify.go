@@ -100,13 +100,20 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool) 
 	}
 }
 
-func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row) (Verification, []store.Row, error) {
-	select {
-	case <-ctx.Done():
-		return Verification{}, nil, ctx.Err()
-	case <-time.After(visibleAfter):
+// again compares until nothing is missing, or until what is missing cannot be on
+// its way any more.
+func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row) (v Verification, missing []store.Row, err error) {
+	for begun := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return v, nil, ctx.Err()
+		case <-time.After(s.visible / 6):
+		}
+		v, missing, err = s.compare(ctx, export, rows)
+		if err != nil || len(missing) == 0 || time.Since(begun) > s.visible {
+			return v, missing, err
+		}
 	}
-	return s.compare(ctx, export, rows)
 }
 
 // repair sends rows that the server lost. They stay marked as delivered.
