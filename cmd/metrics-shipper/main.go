@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"time"
 
@@ -51,7 +52,9 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 
 	g, loops := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.Loop(loops, "upload", s.Round) })
+	g.Go(func() error {
+		return p.Loop(loops, "upload", func(ctx context.Context) (time.Duration, error) { return round(ctx, p, db, s) })
+	})
 	g.Go(func() error {
 		return p.Loop(loops, "skew", func(ctx context.Context) (time.Duration, error) {
 			next, err := p.Config.Monitoring.ClockSkewCheckInterval, s.CheckSkew(ctx)
@@ -68,10 +71,26 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return errors.Join(err, s.Stop(last))
 }
 
+// round is one round, on the database that is at the path now. The collector
+// repairs it; what the shipper does is to open it again, and to leave word of
+// damage that it met.
+func round(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper) (time.Duration, error) {
+	if db.Fault() != nil {
+		if err := db.Mend(ctx); err != nil {
+			return p.Config.Remote.UploadInterval, fmt.Errorf("open the database again: %w", err)
+		}
+	}
+	next, err := s.Round(ctx)
+	if err != nil {
+		err = errors.Join(err, db.WantRepair(ctx, p.Name, err))
+	}
+	return next, err
+}
+
 // begin opens the database. A mark that a power cut undoes is a sample sent
 // twice, which the server drops: the shipper commits without waiting for the disk.
 func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, error) {
-	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"})
+	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL", Log: p.Log})
 	if err != nil {
 		return nil, nil, err
 	}

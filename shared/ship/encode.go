@@ -57,6 +57,7 @@ type encoder struct {
 }
 
 type head struct {
+	of   *store.Series // another database has other ids
 	text []byte
 	err  error
 }
@@ -155,10 +156,11 @@ func (e *encoder) sort(c *chunk, rows []store.Row, nowMs int64) {
 // check says why the server would not keep a row.
 func (e *encoder) check(r store.Row, nowMs int64) error {
 	h, ok := e.heads[r.Series.ID]
-	if !ok {
+	if !ok || h.of != r.Series {
 		if len(e.heads) >= maxHeads || e.heads == nil {
 			e.heads = map[int64]head{}
 		}
+		h.of = r.Series
 		h.text, h.err = vmjson.Head(metric.WireName(r.Series.Name), r.Series.Device, r.Series.Tags)
 		e.heads[r.Series.ID] = h
 	}

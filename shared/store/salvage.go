@@ -193,6 +193,9 @@ func (s *salvage) present(ctx context.Context, known map[int64]*Series) error {
 			return err
 		}
 	}
+	if _, err := s.conn.ExecContext(ctx, "DELETE FROM main.status WHERE component = ?", repairRow); err != nil {
+		return err
+	}
 	if err := s.trustSeries(ctx, known); err != nil {
 		return err
 	}

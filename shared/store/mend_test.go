@@ -1,0 +1,328 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// mustOwn opens the database as the collector does.
+func mustOwn(t testing.TB, path string, log *strings.Builder) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func rename(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFileThatGoesAwayWhileItIsOpen(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, path string)
+		says string
+		// what is there afterwards, of 30 pending samples
+		pending, lost int64
+	}{
+		{"deleted", func(t *testing.T, p string) { mustRemove(t, p) }, "deleted while it was open", 30, 0},
+		{"deleted with its log", func(t *testing.T, p string) { mustRemove(t, p, p+"-wal", p+"-shm") }, "deleted while it was open", 30, 0},
+		{"moved away", func(t *testing.T, p string) { rename(t, p, p+".old") }, "deleted while it was open", 30, 0},
+		{"only the log deleted", func(t *testing.T, p string) { mustRemove(t, p+"-wal") }, "log was deleted", 30, 0},
+		{"the log and its index deleted", func(t *testing.T, p string) { mustRemove(t, p+"-wal", p+"-shm") }, "log was deleted", 30, 0},
+		{"replaced by another of ours", func(t *testing.T, p string) {
+			other := mustOpen(t, filepath.Join(t.TempDir(), "other.db"))
+			mustRecord(t, other, Update{Groups: []Group{{Samples: tick(77, 7)}}})
+			if _, err := other.Checkpoint(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			copyPart(t, other.Path(), p+".new")
+			rename(t, p+".new", p)
+		}, "another file was put in place", 7, 30},
+		{"replaced by an empty file", func(t *testing.T, p string) {
+			mustRemove(t, p)
+			if err := os.WriteFile(p, nil, 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}, "another file was put in place", 0, 30},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "metrics.db")
+			var log strings.Builder
+			db := mustOwn(t, path, &log)
+			if err := db.StartSession(t.Context(), Session{ID: "s-1", Start: time.UnixMilli(1)}); err != nil {
+				t.Fatal(err)
+			}
+			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+			if _, err := db.Checkpoint(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(2000, 10)}}})
+			if err := db.Fault(); err != nil {
+				t.Fatalf("before: %v", err)
+			}
+			c.do(t, path)
+			fault := db.Fault()
+			if fault == nil || !strings.Contains(fault.Error(), c.says) {
+				t.Errorf("fault %v, want %q", fault, c.says)
+			}
+			if err := db.Mend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Fault(); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+			if l := mustAudit(t, db); l.Pending != c.pending || l.Lost != c.lost || l.Captured != c.pending+c.lost {
+				t.Errorf("%+v, want %d pending and %d lost\n%s", l, c.pending, c.lost, log.String())
+			}
+			if !strings.Contains(log.String(), c.says) {
+				t.Errorf("does not say %q:\n%s", c.says, log.String())
+			}
+			mustWork(t, db)
+			var status string
+			if err := db.read.QueryRow("SELECT status FROM sessions WHERE id = 's-1'").Scan(&status); err != nil || status != "active" {
+				t.Errorf("the session goes on as %q, %v", status, err)
+			}
+			// All of it is at the path, for a process that opens it now.
+			again, err := OpenRead(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if l, err := again.Audit(t.Context()); err != nil || l.Captured != c.pending+c.lost+5 {
+				t.Errorf("another process sees %+v, %v", l, err)
+			}
+		})
+	}
+}
+
+func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	var log strings.Builder
+	owner := mustOwn(t, path, &log)
+	mustRecord(t, owner, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	shipper := mustOpen(t, path)
+	mustRemove(t, path, path+"-wal", path+"-shm")
+	if err := shipper.Mend(t.Context()); err == nil || !strings.Contains(err.Error(), "the collector") {
+		t.Errorf("the shipper did not wait: %v", err)
+	}
+	if _, err := shipper.Newest(t.Context(), 10); err == nil {
+		t.Error("the shipper reads a file that nobody else sees")
+	}
+	if err := owner.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := shipper.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := shipper.Newest(t.Context(), 100)
+	if err != nil || len(rows) != 20 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if n, err := shipper.Acknowledge(t.Context(), rows, Receipt{BatchID: "b"}, Update{}); n != 20 || err != nil {
+		t.Error(n, err)
+	}
+	if l := mustAudit(t, owner); l.Delivered != 20 || l.Pending != 0 {
+		t.Errorf("the owner sees %+v", l)
+	}
+}
+
+// The owner writes at the end of the tables, the shipper reads all of them.
+func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustStock(t, path)
+	mustEmptyLog(t, path)
+	for at := size(t, path) / 3 / pageSize * pageSize; at < size(t, path)/2; at += pageSize {
+		overwrite(t, path, at, []byte(strings.Repeat("\xff", pageSize)))
+	}
+	shipper := mustOpen(t, path)
+	var met error
+	for range 10 {
+		rows, err := shipper.Newest(t.Context(), stockedTotal)
+		if err != nil {
+			met = err
+			break
+		}
+		if _, err := shipper.Acknowledge(t.Context(), rows, Receipt{BatchID: "b"}, Update{}); err != nil {
+			met = err
+			break
+		}
+	}
+	if !isDamage(met) {
+		t.Fatalf("the damage was not met: %v", met)
+	}
+	if shipper.Fault() == nil {
+		t.Error("the shipper goes on as if nothing was")
+	}
+	if err := shipper.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := shipper.WantRepair(t.Context(), "metrics-shipper", met); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	owner := New(path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	defer owner.Close()
+	if err := owner.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "salvaged") {
+		t.Errorf("not repaired:\n%s", log.String())
+	}
+	if err := owner.RepairWanted(t.Context()); err != nil {
+		t.Errorf("still wanted: %v", err)
+	}
+	if err := shipper.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustAudit(t, owner)
+	mustWork(t, owner)
+	if rows, err := shipper.Newest(t.Context(), stockedTotal); err != nil || len(rows) == 0 {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+}
+
+// Wherever a repair ends, the next start goes on from there.
+func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		between func(t *testing.T, path string) // what the power cut left
+	}{
+		{"in the middle of salvaging", func(t *testing.T, p string) {
+			if err := os.WriteFile(p+unfinishedSuffix, []byte("SQLite format 3\x00 and no more"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"whole, not yet set aside", func(t *testing.T, p string) { makeSalvaged(t, p) }},
+		{"set aside, not yet in place", func(t *testing.T, p string) {
+			makeSalvaged(t, p)
+			if err := setAside(p, asideName(p, time.Now()), parts[:]...); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"set aside without its log", func(t *testing.T, p string) {
+			makeSalvaged(t, p)
+			if err := setAside(p, asideName(p, time.Now()), ""); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "metrics.db")
+			mustStock(t, path)
+			overwrite(t, path, size(t, path)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+			c.between(t, path)
+			var log strings.Builder
+			db := mustOwn(t, path, &log)
+			if l := mustAudit(t, db); l.Captured != stockedTotal || l.Pending+l.Delivered < stockedTotal/2 {
+				t.Errorf("%+v\n%s", l, log.String())
+			}
+			mustWork(t, db)
+			if kept, err := Aside(path); err != nil || len(kept) == 0 {
+				t.Errorf("kept %v, %v", kept, err)
+			}
+			for _, suffix := range []string{unfinishedSuffix, salvagedSuffix, unfinishedSuffix + "-old"} {
+				if _, err := os.Stat(path + suffix); err == nil {
+					t.Errorf("%s is still there", suffix)
+				}
+			}
+		})
+	}
+}
+
+// makeSalvaged leaves what a salvage leaves before the damaged file is set aside.
+func makeSalvaged(t *testing.T, path string) {
+	t.Helper()
+	dir := filepath.Join(filepath.Dir(path), "elsewhere")
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, filepath.Base(path))
+	for _, part := range parts {
+		copyPart(t, path+part, other+part)
+	}
+	var log strings.Builder
+	db := mustOwn(t, other, &log)
+	if _, err := db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rename(t, other, path+salvagedSuffix)
+}
+
+func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	var first string
+	for i := range maxAside + 2 {
+		mustStock(t, path)
+		overwrite(t, path, size(t, path)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+		var log strings.Builder
+		db := mustOwn(t, path, &log)
+		kept, err := Aside(path)
+		if err != nil || len(kept) != min(i+1, maxAside) {
+			t.Errorf("after %d repairs %v, %v", i+1, kept, err)
+		}
+		if first == "" {
+			first = kept[0]
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustRemove(t, path, path+"-wal", path+"-shm")
+	}
+	if _, err := os.Stat(first); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the first is still there: %v", err)
+	}
+}
+
+func TestMendingDisturbsNobodyForLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	var log strings.Builder
+	db := mustOwn(t, path, &log)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for w := range 3 {
+		all.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				// Errors are fine, rows in the wrong place are not.
+				_, _ = db.Record(t.Context(), Update{Groups: []Group{{Samples: tick(int64(i*3+w), 2)}}})
+				if _, err := db.Newest(t.Context(), 5); err != nil && errors.Is(err, sql.ErrNoRows) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 20 {
+		rename(t, path, fmt.Sprint(path, ".", time.Now().UnixNano()))
+		if err := db.Mend(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	all.Wait()
+	if l := mustAudit(t, db); l.Captured == 0 {
+		t.Errorf("%+v", l)
+	}
+	mustWork(t, db)
+}
