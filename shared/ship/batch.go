@@ -184,7 +184,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 	s.self.tally.Add(uploaded, float64(len(rows)))
 	s.part.Succeed(now, len(rows))
 	s.failed, s.notBefore, s.lastGood = 0, time.Time{}, rows[0]
-	s.settling.note(now.Wall, rows)
+	s.detail.Settling.note(now.Wall, rows)
 	u := s.update(now)
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
 	if _, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u); err != nil {

@@ -111,7 +111,7 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	}()
 	resp, err := c.transport.RoundTrip(req.WithContext(limited))
 	if err != nil {
-		return a, c.plain(err, limited)
+		return a, c.plain(limited, err)
 	}
 	defer resp.Body.Close()
 	a.headerTook = time.Since(a.begun)
@@ -121,13 +121,13 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	}
 	a.body, a.cut, err = readAnswer(resp)
 	if err != nil {
-		return a, fmt.Errorf("HTTP %d, and its body broke off: %w", a.status, c.plain(err, limited))
+		return a, fmt.Errorf("HTTP %d, and its body broke off: %w", a.status, c.plain(limited, err))
 	}
 	return a, nil
 }
 
 // plain words an error of the connection for people.
-func (c *client) plain(err error, ctx context.Context) error {
+func (c *client) plain(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %s", c.timeout)
 	}

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -105,11 +106,7 @@ func (f *faultServer) keep(r *http.Request) (samples []arrived, lines []int) {
 func (f *faultServer) state() (seen int, kept map[string]int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	kept = map[string]int{}
-	for k, n := range f.kept {
-		kept[k] = n
-	}
-	return f.seen, kept
+	return f.seen, maps.Clone(f.kept)
 }
 
 func write(conn net.Conn, text string) { io.WriteString(conn, text) }

@@ -67,8 +67,7 @@ func (s *self) samples(daemon string, now time.Time) []metric.Sample {
 	s.said = now
 	at := now.UnixMilli()
 	all := s.tally.Samples(at)
-	// What could not be read is left out; the next minute tries again.
-	use, _ := hostfs.Self() //nolint:errcheck // figures that could not be read are -1
+	use, _ := hostfs.Self() // what could not be read is -1 and left out; the next minute tries again
 	tags := metric.Tags("daemon", daemon)
 	all = append(all, metric.Sample{Name: "process.cpu_seconds_total", Tags: tags, TimeMs: at, Value: metric.Round(use.CPUSeconds)})
 	if use.ResidentBytes >= 0 {
@@ -95,7 +94,7 @@ type detail struct {
 	Busy          bool   `json:"busy,omitempty"`            // the links carry more than remote.busy_kbps
 	Plaintext     bool   `json:"plaintext_token,omitempty"` // credentials go over http to another machine
 
-	settling
+	Settling settling `json:"settling"` // what a restarted server is sent again
 }
 
 func (d detail) text() string {

@@ -83,34 +83,34 @@ func (s *Shipper) watchServer(host string) {
 	}
 	switch ended := s.client.link.ended.Swap(false); {
 	case ended:
-		s.settling.ended++
-		if s.settling.ended <= habit {
+		s.detail.Settling.ended++
+		if s.detail.Settling.ended <= habit {
 			cause = "the connection ended without a word"
 		}
 	case s.client.link.dials.Swap(0) == 0:
-		s.settling.ended = 0
+		s.detail.Settling.ended = 0
 	}
 	host = words([]byte(host), maxWords)
-	if host != "" && !slices.Contains(s.settling.Hosts, host) {
-		if len(s.settling.Hosts) > 0 {
+	if host != "" && !slices.Contains(s.detail.Settling.Hosts, host) {
+		if len(s.detail.Settling.Hosts) > 0 {
 			cause = "another host answers"
 		}
-		s.settling.Hosts = append(s.settling.Hosts, host)
-		s.settling.Hosts = s.settling.Hosts[max(0, len(s.settling.Hosts)-maxHosts):]
+		s.detail.Settling.Hosts = append(s.detail.Settling.Hosts, host)
+		s.detail.Settling.Hosts = s.detail.Settling.Hosts[max(0, len(s.detail.Settling.Hosts)-maxHosts):]
 	}
-	if cause == "" || len(s.settling.Recent) == 0 {
+	if cause == "" || len(s.detail.Settling.Recent) == 0 {
 		return
 	}
-	s.settling.Again = append(s.settling.Again, s.settling.Recent...)
-	s.settling.Recent = nil
+	s.detail.Settling.Again = append(s.detail.Settling.Again, s.detail.Settling.Recent...)
+	s.detail.Settling.Recent = nil
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }
 
 // resend sends again what a restarted server may have lost. The rows stay as
 // they are: delivered.
 func (s *Shipper) resend(ctx context.Context, b *batch) error {
-	for len(s.settling.Again) > 0 {
-		one := &s.settling.Again[0]
+	for len(s.detail.Settling.Again) > 0 {
+		one := &s.detail.Settling.Again[0]
 		at := store.From(one.FromMs)
 		for {
 			var err error
@@ -141,7 +141,7 @@ func (s *Shipper) resend(ctx context.Context, b *batch) error {
 				}
 				s.grow(v.outcome)
 				b.resent += len(v.taken)
-				s.settling.note(time.Now(), v.taken)
+				s.detail.Settling.note(time.Now(), v.taken)
 				if v.refused != nil {
 					s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
 						slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
@@ -149,7 +149,7 @@ func (s *Shipper) resend(ctx context.Context, b *batch) error {
 			}
 			one.FromMs = from
 		}
-		s.settling.Again = s.settling.Again[1:]
+		s.detail.Settling.Again = s.detail.Settling.Again[1:]
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ type Shipper struct {
 	forced    bool      // everything goes now, whatever the budget
 	lastGood  store.Row // the last row that the server took
 
-	detail
+	detail  detail
 	budget  budget
 	billed  int64 // bytes on the wire that the budget knows of
 	traffic *traffic
@@ -132,7 +132,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 			// Of another version's making it may not be read; then nothing is taken over.
 			var left detail
 			if json.Unmarshal([]byte(old.Detail), &left) == nil {
-				s.settling = left.settling
+				s.detail.Settling = left.Settling
 			}
 		}
 	}
@@ -154,7 +154,7 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 		s.detail.Outcome = "disabled"
 		return s.beat(), s.record(ctx, nil)
 	}
-	if wait := s.notBefore.Sub(now); wait > 0 && !(s.detail.HTTPStatus == 401 && s.client.creds.changed()) {
+	if wait := s.notBefore.Sub(now); wait > 0 && (s.detail.HTTPStatus != 401 || !s.client.creds.changed()) {
 		// Still the same fault: nothing was tried since.
 		return min(wait, s.cfg.UploadInterval), errors.Join(s.fault, s.record(ctx, nil))
 	}

@@ -274,8 +274,14 @@ func TestNewestGoesFirstThenTheBacklogByPriority(t *testing.T) {
 			at       int64
 			priority int
 		}{
-			{"last", old + 7, 3}, {"last", old + 8, 3}, {"last", old + 9, 3}, {"first", old + 7, 0}, {"first", old + 8, 0}, {"first", old + 9, 0},
-			{"live", now - 1000 + 1, 2}, {"live", now - 1000 + 2, 2},
+			{"last", old + 7, 3},
+			{"last", old + 8, 3},
+			{"last", old + 9, 3},
+			{"first", old + 7, 0},
+			{"first", old + 8, 0},
+			{"first", old + 9, 0},
+			{"live", now - 1000 + 1, 2},
+			{"live", now - 1000 + 2, 2},
 		} {
 			_, err := b.db.Record(t.Context(), store.Update{Groups: []store.Group{{Priority: s.priority, Samples: []metric.Sample{{Name: s.name, TimeMs: s.at, Value: 1}}}}})
 			if err != nil {

@@ -244,7 +244,7 @@ func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) er
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return c.plain(err, ctx)
+		return c.plain(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
