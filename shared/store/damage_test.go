@@ -194,7 +194,9 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 			if rows < c.atLeast || rows > c.atMost {
 				t.Errorf("%d samples, want %d to %d of %d; %+v\n%s", rows, c.atLeast, c.atMost, stockedTotal, l, log.String())
 			}
-			t.Logf("%d of %d samples, %+v", rows, stockedTotal, l)
+			if c.says == "salvaged" && rows > 0 && l.Captured != stockedTotal {
+				t.Errorf("%+v: %d samples are not accounted for", l, stockedTotal-l.Captured)
+			}
 			kept, err := Aside(path)
 			if err != nil || c.aside >= 0 && len(kept) != c.aside {
 				t.Errorf("kept %v, %v; want %d", kept, err, c.aside)

@@ -201,25 +201,26 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		between func(t *testing.T, path string) // what the power cut left
+		anew    bool                            // the salvage begins from the start
 	}{
 		{"in the middle of salvaging", func(t *testing.T, p string) {
 			if err := os.WriteFile(p+unfinishedSuffix, []byte("SQLite format 3\x00 and no more"), 0o640); err != nil {
 				t.Fatal(err)
 			}
-		}},
-		{"whole, not yet set aside", func(t *testing.T, p string) { makeSalvaged(t, p) }},
+		}, true},
+		{"whole, not yet set aside", func(t *testing.T, p string) { makeSalvaged(t, p) }, true},
 		{"set aside, not yet in place", func(t *testing.T, p string) {
 			makeSalvaged(t, p)
 			if err := setAside(p, asideName(p, time.Now()), parts[:]...); err != nil {
 				t.Fatal(err)
 			}
-		}},
+		}, false},
 		{"set aside without its log", func(t *testing.T, p string) {
 			makeSalvaged(t, p)
 			if err := setAside(p, asideName(p, time.Now()), ""); err != nil {
 				t.Fatal(err)
 			}
-		}},
+		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.db")
@@ -230,6 +231,9 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 			db := mustOwn(t, path, &log)
 			if l := mustAudit(t, db); l.Captured != stockedTotal || l.Pending+l.Delivered < stockedTotal/2 {
 				t.Errorf("%+v\n%s", l, log.String())
+			}
+			if got := strings.Contains(log.String(), "was salvaged"); got != c.anew {
+				t.Errorf("salvaged anew: %v, want %v\n%s", got, c.anew, log.String())
 			}
 			mustWork(t, db)
 			if kept, err := Aside(path); err != nil || len(kept) == 0 {
