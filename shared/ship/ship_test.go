@@ -340,7 +340,7 @@ func TestBodyIsNeverOverTheLimitAndNothingIsLeftOut(t *testing.T) {
 	var e encoder
 	e.compress = true
 	s := &store.Series{ID: 7, Name: "noise", Device: "d"}
-	rows := make([]store.Row, 30_000)
+	rows := make([]store.Row, 15_000)
 	x := uint64(1)
 	for i := range rows {
 		x = x*6364136223846793005 + 1442695040888963407
