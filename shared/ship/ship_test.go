@@ -346,14 +346,17 @@ func TestBodyIsNeverOverTheLimitAndNothingIsLeftOut(t *testing.T) {
 		x = x*6364136223846793005 + 1442695040888963407
 		rows[i] = store.Row{TimeMs: 1_700_000_000_000 + int64(len(rows)-i)*1000, Value: metric.Round(float64(x>>11) / 1e3), Series: s}
 	}
+	const limit = 32 << 10
 	got := map[int64]bool{}
+	chunks := 0
 	var c chunk
 	for rest := rows; len(rest) > 0; {
 		var err error
-		if rest, err = e.pack(&c, rest, maxChunkBytes, 1_800_000_000_000); err != nil {
+		if rest, err = e.pack(&c, rest, limit, 1_800_000_000_000); err != nil {
 			t.Fatal(err)
 		}
-		if len(c.body) > maxChunkBytes {
+		chunks++
+		if len(c.body) > limit {
 			t.Fatalf("body of %d bytes", len(c.body))
 		}
 		samples, _, err := readBody(http.Header{"Content-Encoding": {"gzip"}}, bytes.NewReader(c.body))
@@ -369,8 +372,8 @@ func TestBodyIsNeverOverTheLimitAndNothingIsLeftOut(t *testing.T) {
 			got[at] = true
 		}
 	}
-	if len(got) != len(rows) {
-		t.Errorf("%d of %d samples", len(got), len(rows))
+	if len(got) != len(rows) || chunks < 3 {
+		t.Errorf("%d of %d samples in %d chunks", len(got), len(rows), chunks)
 	}
 }
 
