@@ -3,6 +3,9 @@ SHELL := /bin/sh
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/taniwha3/thugshells/shared/daemon.Version=$(VERSION) -X main.version=$(VERSION)
+# What the daemons need not carry: HTTP/2, the C resolver and SQLite extensions
+# come to 2 MB of resident memory.
+TAGS := nethttpomithttp2,netgo,osusergo,sqlite_omit_load_extension
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
@@ -14,7 +17,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: ## the four programs, into bin/
-	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
+	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/metrics-receiver
 
 run: build ## all three daemons in the foreground, until Ctrl-C
