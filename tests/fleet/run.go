@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A plan is what to try.
+type plan struct {
+	name     string // of the fleet, in its device ids
+	url      string // of the server's import
+	boards   int
+	interval time.Duration // between a board's rounds
+	rounds   int           // each carries half a minute of samples, whatever the interval
+	outage   time.Duration // of everybody, before the rounds; 0: none
+	spread   bool          // false: all boards have the same phase
+}
+
+// What was seen.
+type seen struct {
+	Stored      int           // samples on the boards
+	Delivered   int           // of these, and the boards' own about their shippers
+	SteadyBytes float64       // on the wire for a sample of the rounds
+	DrainBytes  float64       // and of the outage's backlog
+	Measured    time.Duration // by all boards together
+	Connections int
+	Requests    int // of the rounds
+	Worst       int // of these within an eighth of the interval
+}
+
+// run makes the boards and lets them live.
+func run(ctx context.Context, p plan) (s seen, err error) {
+	dir, err := os.MkdirTemp("", "fleet")
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	g, err := newGateway(ctx, p.url)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	p.url = g.url
+
+	boards := make([]*board, 0, p.boards)
+	defer func() {
+		for _, b := range boards {
+			err = errors.Join(err, b.db.Close())
+		}
+	}()
+	// Everything is in the past, so that no sample waits for its time to come.
+	const round = 30 * time.Second
+	from := time.Now().Add(-p.outage - time.Duration(p.rounds+2)*round)
+	for i := range p.boards {
+		b, err := newBoard(ctx, dir, i, p, from)
+		if err != nil {
+			return s, err
+		}
+		boards = append(boards, b)
+		if p.outage > 0 {
+			if err := b.measure(ctx, p.outage); err != nil {
+				return s, err
+			}
+		}
+	}
+
+	var backlog, backlogBytes float64
+	if p.outage > 0 {
+		// One after the other: this is about bytes. The first two thirds get a
+		// chunk to its full size, as in any longer drain.
+		for _, b := range boards {
+			if _, err := b.shipper.Drain(ctx); err != nil {
+				return s, fmt.Errorf("drain: %w", err)
+			}
+		}
+		if backlog, backlogBytes, err = totals(ctx, boards); err != nil {
+			return s, err
+		}
+	}
+
+	// The first round of a shipper comes at once; those after it have a phase.
+	live, ended := context.WithTimeout(ctx, time.Duration(p.rounds)*p.interval+p.interval/2)
+	defer ended()
+	begun := time.Now()
+	group, live := errgroup.WithContext(live)
+	for _, b := range boards {
+		group.Go(func() error { return b.live(live, round) })
+	}
+	if err := group.Wait(); err != nil {
+		return s, err
+	}
+	s.Worst, s.Requests = g.worst(begun.Add(p.interval), p.interval/8)
+	s.Connections = g.made()
+	all, bytes, err := totals(ctx, boards)
+	if err != nil {
+		return s, err
+	}
+	s.SteadyBytes = (bytes - backlogBytes) / (all - backlog)
+	if backlog > 0 {
+		s.DrainBytes = backlogBytes / backlog
+	}
+	for _, b := range boards {
+		s.Stored += b.stored
+		s.Measured += b.clock.Sub(from.Truncate(tick))
+		n, err := b.shipper.Drain(ctx)
+		if err != nil {
+			return s, fmt.Errorf("drain: %w", err)
+		}
+		s.Delivered += n
+	}
+	s.Delivered += int(all)
+	return s, nil
+}
+
+// live runs the rounds of a board until ctx ends.
+func (b *board) live(ctx context.Context, round time.Duration) error {
+	for {
+		if err := b.measure(ctx, round); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		next, err := b.shipper.Round(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next):
+		}
+	}
+}
+
+// totals adds up what the shippers count.
+func totals(ctx context.Context, boards []*board) (samples, bytes float64, err error) {
+	for _, b := range boards {
+		n, err := b.counter(ctx, "uploader.metrics_uploaded_total")
+		if err != nil {
+			return 0, 0, err
+		}
+		sent, err := b.counter(ctx, "uploader.bytes_sent_total")
+		if err != nil {
+			return 0, 0, err
+		}
+		samples, bytes = samples+n, bytes+sent
+	}
+	return samples, bytes, nil
+}
+
+// report prints what was seen beside what was to be expected.
+func report(w io.Writer, p plan, s seen) error {
+	l := defaults(p.boards)
+	l.Interval, l.Outage = p.interval, p.outage
+	_, err := fmt.Fprintf(w, `boards                          %d
+samples stored, delivered       %d, %d
+bytes a sample, rounds          %.2f (docs: %.1f)
+bytes a sample, draining        %.2f (docs: %.1f)
+connections                     %d (docs: %d)
+requests a second               %.2f (docs: %.2f)
+worst eighth of an interval     %d requests, evenly spread %.1f
+`, p.boards, s.Stored, s.Delivered, s.SteadyBytes, l.SteadyBytes, s.DrainBytes, l.DrainBytes, s.Connections, l.connections(),
+		float64(s.Requests)/(time.Duration(p.rounds-1)*p.interval+p.interval/2).Seconds(), l.requests(), s.Worst, float64(p.boards)/8)
+	return err
+}
