@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,45 +30,64 @@ const (
 // closed by its writer, but with no lock of ours on it.
 func mustStock(t testing.TB, path string) {
 	t.Helper()
-	work := filepath.Join(t.TempDir(), "stock.db")
-	db, err := Open(t.Context(), work, Options{Device: "board-1", Owner: true})
+	files, err := stock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.StartSession(t.Context(), Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
-		t.Fatal(err)
+	for i, part := range parts {
+		if files[i] == nil {
+			continue
+		}
+		if err := os.WriteFile(path+part, files[i], 0o640); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for i := range stockedTicks {
-		at := int64(1_700_000_000_000 + i*10_000)
-		mustRecord(t, db, Update{
-			Groups:   []Group{{Priority: i % 4, Samples: tick(at, stockedSeries)}},
+}
+
+// stock returns the files of the stocked database, made once.
+var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
+	dir, err := os.MkdirTemp("", "stock")
+	if err != nil {
+		return files, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, path := context.Background(), filepath.Join(dir, "stock.db")
+	db, err := Open(ctx, path, Options{Device: "board-1", Synchronous: "NORMAL", Owner: true})
+	if err != nil {
+		return files, err
+	}
+	defer db.Close()
+	err = db.StartSession(ctx, Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
+	for i := 0; i < stockedTicks && err == nil; i++ {
+		_, err = db.Record(ctx, Update{
+			Groups:   []Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), stockedSeries)}},
 			Counters: []metric.Count{{Name: "c", Value: float64(i)}},
 			Status:   []Status{{Component: "collector", Daemon: "metrics-collector", State: StateRunning}},
 		})
-		if i == stockedTicks/2 {
-			rows, err := db.Newest(t.Context(), stockedTotal/4)
-			if err != nil {
-				t.Fatal(err)
+		switch {
+		case err != nil:
+		case i == stockedTicks/2:
+			var rows []Row
+			if rows, err = db.Newest(ctx, stockedTotal/4); err == nil {
+				_, err = db.Acknowledge(ctx, rows, Receipt{BatchID: "x"}, Update{})
 			}
-			if _, err := db.Acknowledge(t.Context(), rows, Receipt{BatchID: "x"}, Update{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if i == stockedTicks*3/4 {
-			if c, err := db.Checkpoint(t.Context(), 0); err != nil || c.Busy {
-				t.Fatal(c, err)
-			}
+		case i == stockedTicks*3/4:
+			_, err = db.Checkpoint(ctx, 0)
 		}
 	}
-	mustRecord(t, db, Update{Held: true, Groups: []Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
-	mustAudit(t, db)
-	for _, part := range parts {
-		copyPart(t, work+part, path+part)
+	if err == nil {
+		_, err = db.Record(ctx, Update{Held: true, Groups: []Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
+	for i, part := range parts {
+		if err != nil {
+			return files, err
+		}
+		if files[i], err = os.ReadFile(path + part); os.IsNotExist(err) {
+			files[i], err = nil, nil
+		}
 	}
-}
+	return files, err
+})
 
 func copyPart(t testing.TB, from, to string) {
 	t.Helper()
