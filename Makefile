@@ -9,7 +9,7 @@ TAGS := nethttpomithttp2,netgo,osusergo,sqlite_omit_load_extension
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
-PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/receiver/... ./cmd/metrics-receiver/...
+PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
 .PHONY: help build run check test fuzz golden clean
 

@@ -17,6 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/sampling"
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/upkeep"
 )
@@ -70,7 +71,7 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 // A collector is what both modes run.
 type collector struct {
 	db     *store.DB
-	rounds *collect.Rounds
+	rounds *sampling.Rounds
 	keeper *upkeep.Keeper
 }
 
@@ -99,7 +100,7 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	return &collector{
 		db:     db,
 		keeper: upkeep.New(db, p.Config, d, p.Log),
-		rounds: collect.NewRounds(db, all, d, p.Config.Time.Untrusted, p.Log.With("session_id", session.ID)),
+		rounds: sampling.New(db, all, d, p.Config.Time.Untrusted, p.Log.With("session_id", session.ID)),
 	}, nil
 }
 

@@ -1,4 +1,11 @@
-package collect
+// Package sampling decides when the collectors run, and stores what they return:
+// all that is due together shares one clock reading and one transaction.
+//
+// The one rule here: nothing stops the others. A sensor that never answers is
+// left behind, a database that cannot be written is waited for with the samples
+// in memory, and a clock that is not trusted holds samples back instead of
+// giving them wrong times. Start at Rounds' Round.
+package sampling
 
 import (
 	"context"
@@ -9,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -42,20 +50,21 @@ type Rounds struct {
 	clock  clock
 	begun  time.Time
 
-	restored bool       // what an earlier run left was taken over
-	mending  chan error // the outcome of a Mend that runs; nil: none does
-	waited   bool       // something is in the queue since an earlier round
-	ballast  time.Time  // when it was looked at
+	restored  bool       // what an earlier run left was taken over
+	mending   chan error // the outcome of a Mend that runs; nil: none does
+	uncounted bool       // something was said of our own counts that are not stored yet
+	waited    bool       // something is in the queue since an earlier round
+	ballast   time.Time  // when it was looked at
 }
 
 // asked is a collector with what the rounds remember of it.
 type asked struct {
-	Scheduled
+	collect.Scheduled
 	part    *store.Part
 	due     time.Time
 	started time.Time   // of the answer that is outstanding
 	answer  chan answer // nil: none is outstanding
-	noData  bool        // the last answer was ErrNoData
+	noData  bool        // the last answer was collect.ErrNoData
 	said    string      // the fault that was logged last, "" for none
 }
 
@@ -65,10 +74,10 @@ type answer struct {
 	took    time.Duration
 }
 
-// NewRounds prepares the rounds of the given collectors. Untrusted is what
+// New prepares the rounds of the given collectors. Untrusted is what
 // becomes of samples while nothing vouches for the clock: "hold" or "ship". The
 // database need not be open yet.
-func NewRounds(db *store.DB, all []Scheduled, d store.Daemon, untrusted string, log *slog.Logger) *Rounds {
+func New(db *store.DB, all []collect.Scheduled, d store.Daemon, untrusted string, log *slog.Logger) *Rounds {
 	now := time.Now()
 	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now}
 	shortest := processEvery
@@ -210,6 +219,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 	}
 	if own := r.self.samples(r.daemon, now.Wall); len(own) > 0 {
 		u.Groups = append(u.Groups, store.Group{Priority: selfPriority, Samples: own})
+		r.uncounted = true
 	}
 	n := 0
 	for _, g := range u.Groups {
@@ -228,7 +238,11 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 	if err == nil {
 		r.loop.Succeed(now, n)
 		u.Status = append([]store.Status{r.loop.Status()}, u.Status...)
-		u.Counters = r.self.tally.All()
+		if r.uncounted {
+			// Only what has been said must never go back after a restart; to keep
+			// the counts of each round would write a fifth more.
+			u.Counters = r.self.tally.All()
+		}
 		stored, err = r.db.Record(context.WithoutCancel(ctx), u)
 	}
 	if err != nil {
@@ -241,6 +255,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 		r.waited = false
 		r.log.Info("what waited in memory is stored", "samples", r.queue.size(), "lost", u.Lost["memory_full"])
 	}
+	r.uncounted = false
 	r.queue.clear()
 	r.keepBallast(now.Wall)
 	return stored, nil
@@ -323,8 +338,8 @@ func (r *Rounds) take(ctx context.Context, a *asked, now store.Moment) []metric.
 			got.err = fmt.Errorf("no answer for %s; it is asked again once it has answered", time.Since(a.started).Round(time.Second))
 		}
 	}
-	failed := Failed(got.err)
-	a.noData = errors.Is(got.err, ErrNoData)
+	failed := collect.Failed(got.err)
+	a.noData = errors.Is(got.err, collect.ErrNoData)
 	r.self.tally.Add("collector.metrics_collected_total", float64(len(got.samples)), "collector", a.Name)
 	r.self.tally.Add("collector.metrics_failed_total", float64(failed), "collector", a.Name)
 	if a.answer == nil {
@@ -405,5 +420,8 @@ func (r *Rounds) Stop(ctx context.Context) error {
 		last = append(last, a.part.Status())
 	}
 	r.loop.Stop(now)
+	if _, err := r.db.Record(ctx, store.Update{Counters: r.self.tally.All()}); err != nil {
+		return err
+	}
 	return r.db.EndSession(ctx, now.Wall, append(last, r.loop.Status()))
 }

@@ -1,4 +1,4 @@
-package collect
+package sampling
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -26,14 +27,19 @@ func good(name string) collectFunc {
 	}
 }
 
-func mustRounds(t *testing.T, log *strings.Builder, all ...Scheduled) (*Rounds, *store.DB) {
+// every schedules a collector.
+func every(interval time.Duration, name string, c collect.Collector) collect.Scheduled {
+	return collect.Scheduled{Collector: c, Name: name, Interval: interval, Priority: 2}
+}
+
+func mustRounds(t *testing.T, log *strings.Builder, all ...collect.Scheduled) (*Rounds, *store.DB) {
 	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "metrics.db"), store.Options{Device: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return NewRounds(db, all, store.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", slog.New(slog.NewTextHandler(log, nil))), db
+	return New(db, all, store.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", slog.New(slog.NewTextHandler(log, nil))), db
 }
 
 func pendingNames(t *testing.T, db *store.DB) map[string]int {
@@ -52,7 +58,7 @@ func pendingNames(t *testing.T, db *store.DB) map[string]int {
 func TestCollectorsRunAtTheirOwnIntervalsAndShareOneTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		r, db := mustRounds(t, &log, Scheduled{good("a"), "a", 10 * time.Second, 2}, Scheduled{good("b"), "b", 30 * time.Second, 2})
+		r, db := mustRounds(t, &log, every(10*time.Second, "a", good("a")), every(30*time.Second, "b", good("b")))
 		start := time.Now()
 		for time.Since(start) < time.Minute {
 			next, err := r.Round(t.Context())
@@ -88,7 +94,7 @@ func TestACollectorThatNeverAnswersDoesNotStopTheOthers(t *testing.T) {
 			<-release
 			return good("stuck")(now)
 		})
-		r, db := mustRounds(t, &log, Scheduled{stuck, "stuck", 10 * time.Second, 2}, Scheduled{good("fine"), "fine", 10 * time.Second, 2})
+		r, db := mustRounds(t, &log, every(10*time.Second, "stuck", stuck), every(10*time.Second, "fine", good("fine")))
 		for range 3 {
 			next, err := r.Round(t.Context())
 			if err != nil {
@@ -132,7 +138,7 @@ func TestWhatCannotBeReadIsCountedAndSaidOnce(t *testing.T) {
 		s, _ := good("half")(now)
 		return s, errors.Join(errors.New("zone 1: gone"), errors.New("zone 2: gone"))
 	})
-	r, db := mustRounds(t, &log, Scheduled{half, "half", time.Second, 2})
+	r, db := mustRounds(t, &log, every(time.Second, "half", half))
 	for range 3 {
 		if _, err := r.collect(t.Context(), r.all, time.Now()); err != nil {
 			t.Fatal(err)
@@ -165,7 +171,7 @@ func TestSamplesOfAFullDiskWaitInMemoryAndAreCountedWhenTheyMustGo(t *testing.T)
 		}
 		return all, nil
 	})
-	r, db := mustRounds(t, &log, Scheduled{big, "big", time.Second, 2})
+	r, db := mustRounds(t, &log, every(time.Second, "big", big))
 	good := r.db
 	broken, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "other.db"), store.Options{Device: "d"})
 	if err != nil {
