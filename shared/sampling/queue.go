@@ -27,7 +27,6 @@ type waiting struct {
 // trusted gets the times of the clock as it is now.
 func (q *queue) add(groups []store.Group, c *clock) ([]store.Group, map[string]int) {
 	for _, g := range groups {
-		g.Sure = c.trusted
 		q.waiting = append(q.waiting, waiting{g, c.offset})
 	}
 	for q.size() > queueLimit {
