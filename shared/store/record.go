@@ -242,10 +242,17 @@ func addLoss(ctx context.Context, tx *sql.Tx, reason string, n int, at time.Time
 }
 
 func putCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error {
+	if len(counters) == 0 {
+		return nil
+	}
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
+		ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`)
+	if err != nil {
+		return fmt.Errorf("prepare the counters: %w", err)
+	}
+	defer stmt.Close()
 	for _, c := range counters {
-		_, err := tx.ExecContext(ctx, `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
-			ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`, c.Name, c.Tags, c.Value)
-		if err != nil {
+		if _, err := stmt.ExecContext(ctx, c.Name, c.Tags, c.Value); err != nil {
 			return fmt.Errorf("keep counter %s%s: %w", c.Name, c.Tags, err)
 		}
 	}

@@ -51,16 +51,19 @@ func (r *Reader) Room(ctx context.Context) (room Room, err error) {
 // cuts the file off behind it, at the next checkpoint. It returns how many pages
 // went. Each costs the log two or three.
 func (db *DB) ReturnPages(ctx context.Context, n int) (returned int, err error) {
-	// The statement does one page for each row that is read of it.
-	rows, err := db.write.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", n))
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		// The statement does one page for each row that is read of it.
+		rows, err := tx.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", n))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			returned++
+		}
+		return rows.Err()
+	})
 	if err != nil {
-		return 0, fmt.Errorf("return free pages: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		returned++
-	}
-	if err := rows.Err(); err != nil {
 		return 0, fmt.Errorf("return free pages: %w", err)
 	}
 	return returned, nil

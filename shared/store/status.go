@@ -40,11 +40,19 @@ const (
 )
 
 func putStatus(ctx context.Context, tx *sql.Tx, all []Status) error {
+	if len(all) == 0 {
+		return nil
+	}
+	stmt, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	if err != nil {
+		return fmt.Errorf("prepare the status: %w", err)
+	}
+	defer stmt.Close()
 	for _, s := range all {
 		if s.Detail == "" {
 			s.Detail = "{}"
 		}
-		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		_, err := stmt.ExecContext(ctx,
 			s.Component, s.Daemon, s.State, s.PID, s.Version, s.BootID, s.StartedMs, s.IntervalMs, s.HeartbeatMs, s.HeartbeatBootMs,
 			s.SuccessMs, s.SuccessBootMs, s.Error, s.ErrorMs, s.FailingSinceMs, s.Succeeded, s.Failed, s.Detail)
 		if err != nil {

@@ -27,6 +27,10 @@ import (
 
 const (
 	busyTimeout = 5 * time.Second
+	// lockPoll is how often a transaction that waits for another writer's asks
+	// for the lock. SQLite's own waiting sleeps for up to 100 ms at a time, and a
+	// writer without pause can keep a sleeper out for a second.
+	lockPoll = time.Millisecond
 	// openPatience bounds the retries of Open: turning a new file to WAL does
 	// not wait for busy_timeout, so daemons that start together collide.
 	openPatience = 10 * time.Second
@@ -262,7 +266,12 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	db.swap.RLock()
 	defer db.swap.RUnlock()
 	defer func() { err = db.gate.notice(err) }()
-	tx, err := db.write.BeginTx(ctx, nil)
+	conn, err := db.write.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	tx, err := begin(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -276,6 +285,27 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
+}
+
+// begin begins an immediate transaction. It waits for another writer's for at
+// most busyTimeout.
+func begin(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, err error) {
+	if err := setBusyTimeout(ctx, conn, lockPoll); err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	tx, err = conn.BeginTx(ctx, nil)
+	for isBusy(err) && ctx.Err() == nil && time.Since(begun) < busyTimeout {
+		tx, err = conn.BeginTx(ctx, nil) // has slept for lockPoll
+	}
+	if reset := setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout); reset != nil {
+		err = errors.Join(err, reset)
+		if tx != nil {
+			err = errors.Join(err, tx.Rollback())
+		}
+		return nil, err
+	}
+	return tx, err
 }
 
 // retryBusy calls fn until it does not fail with SQLITE_BUSY or SQLITE_LOCKED,

@@ -1,0 +1,386 @@
+package store
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// measure makes the measuring tests run: "print" for their figures, "check" to
+// fail as well when one is over its budget.
+var measure = flag.String("measure", "", "run the measurements: print, or check them against the budgets")
+
+// defaultTick is a tick of the default collectors on a board with eight cores
+// and five links: 60 samples, of which whole numbers and fractions about half.
+func defaultTick(at int64, n int) []metric.Sample {
+	samples := make([]metric.Sample, n)
+	for i := range samples {
+		s := metric.Sample{Name: "cpu.usage_percent", Tags: metric.Tags("core", strconv.Itoa(i)), TimeMs: at}
+		switch {
+		case i < n/2:
+			s.Value = float64((at/10+int64(i)*7919)%10000) / 100
+		default:
+			s.Name, s.Tags = "network.rx_bytes_total", metric.Tags("interface", "wwan"+strconv.Itoa(i))
+			s.Value = float64(at/1000*int64(i+1)*1499 + int64(i))
+		}
+		samples[i] = s
+	}
+	return samples
+}
+
+// written is what this process caused to be written to storage, in bytes.
+func written(t testing.TB) int64 {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		t.Skip("no /proc/self/io here:", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "write_bytes:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatal("/proc/self/io has no write_bytes")
+	return 0
+}
+
+// deviceWritten is what all programs wrote to the device under dir, in bytes:
+// the journal of its filesystem included. Of use on a device of one's own.
+func deviceWritten(t testing.TB, dir string) int64 {
+	t.Helper()
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := info.Sys().(*syscall.Stat_t).Dev
+	data, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", dev>>8&0xfff, dev&0xff|dev>>12&^0xff))
+	if err != nil {
+		return 0
+	}
+	sectors, err := strconv.ParseInt(strings.Fields(string(data))[6], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sectors * 512
+}
+
+func cpuTime() time.Duration {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		panic(err)
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+// benchDir is where the measured files lie: METRICS_BENCH_DIR, or a temporary
+// directory.
+func benchDir(t testing.TB) string {
+	if dir := os.Getenv("METRICS_BENCH_DIR"); dir != "" {
+		dir, err := os.MkdirTemp(dir, "bench")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
+	return t.TempDir()
+}
+
+// A day writes what the collector and the shipper of a default configuration
+// write, in their two connections and their order.
+type day struct {
+	t                  testing.TB
+	collector, shipper *DB
+	tally              metric.Tally
+	parts              map[string]*Part
+	at                 int64
+	rows               []Row
+}
+
+func newDay(t testing.TB, dir, synchronous string) *day {
+	t.Helper()
+	b := &day{t: t, parts: map[string]*Part{}, at: time.Now().Add(-48 * time.Hour).UnixMilli()}
+	for _, c := range []struct {
+		into        **DB
+		synchronous string
+	}{{&b.collector, synchronous}, {&b.shipper, "NORMAL"}} {
+		db, err := Open(t.Context(), filepath.Join(dir, "metrics.db"), Options{Device: "board-1", Synchronous: c.synchronous, Owner: c.into == &b.collector})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		*c.into = db
+	}
+	if err := b.collector.StartSession(t.Context(), Session{ID: "s", Start: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// status moves the components on and returns their rows.
+func (b *day) status(components ...string) (all []Status) {
+	now := Moment{Wall: time.UnixMilli(b.at), Boot: time.Duration(b.at) * time.Millisecond}
+	for _, c := range components {
+		p := b.parts[c]
+		if p == nil {
+			p = NewPart(Daemon{Name: "metrics", Version: "1.2.3", BootID: "3f0c2a44-9c1e-4d5b-9d53-1f2e7a0b6c55", Started: now.Wall}, c, 10*time.Second)
+			b.parts[c] = p
+		}
+		p.Succeed(now, 30)
+		all = append(all, p.Status())
+	}
+	return all
+}
+
+// tick stores n samples, as each ten seconds, and what is said and counted with
+// them: two collectors are due each time, five more each third, and the counts
+// are kept once a minute.
+func (b *day) tick(n int) {
+	b.t.Helper()
+	due := []string{"cpu.usage", "network.traffic"}
+	if b.at/10_000%3 == 0 {
+		due = append(due, "cpu.temperature", "memory.usage", "disk.io", "system.load", "disk.usage")
+	}
+	components := []string{"collector"}
+	for _, c := range due {
+		components = append(components, "collector/"+c)
+		b.tally.Add("collector.metrics_collected_total", 9, "collector", c)
+		b.tally.Observe("collector.collection_duration_seconds", 0.0003, "collector", c)
+	}
+	b.at += 10_000
+	u := Update{
+		Groups: []Group{{Priority: 2, Samples: defaultTick(b.at, n)}},
+		Status: b.status(components...),
+	}
+	if b.at/10_000%6 == 0 {
+		u.Counters = b.tally.All()
+	}
+	if _, err := b.collector.Record(b.t.Context(), u); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// ship reads what is pending and marks it as delivered, in chunks of up to n.
+func (b *day) ship(n int) (shipped int) {
+	b.t.Helper()
+	for {
+		var err error
+		if b.rows, err = b.shipper.Fresh(b.t.Context(), b.rows[:0], math.MinInt64, n); err != nil {
+			b.t.Fatal(err)
+		}
+		if len(b.rows) == 0 {
+			return shipped
+		}
+		b.tally.Add("uploader.metrics_uploaded_total", float64(len(b.rows)))
+		receipt := Receipt{BatchID: "0b7a3c1e-6a52-4c7e-9a35-5c1f1d6b2f10", ChunkIndex: shipped, At: time.UnixMilli(b.at)}
+		if _, err := b.shipper.Acknowledge(b.t.Context(), b.rows, receipt, Update{Status: b.status("shipper")}); err != nil {
+			b.t.Fatal(err)
+		}
+		shipped += len(b.rows)
+	}
+}
+
+// A figure is one line of the table. A budget of 0 is none: times on a busy
+// machine are for reading.
+type figure struct {
+	what   string
+	value  float64
+	unit   string
+	budget float64
+}
+
+func show(t *testing.T, figures []figure) {
+	t.Helper()
+	for _, f := range figures {
+		line := fmt.Sprintf("%-62s %10.4g %s", f.what, f.value, f.unit)
+		if f.budget > 0 {
+			line += fmt.Sprintf(" (budget %.4g)", f.budget)
+		}
+		fmt.Println(line)
+		if *measure == "check" && f.budget > 0 && f.value > f.budget {
+			t.Errorf("over budget: %s", line)
+		}
+	}
+}
+
+func skipUnmeasured(t *testing.T) {
+	t.Helper()
+	if *measure == "" {
+		t.Skip("a measurement: run with -measure print, or make bench")
+	}
+}
+
+// TestWhatADayCosts writes a day of the default workload, shipped each third
+// tick, with a checkpoint each hour, for both settings of storage.synchronous.
+func TestWhatADayCosts(t *testing.T) {
+	skipUnmeasured(t)
+	const ticks, n, hour = 8640, 60, 360
+	for _, synchronous := range []string{"FULL", "NORMAL"} {
+		dir := benchDir(t)
+		b := newDay(t, dir, synchronous)
+		var insert, ship, remove time.Duration
+		took := make([]time.Duration, 0, ticks)
+		process, device := written(t), deviceWritten(t, dir)
+		for i := range ticks {
+			begun, cpu := time.Now(), cpuTime()
+			b.tick(n)
+			took = append(took, time.Since(begun))
+			insert += cpuTime() - cpu
+			if i%3 == 2 {
+				cpu := cpuTime()
+				b.ship(2500)
+				ship += cpuTime() - cpu
+			}
+			if i%hour == hour-1 {
+				mustCheckpoint(t, b.collector, 16<<20)
+			}
+		}
+		process, device = written(t)-process, deviceWritten(t, dir)-device
+		sizes, err := b.collector.Sizes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cpu := cpuTime()
+		var sweep Sweep
+		for done := false; !done; {
+			if _, done, err = b.collector.DeleteFinished(t.Context(), &sweep, math.MaxInt64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remove = cpuTime() - cpu
+		slices.Sort(took)
+		per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / (ticks * n) }
+		// Each figure's budget holds for the default, FULL; NORMAL must cost less.
+		budget := map[string]float64{"FULL": 1, "NORMAL": 0.85}[synchronous]
+		fmt.Printf("-- a day of %d samples, synchronous %s\n", ticks*n, synchronous)
+		show(t, []figure{
+			{"bytes written by the processes, per sample", float64(process) / (ticks * n), "B", 800 * budget},
+			{"bytes written to the device, all programs, per sample", float64(device) / (ticks * n), "B", 0},
+			{"bytes written by the processes, per day", float64(process) / 1e6, "MB", 0},
+			{"database bytes per stored sample", float64(sizes.Database) / (ticks * n), "B", 40},
+			{"write-ahead log after an hour", float64(sizes.WAL) / 1e6, "MB", 16 * 1.05},
+			{"CPU per sample, insert", per(insert), "µs", 0},
+			{"CPU per sample, ship: read and mark", per(ship), "µs", 0},
+			{"CPU per sample, delete", per(remove), "µs", 0},
+			{"tick, median", float64(took[ticks/2].Microseconds()) / 1000, "ms", 0},
+			{"tick, 99 of 100 are shorter", float64(took[ticks*99/100].Microseconds()) / 1000, "ms", 0},
+		})
+	}
+}
+
+// TestSyncsOfATick counts the calls that wait for the device, with strace.
+func TestSyncsOfATick(t *testing.T) {
+	skipUnmeasured(t)
+	if os.Getenv("METRICS_STRACED") != "" {
+		b := newDay(t, benchDir(t), os.Getenv("METRICS_STRACED"))
+		for i := range 300 {
+			b.tick(60)
+			if i%3 == 2 {
+				b.ship(2500)
+			}
+		}
+		return
+	}
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("strace is not installed (Debian package strace)")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("-- 300 ticks and 100 rounds of shipping")
+	for _, synchronous := range []string{"FULL", "NORMAL"} {
+		log := filepath.Join(t.TempDir(), "strace")
+		cmd := exec.Command("strace", "-f", "-o", log, "-e", "trace=fsync,fdatasync", self, "-test.run=^TestSyncsOfATick$", "-measure=print")
+		cmd.Env = append(os.Environ(), "METRICS_STRACED="+synchronous)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		data, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		syncs := strings.Count(string(data), "fsync(") + strings.Count(string(data), "fdatasync(")
+		show(t, []figure{{"fsyncs per tick, synchronous " + synchronous, float64(syncs) / 300, "", map[string]float64{"FULL": 1.1, "NORMAL": 0.1}[synchronous]}})
+	}
+}
+
+// TestReadingTheNewestOfManyPending measures the shipper's two queries, and
+// what they take at a million pending rows against a hundred thousand.
+func TestReadingTheNewestOfManyPending(t *testing.T) {
+	skipUnmeasured(t)
+	b := newDay(t, benchDir(t), "NORMAL")
+	median := func(query func()) float64 {
+		var took []time.Duration
+		for range 51 {
+			begun := time.Now()
+			query()
+			took = append(took, time.Since(begun))
+		}
+		slices.Sort(took)
+		return float64(took[len(took)/2].Nanoseconds()) / 1e6
+	}
+	var fresh, backlog []float64
+	for _, pending := range []int64{100_000, 1_000_000} {
+		for l := (Ledger{}); l.Pending < pending; {
+			for range 100 {
+				b.tick(600)
+			}
+			mustCheckpoint(t, b.collector, 16<<20)
+			var err error
+			if l, _, err = b.collector.Ledger(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fresh = append(fresh, median(func() {
+			var err error
+			if b.rows, err = b.shipper.Fresh(t.Context(), b.rows[:0], math.MinInt64, 2500); err != nil || len(b.rows) != 2500 {
+				t.Fatal(len(b.rows), err)
+			}
+		}))
+		backlog = append(backlog, median(func() {
+			var err error
+			if b.rows, err = b.shipper.Backlog(t.Context(), b.rows[:0], &Cursor{}, math.MaxInt64, true, 2500); err != nil || len(b.rows) != 2500 {
+				t.Fatal(len(b.rows), err)
+			}
+		}))
+	}
+	fmt.Println("-- the shipper's queries, 2500 rows, median")
+	show(t, []figure{
+		{"newest of 100,000 pending", fresh[0], "ms", 0},
+		{"newest of 1,000,000 pending", fresh[1], "ms", 0},
+		{"oldest of 100,000 pending", backlog[0], "ms", 0},
+		{"oldest of 1,000,000 pending", backlog[1], "ms", 0},
+		{"a million against a hundred thousand, newest", fresh[1] / fresh[0], "times", 5},
+		{"a million against a hundred thousand, oldest", backlog[1] / backlog[0], "times", 5},
+	})
+}
+
+// TestTicksWhileAMillionAreShipped measures how late a tick gets.
+func TestTicksWhileAMillionAreShipped(t *testing.T) {
+	skipUnmeasured(t)
+	took := contend(t, benchDir(t), "FULL", 1_000_000, 10*time.Millisecond)
+	slices.Sort(took)
+	at := func(share int) float64 { return float64(took[len(took)*share/1000].Microseconds()) / 1000 }
+	fmt.Printf("-- %d ticks while 1,000,000 samples are shipped, health is asked and old samples are deleted\n", len(took))
+	show(t, []figure{
+		{"tick, median", at(500), "ms", 0},
+		{"tick, 99 of 100 are shorter (wanted: 20)", at(990), "ms", 0},
+		{"tick, the longest", float64(took[len(took)-1].Microseconds()) / 1000, "ms", 0},
+	})
+}
