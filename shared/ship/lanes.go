@@ -17,7 +17,9 @@ func (s *Shipper) work(ctx context.Context, b *batch) error {
 	now := time.Now()
 	spent := s.budget.spent(now)
 	// With no time or bytes to give away, one small request says how things are.
-	small := !s.forced && (s.busy(now) || spent || !s.eager.IsZero())
+	// After failures there may be an outage to make up for, and a chunk of one.
+	first := !s.eager.IsZero() && s.failed == 0
+	small := !s.forced && (s.busy(now) || spent || first)
 	window := max(2*s.cfg.UploadInterval, liveWindow)
 	if spent {
 		window = max(window, 2*spentEvery)
