@@ -30,10 +30,12 @@ if [ "$(cat root.done 2>/dev/null)" != "$stamp" ]; then
 	cat >root/etc/systemd/system/payload.service <<'UNIT'
 [Unit]
 Description=Payload of the test
+SuccessAction=poweroff
+FailureAction=poweroff
 [Service]
 Type=exec
 StandardOutput=null
-ExecStart=/bin/sh -c 'if [ -b /dev/vdb ]; then mkdir -p /payload; tar xf /dev/vdb -C /payload; exec >/dev/ttyS1 2>&1; else exec >/output/out 2>&1; fi; cd /payload; sh ./run; echo "payload-exit $?"; sync; systemctl --no-block poweroff'
+ExecStart=/bin/sh -c 'if [ -b /dev/vdb ]; then mkdir -p /payload; tar xf /dev/vdb -C /payload; exec >/dev/ttyS1 2>&1; else exec >/output/out 2>&1; fi; cd /payload; sh ./run; echo "payload-exit $?"; sync'
 UNIT
 	mkdir -p root/etc/systemd/system/multi-user.target.wants
 	ln -s ../payload.service root/etc/systemd/system/multi-user.target.wants/

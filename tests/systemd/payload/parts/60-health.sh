@@ -1,0 +1,25 @@
+systemctl stop metrics-collector metrics-shipper
+figure() { # figure: what health says was captured is what the ledger says
+	health_says "\"captured\": $(sql 'SELECT captured FROM ledger')"
+}
+claim "with no writer running, health reads the rows" within 20 figure
+claim "the log files of the database are still there" test -s $data/metrics.db-shm -a -e $data/metrics.db-wal
+systemctl restart metrics-health
+claim "so does one that starts while no writer runs" within 20 figure
+owners() { same '' "$(find $data ! -user metrics)"; }
+claim "health has made no file" owners
+
+mv $data /var/lib/aside
+systemd-tmpfiles --create belabox-metrics.conf
+systemctl restart metrics-health
+alive() { same 200 "$(http -o /dev/null -w '%{http_code}' http://127.0.0.1:9100/health/live)"; }
+unwell() { same 503 "$(http -o /dev/null -w '%{http_code}' http://127.0.0.1:9100/health)"; }
+claim "health serves where nothing was ever written" within 20 alive
+claim "and says that this is an error" within 20 unwell
+systemctl start metrics-collector
+claim "it sees the first rows without a restart" within 30 figure
+systemctl stop metrics-collector
+rm -rf $data
+mv /var/lib/aside $data
+systemctl restart $units
+claim "the daemons are back on the old rows" within 30 rows_above "$before"
