@@ -91,7 +91,7 @@ func cpuTime() time.Duration {
 // directory.
 func benchDir(t testing.TB) string {
 	if dir := os.Getenv("METRICS_BENCH_DIR"); dir != "" {
-		dir, err := os.MkdirTemp(dir, "bench")
+		dir, err := os.MkdirTemp(dir, "bench") //nolint:usetesting // on a filesystem of the caller's choice
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +255,7 @@ func TestWhatADayCosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cpu := cpuTime()
+		cpu, before := cpuTime(), written(t)
 		var sweep Sweep
 		for done := false; !done; {
 			if _, done, err = b.collector.DeleteFinished(t.Context(), &sweep, math.MaxInt64); err != nil {
@@ -272,6 +272,7 @@ func TestWhatADayCosts(t *testing.T) {
 			{"bytes written by the processes, per sample", float64(process) / (ticks * n), "B", 800 * budget},
 			{"bytes written to the device, all programs, per sample", float64(device) / (ticks * n), "B", 0},
 			{"bytes written by the processes, per day", float64(process) / 1e6, "MB", 0},
+			{"bytes written by the processes to delete, per sample", float64(written(t)-before) / (ticks * n), "B", 100},
 			{"database bytes per stored sample", float64(sizes.Database) / (ticks * n), "B", 40},
 			{"write-ahead log after an hour", float64(sizes.WAL) / 1e6, "MB", 16 * 1.05},
 			{"CPU per sample, insert", per(insert), "µs", 0},

@@ -61,7 +61,7 @@ func TestToBeKilled(t *testing.T) {
 			fmt.Fprintln(os.Stdout, "delivered", n)
 		}
 		if seq%10 == 0 {
-			mustCheckpoint(t, db, int64(seq%20)<<20)
+			mustCheckpoint(t, db, seq%20<<20)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -30,11 +31,11 @@ func (r *Reader) Fresh(ctx context.Context, into []Row, sinceMs int64, limit int
 func freshQuery() string {
 	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
 		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
-	query := fmt.Sprintf(one, 0)
-	for p := 1; p <= lowest; p++ {
-		query += " UNION ALL " + fmt.Sprintf(one, p)
+	var walks []string
+	for p := range lowest + 1 {
+		walks = append(walks, fmt.Sprintf(one, p))
 	}
-	return query + " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1"
+	return strings.Join(walks, " UNION ALL ") + " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1"
 }
 
 // A Cursor is how far a walk over the backlog has come. The zero value is its

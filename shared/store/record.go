@@ -117,11 +117,10 @@ func (db *DB) prepareInserts(ctx context.Context) error {
 	for i, rows := range insertSizes {
 		query := "INSERT INTO samples (uploaded, session, timestamp_ms, series_id, value, priority) VALUES " +
 			strings.Repeat("(?1, NULLIF(?2, 0), ?, ?, ?, ?), ", rows)
-		stmt, err := db.write.PrepareContext(ctx, strings.TrimSuffix(query, ", ")+" ON CONFLICT DO NOTHING")
-		if err != nil {
+		var err error
+		if db.inserts[i], err = db.write.PrepareContext(ctx, strings.TrimSuffix(query, ", ")+" ON CONFLICT DO NOTHING"); err != nil { //nolint:sqlclosecheck // kept until the database is closed
 			return fmt.Errorf("prepare the insert of %d rows: %w", rows, err)
 		}
-		db.inserts[i] = stmt
 	}
 	return nil
 }
@@ -162,7 +161,7 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 		if len(rows) < size {
 			continue
 		}
-		stmt := tx.StmtContext(ctx, db.inserts[i])
+		stmt := tx.StmtContext(ctx, db.inserts[i]) //nolint:sqlclosecheck // ends with the transaction
 		for len(rows) >= size {
 			args = args[:2]
 			for _, r := range rows[:size] {
