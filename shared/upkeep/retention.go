@@ -76,6 +76,10 @@ func (f *figures) decide(maxSize, logSize int64) {
 		// The sum stays the same while bytes go from one to the other.
 		log := min(tightLog, f.logLimit)
 		left := f.sizes.Database + f.sizes.WAL + f.free - f.want - log
+		if !f.room.Returnable {
+			// What the file has it keeps; to delete rows from it frees nothing.
+			left = max(left, f.room.Pages*f.room.PageSize)
+		}
 		if left < f.limit {
 			f.limit, f.reason = max(left, maxSize/8), lowSpace
 		}

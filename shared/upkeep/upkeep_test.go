@@ -355,9 +355,11 @@ func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
 		{"just enough", 100 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, lowSpace, 0},
 		{"short", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 4 * mb, 2 * mb, lowSpace, 12 * mb},
 		{"the same, once returned", 88 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 64 * mb, 16 * mb, lowSpace, 0},
+		{"of an old file", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 4 * mb, 2 * mb, lowSpace, 12 * mb},
 		{"nothing free", 100 * mb, 4 * mb, 0, 512 * mb, 256 * mb, 64 * mb, 32 * mb, 4 * mb, 2 * mb, lowSpace, 512 * mb},
 	} {
 		f := figures{sizes: store.Sizes{Database: c.db, WAL: c.wal}, free: c.free, want: c.want}
+		f.room = store.Room{PageSize: 1024, Pages: c.db / 1024, Returnable: c.name != "of an old file"}
 		f.decide(c.maxSize, c.logSize)
 		got := []any{f.limit / mb, f.logLimit / mb, f.logKept / mb, f.reason, f.short() / mb}
 		want := []any{c.limit / mb, c.logLimit / mb, c.kept / mb, c.reason, c.short / mb}
