@@ -202,6 +202,9 @@ func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	store1(at(now2026.Add(time.Hour), 50*time.Second), true)
+	if n := pendingNames(t, db)["a"]; n != 3 {
+		t.Errorf("%d are pending, want the 3 that got their time while the clock was trusted", n)
+	}
 	*kernel = true
 	store1(at(now2026, 60*time.Second), true)
 	if l, err := db.Audit(t.Context()); err != nil || l.Held != 0 || l.Lost != 0 {

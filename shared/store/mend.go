@@ -55,8 +55,12 @@ func (db *DB) mend(ctx context.Context, why error) error {
 	if err := os.MkdirAll(filepath.Dir(db.path), 0o750); err != nil {
 		return fmt.Errorf("create the database directory: %w", err)
 	}
+	if err := db.room(); err != nil {
+		return err
+	}
 	first := db.gate.file == nil
-	if !first {
+	if !first && !db.told {
+		db.told = true
 		db.log().Warn("the database is opened again; samples wait in memory meanwhile", "database", db.path, "cause", why.Error())
 	}
 	left := db.rescue(ctx, why)
@@ -72,7 +76,8 @@ func (db *DB) mend(ctx context.Context, why error) error {
 	if err := db.admit(ctx); err != nil {
 		return err
 	}
-	if !first {
+	if db.told {
+		db.told = false
 		db.log().Info("the database is open again", "database", db.path)
 	}
 	if db.opts.Owner {
@@ -182,8 +187,11 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 	if errors.As(err, &se) && (se.ExtendedCode == sqlite3.ErrIoErrRead || se.ExtendedCode == sqlite3.ErrIoErrShortRead) {
 		db.unreadable++
 	}
-	if !isDamage(err) && db.unreadable < unreadableLimit {
+	if FaultOf(err) == FaultDenied {
 		return fmt.Errorf("%w%s", err, access(db.path))
+	}
+	if !isDamage(err) && db.unreadable < unreadableLimit {
+		return err
 	}
 	if err := db.salvage(ctx, err); err != nil {
 		return err
