@@ -378,7 +378,7 @@ func TestAWrongModeIsSaidAndWaitedFor(t *testing.T) {
 	base := os.Getenv("AS_NOBODY")
 	if base == "" {
 		var err error
-		if base, err = os.MkdirTemp("", "nobody"); err != nil {
+		if base, err = os.MkdirTemp("", "nobody"); err != nil { //nolint:usetesting // above a TempDir is a directory of root's alone
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { os.RemoveAll(base) })

@@ -14,22 +14,9 @@ func (r *Reader) Audit(ctx context.Context) (l Ledger, err error) {
 		if l, losses, err = ledger(ctx, tx); err != nil {
 			return err
 		}
-		counts := map[State]int64{}
-		rows, err := tx.QueryContext(ctx, "SELECT uploaded, count(*) FROM samples GROUP BY uploaded")
+		counts, err := countStates(ctx, tx)
 		if err != nil {
-			return fmt.Errorf("count samples: %w", err)
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var state State
-			var n int64
-			if err := rows.Scan(&state, &n); err != nil {
-				return fmt.Errorf("count samples: %w", err)
-			}
-			counts[state] = n
-		}
-		if err := rows.Err(); err != nil {
-			return fmt.Errorf("count samples: %w", err)
+			return err
 		}
 		for _, c := range []struct {
 			what  string
@@ -48,4 +35,26 @@ func (r *Reader) Audit(ctx context.Context) (l Ledger, err error) {
 		return nil
 	})
 	return l, err
+}
+
+// countStates counts the stored samples in each state.
+func countStates(ctx context.Context, tx *sql.Tx) (map[State]int64, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT uploaded, count(*) FROM samples GROUP BY uploaded")
+	if err != nil {
+		return nil, fmt.Errorf("count samples: %w", err)
+	}
+	defer rows.Close()
+	counts := map[State]int64{}
+	for rows.Next() {
+		var state State
+		var n int64
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, fmt.Errorf("count samples: %w", err)
+		}
+		counts[state] = n
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("count samples: %w", err)
+	}
+	return counts, nil
 }

@@ -159,8 +159,10 @@ func (db *DB) WantRepair(ctx context.Context, daemon string, met error) error {
 	now := time.Now().UnixMilli()
 	return db.tx(ctx, func(tx *sql.Tx) error {
 		text := strings.ToValidUTF8(met.Error(), "")
-		return putStatus(ctx, tx, []Status{{Component: repairRow, Daemon: daemon, State: StateStopped, StartedMs: now,
-			Error: text[:min(len(text), maxWords)], ErrorMs: now, FailingSinceMs: now, SuccessBootMs: -1}})
+		return putStatus(ctx, tx, []Status{{
+			Component: repairRow, Daemon: daemon, State: StateStopped, StartedMs: now,
+			Error: text[:min(len(text), maxWords)], ErrorMs: now, FailingSinceMs: now, SuccessBootMs: -1,
+		}})
 	})
 }
 

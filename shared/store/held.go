@@ -122,29 +122,37 @@ func (db *DB) base(ctx context.Context, tx *sql.Tx, c Clock) (base int64, err er
 	return noted.Int64, nil
 }
 
-// release shifts and releases a slice of the held samples of the boot.
-func release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
+// A heldSession has held samples, which the shift, in milliseconds, makes right.
+type heldSession struct{ num, shift int64 }
+
+// heldSessions returns the sessions of the clock's boot that have held samples.
+func heldSessions(ctx context.Context, tx *sql.Tx, c Clock) (all []heldSession, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT num, metadata ->> '$.offset_ms' FROM sessions
 		WHERE json_valid(metadata) AND metadata ->> '$.boot_id' = ? AND metadata ->> '$.offset_ms' IS NOT NULL
 			AND EXISTS (SELECT 1 FROM samples WHERE samples.uploaded = 3 AND samples.session = sessions.num)
 		ORDER BY num`, c.BootID)
 	if err != nil {
-		return change, err
+		return nil, err
 	}
-	type held struct{ session, shift int64 }
-	var all []held
+	defer rows.Close()
 	for rows.Next() {
-		var h held
+		var h heldSession
 		var base int64
-		if err := rows.Scan(&h.session, &base); err != nil {
-			return change, errors.Join(err, rows.Close())
+		if err := rows.Scan(&h.num, &base); err != nil {
+			return nil, err
 		}
 		if h.shift = c.offsetMs() - base; abs(h.shift) <= steady.Milliseconds() {
 			h.shift = 0
 		}
 		all = append(all, h)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
+	return all, rows.Err()
+}
+
+// release shifts and releases a slice of the held samples of the boot.
+func release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
+	all, err := heldSessions(ctx, tx, c)
+	if err != nil || len(all) == 0 {
 		return change, err
 	}
 	// Shifted forward the newest goes first, and back the oldest: none then lands
@@ -153,7 +161,7 @@ func release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err 
 	if next.shift > 0 {
 		next, order = all[len(all)-1], "DESC"
 	}
-	return releaseSession(ctx, tx, next.session, next.shift, order, len(all) > 1)
+	return releaseSession(ctx, tx, next.num, next.shift, order, len(all) > 1)
 }
 
 func releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order string, more bool) (change ClockChange, err error) {

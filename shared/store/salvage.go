@@ -186,8 +186,14 @@ func sizeOf(path string) (size int64) {
 // present copies a file of the present schema.
 func (s *salvage) present(ctx context.Context, known map[int64]*Series) error {
 	for _, table := range []struct{ name, key string }{
-		{"series", "id"}, {"sessions", "num"}, {"status", "component"}, {"counters", "name"},
-		{"ledger", "name"}, {"losses", "reason"}, {"upload_checkpoints", "id"}, {"rejected", "timestamp_ms"},
+		{"series", "id"},
+		{"sessions", "num"},
+		{"status", "component"},
+		{"counters", "name"},
+		{"ledger", "name"},
+		{"losses", "reason"},
+		{"upload_checkpoints", "id"},
+		{"rejected", "timestamp_ms"},
 	} {
 		if err := s.table(ctx, table.name, table.key); err != nil {
 			return err
@@ -205,19 +211,8 @@ func (s *salvage) present(ctx context.Context, known map[int64]*Series) error {
 // older copies a file of an earlier schema as it is; opening it brings it up to
 // date.
 func (s *salvage) older(ctx context.Context) error {
-	rows, err := s.conn.QueryContext(ctx, "SELECT name, sql FROM old.sqlite_schema WHERE type = 'table' AND name IN ('metrics', 'sessions', 'upload_checkpoints', 'schema_version')")
+	tables, err := s.olderTables(ctx)
 	if err != nil {
-		return err
-	}
-	tables := map[string]string{}
-	for rows.Next() {
-		var name, text string
-		if err := rows.Scan(&name, &text); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		tables[name] = text
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
@@ -234,25 +229,29 @@ func (s *salvage) older(ctx context.Context) error {
 	return s.walk(ctx, olderWalk)
 }
 
+// olderTables returns how the tables of an earlier schema were made, by name.
+func (s *salvage) olderTables(ctx context.Context) (map[string]string, error) {
+	rows, err := s.conn.QueryContext(ctx, "SELECT name, sql FROM old.sqlite_schema WHERE type = 'table' AND name IN ('metrics', 'sessions', 'upload_checkpoints', 'schema_version')")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	tables := map[string]string{}
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			return nil, err
+		}
+		tables[name] = text
+	}
+	return tables, rows.Err()
+}
+
 // trustSeries takes out what cannot be the identity it was stored as, and puts
 // in what this process knows.
 func (s *salvage) trustSeries(ctx context.Context, known map[int64]*Series) error {
-	rows, err := s.conn.QueryContext(ctx, "SELECT id, series_key, metric_name, device_id, tags, value_type FROM main.series")
+	wrong, err := s.wrongSeries(ctx)
 	if err != nil {
-		return err
-	}
-	var wrong []int64
-	for rows.Next() {
-		var one Series
-		var key string
-		if err := rows.Scan(&one.ID, &key, &one.Name, &one.Device, &one.Tags, &one.Type); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		if key != seriesKey(one.Name, one.Device, one.Tags, one.Type) || one.ID < 1 || one.ID > maxSeries {
-			wrong = append(wrong, one.ID)
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for _, id := range wrong {
@@ -269,6 +268,26 @@ func (s *salvage) trustSeries(ctx context.Context, known map[int64]*Series) erro
 		}
 	}
 	return nil
+}
+
+// wrongSeries returns the ids of series whose key is not that of their identity.
+func (s *salvage) wrongSeries(ctx context.Context) (wrong []int64, err error) {
+	rows, err := s.conn.QueryContext(ctx, "SELECT id, series_key, metric_name, device_id, tags, value_type FROM main.series")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var one Series
+		var key string
+		if err := rows.Scan(&one.ID, &key, &one.Name, &one.Device, &one.Tags, &one.Type); err != nil {
+			return nil, err
+		}
+		if key != seriesKey(one.Name, one.Device, one.Tags, one.Type) || one.ID < 1 || one.ID > maxSeries {
+			wrong = append(wrong, one.ID)
+		}
+	}
+	return wrong, rows.Err()
 }
 
 // closeBooks makes the ledger of the new file agree with its rows: what the old
@@ -289,20 +308,8 @@ func (s *salvage) closeBooks(ctx context.Context, result *damage, size int64) er
 }
 
 func closeBooks(ctx context.Context, tx *sql.Tx, result *damage, size int64) error {
-	rows := map[State]int64{}
-	counted, err := tx.QueryContext(ctx, "SELECT uploaded, count(*) FROM main.samples GROUP BY uploaded")
+	rows, err := countStates(ctx, tx)
 	if err != nil {
-		return err
-	}
-	for counted.Next() {
-		var state State
-		var n int64
-		if err := counted.Scan(&state, &n); err != nil {
-			return errors.Join(err, counted.Close())
-		}
-		rows[state] = n
-	}
-	if err := errors.Join(counted.Err(), counted.Close()); err != nil {
 		return err
 	}
 	l, _, err := ledger(ctx, tx)
