@@ -1,5 +1,7 @@
 # claims.sh: sourced by the parts of the payload. Each claim prints one line.
 
+failed=0
+
 # claim TEXT COMMAND...: "ok TEXT" when the command succeeds, otherwise
 # "FAILED TEXT" and the end of what it printed.
 claim() {
@@ -9,6 +11,7 @@ claim() {
 		echo "ok      $text"
 	else
 		echo "FAILED  $text"
+		failed=$((failed + 1))
 		printf '%s\n' "$why" | tail -n 12 | sed 's/^/        | /'
 	fi
 }
