@@ -48,7 +48,7 @@ func freeBytes(path string) (int64, error) {
 			return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
 		}
 	}
-	return int64(st.Bavail) * st.Bsize, nil
+	return int64(st.Bavail * uint64(st.Bsize)), nil // the width of Bsize differs by processor
 }
 
 // KeepBallast puts a file of some size beside the database while there is room,
