@@ -77,6 +77,18 @@ type Sweep struct {
 	seriesID int64
 }
 
+// DeliveredLate says whether a chunk with samples of before beforeMs was
+// acknowledged at sinceMs or later. A receipt knows the newest of its chunk.
+func (r *Reader) DeliveredLate(ctx context.Context, beforeMs, sinceMs int64) (late bool, err error) {
+	err = r.read.QueryRowContext(ctx, deliveredLate, sinceMs, beforeMs).Scan(&late)
+	if err != nil {
+		return false, fmt.Errorf("look for late deliveries: %w", err)
+	}
+	return late, nil
+}
+
+const deliveredLate = "SELECT EXISTS (SELECT 1 FROM upload_checkpoints WHERE upload_time >= ? AND last_uploaded_timestamp < ?)"
+
 // finished are the states of samples that wait for nothing: delivered and local.
 const finished = "uploaded IN (1, 4)"
 

@@ -16,6 +16,8 @@ const (
 	// that begins again at the oldest sample: some are delivered late.
 	ageEvery   = 10 * time.Minute
 	wholeEvery = time.Hour
+	// chunkSpan is more than the time that the samples of one chunk lie apart.
+	chunkSpan = time.Hour
 	// keptLog is the length that an emptied log file keeps: about what two hours
 	// of collecting fill.
 	keptLog = 16 * mega
@@ -190,8 +192,14 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 			k.byAge, k.wholeDue = store.Sweep{}, now.Add(min(wholeEvery, k.cfg.Retention))
 		}
 	}
-	// What was delivered is sent again when a server lost it, within remote.settle.
+	// What was delivered is sent again when a server lost it, within remote.settle:
+	// also what was old already when it was delivered, as after a long outage.
 	oldest := now.Add(-max(k.cfg.Retention, k.settle)).UnixMilli()
+	late, err := k.db.DeliveredLate(ctx, oldest+chunkSpan.Milliseconds(), now.Add(-k.settle).UnixMilli())
+	if late || err != nil {
+		k.aging = false
+		return false, err
+	}
 	if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, oldest); !done || err != nil {
 		return err == nil, err
 	}

@@ -247,6 +247,7 @@ func TestOldDeliveredSamplesGoAndUndeliveredStay(t *testing.T) {
 		{"retention", time.Hour, 0, 0},
 		{"settling", time.Hour, 60 * 24 * time.Hour, 600},
 		{"young", 60 * 24 * time.Hour, 0, 600},
+		{"old when they were delivered", time.Hour, time.Minute, 600},
 	} {
 		f := newFixture(t, func(cfg *config.Config) {
 			cfg.Storage.Retention, cfg.Remote.Settle = c.retention, c.settle
