@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -88,6 +89,9 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 	s.detail.Outcome, s.detail.HTTPStatus = v.outcome.String(), a.status
 	if v.outcome != Delivered {
 		s.self.tally.Add(failures, 1)
+		if a.status == http.StatusBadGateway { // a proxy finds nothing that listens
+			s.client.link.refused.Store(true)
+		}
 	} else {
 		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
 		s.uploads.observe(a, s.client.url.Host)

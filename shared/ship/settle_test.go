@@ -70,19 +70,32 @@ func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
 }
 
 func TestRefusedConnectionInBetweenCountsAsARestart(t *testing.T) {
-	f := newFaultServer(t, named("one"))
-	b := newBench(t, f.url)
-	b.record(10, "a")
-	b.round()
-	b.ship.client.link.refused.Store(true)
-	b.record(1, "a")
-	b.round()
-	_, kept := f.state()
-	if n := kept[key("a", b.last-1)]; n != 2 {
-		t.Errorf("sent %d times", n)
-	}
-	if !strings.Contains(b.log.String(), "may have restarted") {
-		t.Error("not said")
+	for _, c := range []struct {
+		name   string
+		script []step
+		refuse func(*bench)
+		sent   int
+	}{
+		{"refused here", []step{named("one")}, func(b *bench) { b.ship.client.link.refused.Store(true) }, 2},
+		{"refused to a proxy", []step{named("one"), says(502, "", ""), named("one")}, func(b *bench) { b.round() }, 2},
+		{"overloaded", []step{named("one"), says(503, "", ""), named("one")}, func(b *bench) { b.round() }, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFaultServer(t, c.script...)
+			b := newBench(t, f.url)
+			b.record(10, "a")
+			b.round()
+			b.record(1, "a")
+			c.refuse(b)
+			b.round()
+			_, kept := f.state()
+			if n := kept[key("a", b.last-1)]; n != c.sent {
+				t.Errorf("sent %d times", n)
+			}
+			if strings.Contains(b.log.String(), "may have restarted") != (c.sent > 1) {
+				t.Error("not said, or said for nothing")
+			}
+		})
 	}
 }
 
