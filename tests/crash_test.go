@@ -120,6 +120,7 @@ type strike struct {
 	event bool
 	stage stage // of the shipper's requests, with event
 	count int   // of the event
+	lost  bool  // the request goes down with its sender
 	then  time.Duration
 }
 
@@ -127,7 +128,7 @@ func (c *crashes) strike(name string, fresh bool) strike {
 	life := c.lifetimes[name]
 	s := strike{
 		at: time.Duration(c.rng.Int64N(int64(life * 5 / 4))), event: c.rng.IntN(2) == 0, stage: stage(c.rng.IntN(int(stages))),
-		count: 1 + c.rng.IntN(5), then: time.Duration(c.rng.Int64N(int64(4 * time.Millisecond))),
+		count: 1 + c.rng.IntN(5), lost: c.rng.IntN(2) == 0, then: time.Duration(c.rng.Int64N(int64(4 * time.Millisecond))),
 	}
 	if s.event {
 		s.at = min(3*life, time.Second)
@@ -208,24 +209,26 @@ func (c *crashes) killShipper(s strike) (killed bool) {
 	reached := make(chan bool)
 	left := s.count
 	var mu sync.Mutex
-	c.wire.watch(func(at stage) {
+	c.wire.watch(func(at stage) (lost bool) {
 		if at != s.stage {
-			return
+			return false
 		}
 		mu.Lock()
 		left--
 		now := left == 0
 		mu.Unlock()
-		if now {
-			if at == passed {
-				time.Sleep(s.then)
-			}
-			killed := p.kill()
-			if killed {
-				c.underWay.Add(1)
-			}
-			reached <- killed
+		if !now {
+			return false
 		}
+		if at == passed {
+			time.Sleep(s.then)
+		}
+		killed := p.kill()
+		if killed {
+			c.underWay.Add(1)
+		}
+		reached <- killed
+		return killed && at == arrived && s.lost
 	})
 	defer c.wire.watch(nil)
 	select {

@@ -168,7 +168,7 @@ func (f *frozen) withRequest(p *program, d time.Duration, meanwhile func()) {
 	f.t.Helper()
 	stopped, thawed := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	f.w.watch(func(s stage) {
+	f.w.watch(func(s stage) (lost bool) {
 		if s == answered {
 			once.Do(func() {
 				p.signal(syscall.SIGSTOP)
@@ -176,6 +176,7 @@ func (f *frozen) withRequest(p *program, d time.Duration, meanwhile func()) {
 				<-thawed
 			})
 		}
+		return false
 	})
 	select {
 	case <-stopped:

@@ -28,7 +28,7 @@ type wire struct {
 	taken    map[moment]int // samples that the server took, and how often
 	order    []passage
 	requests int
-	at       func(stage) // called on the way of each request
+	at       func(stage) (lost bool) // called on the way of each request; it can get lost
 }
 
 // A stage is how far a request has come.
@@ -86,17 +86,18 @@ func (w *wire) cut() {
 	}
 }
 
+// reach gives up a request, and its connection, if it got lost at this stage.
 func (w *wire) reach(s stage) {
 	w.mu.Lock()
 	at := w.at
 	w.mu.Unlock()
-	if at != nil {
-		at(s)
+	if at != nil && at(s) {
+		panic(http.ErrAbortHandler)
 	}
 }
 
 // watch has fn called at every stage of every upload from now on.
-func (w *wire) watch(fn func(stage)) {
+func (w *wire) watch(fn func(stage) (lost bool)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.at = fn

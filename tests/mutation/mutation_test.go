@@ -1,0 +1,185 @@
+// Package mutation checks the proof: it builds the product with a fault planted
+// in it, and the tests that are there to find such a fault must fail.
+package mutation
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A mutation is one fault, planted by replacing text that a file has once.
+type mutation struct {
+	name     string
+	file     string // from the root of the module
+	old, new string
+	pkg      string // whose tests must fail, and which of them
+	run      string
+	env      []string
+	always   bool // also without MUTATION=all
+}
+
+const (
+	kills    = "TestNothingIsLostOrDoubledOverKills"
+	serverIs = "TestNothingIsMissingAfterTheServerWasKilled"
+)
+
+// few rounds are enough for a fault that shows at all.
+var few = []string{"CRASH_ROUNDS=40", "CRASH_SEED=1", "SERVER_KILLS=2"}
+
+const (
+	markBeforeSend    = "\tf := &flight{c: c, index: b.requests, done: make(chan struct{})}\n"
+	markBeforeSendNew = "\tif err := s.acknowledge(ctx, b, c.sent, b.requests); err != nil {\n\t\tpanic(err)\n\t}\n" + markBeforeSend
+	appendLine        = "\t\tc.plain = vmjson.Append("
+	skipRow           = "\t\tif len(e.values) > 1 {\n\t\t\te.values, e.times = e.values[1:], e.times[1:]\n\t\t}\n" + appendLine
+	sendAgain         = "s.detail.Settling.Again = append(s.detail.Settling.Again, s.detail.Settling.Recent...)"
+	liveFirst         = "\tif err := s.live(ctx, b, border, small); err != nil || small {\n\t\treturn err\n\t}\n"
+	backlogFirst      = "\tif !small {\n\t\tif err := s.backlog(ctx, b, border); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n" + liveFirst
+)
+
+var mutations = []mutation{
+	{name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true},
+	{name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
+		pkg: "./tests", run: kills, env: few},
+	{name: "follow a redirect", file: "shared/ship/client.go", old: "c.transport.RoundTrip(req.WithContext(limited))",
+		new: "(&http.Client{Transport: c.transport}).Do(req.WithContext(limited))",
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true},
+	{name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
+		pkg: "./shared/ship", run: "TestBodyIsNeverOverTheLimitAndNothingIsLeftOut", always: true},
+	{name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
+		pkg: "./tests", run: kills, env: few},
+	{name: "skip a row of the backlog", file: "shared/store/lanes.go",
+		old: "\t\t\tlast := into[len(into)-1]\n\t\t\tat.started", new: "\t\t\tlast := into[len(into)-1]\n\t\t\tif !oldestFirst {\n\t\t\t\tlast.TimeMs--\n\t\t\t}\n\t\t\tat.started",
+		pkg: "./shared/store", run: "TestBacklogGoesByPriorityThenByTime"},
+	{name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
+		pkg: "./shared/ship", run: "TestRequestIsOneLineForEachSeriesWithTheHeadersOfTheContract", always: true},
+	{name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
+		pkg: "./tests", run: kills, env: few},
+	{name: "ignore a busy checkpoint", file: "shared/store/wal.go", old: "case busy != 0:", new: "case busy < 0:",
+		pkg: "./shared/store", run: "TestAReaderThatStaysIsSeenAndSurvived", always: true},
+	{name: "say nothing of a busy checkpoint", file: "shared/upkeep/checkpoint.go", old: "if c.Busy {", new: "if c.Busy && c.Frames < 0 {",
+		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheLogIsReportedAndSurvived"},
+	{name: "mark more than was accepted", file: "shared/ship/batch.go", old: "c.rows[:r.taken]", new: "c.rows",
+		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays"},
+	{name: "leave a delivery out of the books", file: "shared/store/pending.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
+		pkg: "./tests", run: kills, env: few},
+	{name: "blame a row before the way there", file: "shared/ship/isolate.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
+		new: "\tif b.id != \"\" {\n\t\treturn nil\n\t}\n\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem"},
+	{name: "come back before Retry-After", file: "shared/ship/ship.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem"},
+	{name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
+		pkg: "./shared/ship", run: "TestWhatARestartedServerMayHaveLostIsSentAgain"},
+	{name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
+		pkg: "./tests", run: serverIs, env: few},
+	{name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
+		pkg: "./shared/ship", run: "TestNewestGoesFirstThenTheBacklogByPriority"},
+	{name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
+		pkg: "./tests", run: "TestThePresentComesBeforeTheBacklog/started"},
+}
+
+// TestEveryPlantedFaultIsFound plants the faults one after the other: with
+// MUTATION=all all of them, otherwise the few whose tests are quick.
+func TestEveryPlantedFaultIsFound(t *testing.T) {
+	all := os.Getenv("MUTATION") == "all"
+	sound := map[string]error{} // what the tests say without a fault, by package and test
+	var table strings.Builder
+	found, planted := 0, 0
+	for _, m := range mutations {
+		if !all && !m.always {
+			continue
+		}
+		planted++
+		begun := time.Now()
+		if all {
+			key := m.pkg + m.run
+			if _, known := sound[key]; !known {
+				sound[key] = m.baseline(t)
+			}
+			if sound[key] != nil {
+				t.Errorf("%s: fails without a fault too: %v", m.name, sound[key])
+				continue
+			}
+		}
+		killer, err := m.plant(t)
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", m.name, err)
+			killer = "NOT FOUND"
+		default:
+			found++
+		}
+		fmt.Fprintf(&table, "%-36s %-28s %-90s %.0fs\n", m.name, m.file, killer, time.Since(begun).Seconds())
+	}
+	t.Logf("planted %d, found %d\n%s", planted, found, table.String())
+}
+
+var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+
+// plant runs the tests on the product with the fault and returns the name of the
+// one that failed first.
+func (m mutation) plant(t *testing.T) (killer string, err error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(root, m.file)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return "", fmt.Errorf("%s has the text to replace %d times: mend the mutation\n%s", m.file, n, m.old)
+	}
+	dir := t.TempDir()
+	changed, overlay := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o640); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(overlay, replace, 0o640); err != nil {
+		return "", err
+	}
+	// In the environment, as the tests build the programs themselves.
+	out, err := m.test(t, "GOFLAGS=-overlay="+overlay)
+	first := failed.FindSubmatch(out)
+	switch {
+	case err == nil:
+		return "", fmt.Errorf("%s %s passes with the fault", m.pkg, m.run)
+	case first != nil:
+		return m.pkg + " " + string(first[1]), nil
+	case strings.Contains(string(out), "panic: test timed out"):
+		return m.pkg + " " + m.run + " (ran out of time)", nil
+	default:
+		return "", fmt.Errorf("%s %s did not run:\n%s", m.pkg, m.run, out[:min(len(out), 2000)])
+	}
+}
+
+// baseline runs the tests on the product as it is.
+func (m mutation) baseline(t *testing.T) error {
+	out, err := m.test(t)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out[:min(len(out), 2000)])
+	}
+	if strings.Contains(string(out), "no tests to run") {
+		return fmt.Errorf("%s has no test %s", m.pkg, m.run)
+	}
+	return nil
+}
+
+func (m mutation) test(t *testing.T, env ...string) (output []byte, err error) {
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-failfast", "-vet=off", "-timeout=3m", "-run=^"+m.run, m.pkg)
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(append(os.Environ(), m.env...), env...)
+	return cmd.CombinedOutput()
+}
