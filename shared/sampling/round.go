@@ -65,7 +65,7 @@ type asked struct {
 	started time.Time   // of the answer that is outstanding
 	answer  chan answer // nil: none is outstanding
 	noData  bool        // the last answer was collect.ErrNoData
-	said    string      // the fault that was logged last, "" for none
+	said    int         // readings that failed when it was logged last, 0: none do
 }
 
 type answer struct {
@@ -355,23 +355,18 @@ func (r *Rounds) take(ctx context.Context, a *asked, now store.Moment) []metric.
 	return got.samples
 }
 
-// say logs what a collector cannot read once, when it begins or changes, and
-// its end.
+// say logs what a collector cannot read once, when it begins or becomes more,
+// and its end. The text alone may change with every round: it quotes lines with
+// counters.
 func (r *Rounds) say(a *asked, failed int, err error) {
-	text := ""
-	if failed > 0 {
-		text = err.Error()
-	}
 	switch {
-	case text == a.said:
-	case text == "":
+	case failed > a.said:
+		a.said = failed
+		r.log.Warn("collector could not read everything; what it could read is stored, the rest is skipped and counted", "collector", a.Name, "failed", failed, "error", err)
+	case failed == 0 && a.said > 0:
+		a.said = 0
 		r.log.Info("collector reads everything again", "collector", a.Name)
-	case a.answer != nil && a.said != "":
-		return // still the same silence; only its length changes
-	default:
-		r.log.Warn("collector could not read everything; what it could read is stored, the rest is skipped and counted", "collector", a.Name, "failed", failed, "error", text)
 	}
-	a.said = text
 }
 
 // makeRoom releases the ballast when the disk is full, so that what frees space
