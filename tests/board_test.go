@@ -229,6 +229,12 @@ func (b *board) number(text string) (n int64, ok bool) {
 	return n, err == nil
 }
 
+// allSent says that nothing is pending, nor to be sent again.
+func (b *board) allSent() bool {
+	n, ok := b.number(`SELECT (SELECT count(*) FROM samples WHERE uploaded = 0) + (SELECT detail LIKE '%"again":%' FROM status WHERE component = 'shipper')`)
+	return ok && n == 0
+}
+
 // await polls for what must happen.
 func await(t testing.TB, what string, happened func() bool) {
 	t.Helper()

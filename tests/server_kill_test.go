@@ -39,10 +39,7 @@ func TestNothingIsMissingAfterTheServerWasKilled(t *testing.T) {
 		return ok && n > before
 	})
 	collector.stop()
-	await(t, "everything to be sent, and sent again", func() bool {
-		n, ok := b.number(`SELECT (SELECT count(*) FROM samples WHERE uploaded = 0) + (SELECT detail LIKE '%"again":%' FROM status WHERE component = 'shipper')`)
-		return ok && n == 0
-	})
+	await(t, "everything to be sent, and sent again", b.allSent)
 	shipper.stop()
 	resent := sum(t, shipper.log, regexp.MustCompile(`"resent":(\d+)`))
 	if resent == 0 {
