@@ -155,7 +155,7 @@ func TestDockerfilesFitTheTree(t *testing.T) {
 			t.Errorf("%s: does not say who it runs as", file)
 		}
 		for _, m := range regexp.MustCompile(`(?m)^COPY ([^-].*) \S+$`).FindAllStringSubmatch(string(text), -1) {
-			for _, from := range strings.Fields(m[1]) {
+			for from := range strings.FieldsSeq(m[1]) {
 				if _, err := os.Stat(filepath.Join("..", from)); err != nil {
 					t.Errorf("%s: COPY %s: %v", file, from, err)
 				}

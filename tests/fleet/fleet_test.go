@@ -76,7 +76,7 @@ func at(t *testing.T, base, fleet string) (n int) {
 // other work do what docs/fleet.md reckons with.
 func TestTheArithmetic(t *testing.T) {
 	base := startVictoria(t)
-	p := plan{name: "spread", url: base + "/api/v1/import", boards: 20, interval: 3 * time.Second, rounds: 4, outage: time.Hour, spread: true}
+	p := plan{name: "spread", url: base + "/api/v1/import", boards: 16, interval: 3 * time.Second, rounds: 4, outage: time.Hour, spread: true}
 	s, err := run(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)

@@ -54,9 +54,10 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 			err = errors.Join(err, b.db.Close())
 		}
 	}()
-	// Everything is in the past, so that no sample waits for its time to come.
+	// Everything is well in the past, so that no sample waits for its time to come
+	// and a round is one request: newest samples go in one of their own.
 	const round = 30 * time.Second
-	from := time.Now().Add(-p.outage - time.Duration(p.rounds+2)*round)
+	from := time.Now().Add(-p.outage - time.Duration(p.rounds+2)*round - time.Hour)
 	for i := range p.boards {
 		b, err := newBoard(ctx, dir, i, p, from)
 		if err != nil {
@@ -72,8 +73,7 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 
 	var backlog, backlogBytes float64
 	if p.outage > 0 {
-		// One after the other: this is about bytes. The first two thirds get a
-		// chunk to its full size, as in any longer drain.
+		// One after the other: this is about bytes.
 		for _, b := range boards {
 			if _, err := b.shipper.Drain(ctx); err != nil {
 				return s, fmt.Errorf("drain: %w", err)
