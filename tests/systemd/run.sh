@@ -64,6 +64,7 @@ for part; do
 	case $part in
 	container)
 		cp -r "$here/payload" "$work/payload"
+		cp "$PWD/docs/operations.md" "$work/payload/"
 		cp "$first" "$work/payload/first.deb"
 		cp "$second" "$work/payload/second.deb"
 		cp "$work/probe" "$(command -v victoria-metrics)" "$work/payload/"
