@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/collect"
@@ -26,6 +25,9 @@ import (
 // driver never answers must not hold up the others: it is left behind and
 // counted, and not asked again before it has answered.
 const patience = 3 * time.Second
+
+// idle is the longest wait between two rounds.
+const idle = time.Minute
 
 const (
 	// tryAgain is how soon a round follows one that could not be stored.
@@ -45,7 +47,7 @@ type Rounds struct {
 	all    []*asked
 	daemon string
 	loop   *store.Part // the daemon as a whole
-	self   self
+	self   own
 	queue  queue
 	clock  clock
 	begun  time.Time
@@ -79,16 +81,15 @@ type answer struct {
 // database need not be open yet.
 func New(db *store.DB, all []collect.Scheduled, d store.Daemon, untrusted string, log *slog.Logger) *Rounds {
 	now := time.Now()
-	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now}
-	shortest := processEvery
+	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newOwn(d.Name, now)}
+	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
 		r.all = append(r.all, &asked{Scheduled: s, part: store.NewPart(d, "collector/"+s.Name, s.Interval), due: now})
-		r.self.tally.Add("collector.metrics_collected_total", 0, "collector", s.Name)
-		r.self.tally.Add("collector.metrics_failed_total", 0, "collector", s.Name)
+		r.self.Tally.Add("collector.metrics_collected_total", 0, "collector", s.Name)
+		r.self.Tally.Add("collector.metrics_failed_total", 0, "collector", s.Name)
 	}
 	r.loop = store.NewPart(d, "collector", shortest)
-	r.self.count = now.Add(processEvery - tallyEvery) // the first counts a minute from now
 	return r
 }
 
@@ -123,9 +124,7 @@ func (r *Rounds) restore(ctx context.Context) error {
 			}
 		}
 	}
-	r.self.tally.Restore(slices.DeleteFunc(counts, func(c metric.Count) bool {
-		return !strings.HasPrefix(c.Name, "collector.") && c.Tags != metric.Tags("daemon", r.daemon)
-	}))
+	r.self.Restore(counts, "collector.")
 	r.restored = true
 	return nil
 }
@@ -143,7 +142,7 @@ func (r *Rounds) Round(ctx context.Context) (next time.Duration, err error) {
 		}
 	}
 	_, err = r.collect(ctx, due, begun)
-	next = processEvery
+	next = idle
 	for _, a := range r.all {
 		next = min(next, time.Until(a.due))
 	}
@@ -217,16 +216,18 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 		}
 		u.Status = append(u.Status, a.part.Status())
 	}
-	if own := r.self.samples(r.daemon, now.Wall); len(own) > 0 {
-		u.Groups = append(u.Groups, store.Group{Priority: selfPriority, Samples: own})
-		r.uncounted = true
+	// A database that cannot be used must not cost what was collected.
+	ready := r.ready(waiting, ctx)
+	if r.restored { // before, our counters would go back to what this run counted
+		if own := r.self.samples(now.Wall); len(own) > 0 {
+			u.Groups = append(u.Groups, store.Group{Priority: selfPriority, Samples: own})
+			r.uncounted = true
+		}
 	}
 	n := 0
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
-	// A database that cannot be used must not cost what was collected.
-	ready := r.ready(waiting, ctx)
 	r.clock.look(now, func() store.Status { return r.skew(ctx, ready) })
 	u.Groups, u.Lost = r.queue.add(u.Groups, &r.clock)
 	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.noted {
@@ -241,7 +242,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 		if r.uncounted {
 			// Only what has been said must never go back after a restart; to keep
 			// the counts of each round would write a fifth more.
-			u.Counters = r.self.tally.All()
+			u.Counters = r.self.Tally.All()
 		}
 		stored, err = r.db.Record(context.WithoutCancel(ctx), u)
 	}
@@ -340,10 +341,10 @@ func (r *Rounds) take(ctx context.Context, a *asked, now store.Moment) []metric.
 	}
 	failed := collect.Failed(got.err)
 	a.noData = errors.Is(got.err, collect.ErrNoData)
-	r.self.tally.Add("collector.metrics_collected_total", float64(len(got.samples)), "collector", a.Name)
-	r.self.tally.Add("collector.metrics_failed_total", float64(failed), "collector", a.Name)
+	r.self.Tally.Add("collector.metrics_collected_total", float64(len(got.samples)), "collector", a.Name)
+	r.self.Tally.Add("collector.metrics_failed_total", float64(failed), "collector", a.Name)
 	if a.answer == nil {
-		r.self.tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)
+		r.self.Tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)
 	}
 	if failed == 0 || len(got.samples) > 0 {
 		a.part.Succeed(now, len(got.samples))
@@ -415,7 +416,7 @@ func (r *Rounds) Stop(ctx context.Context) error {
 		last = append(last, a.part.Status())
 	}
 	r.loop.Stop(now)
-	if _, err := r.db.Record(ctx, store.Update{Counters: r.self.tally.All()}); err != nil {
+	if _, err := r.db.Record(ctx, store.Update{Counters: r.self.Tally.All()}); err != nil {
 		return err
 	}
 	return r.db.EndSession(ctx, now.Wall, append(last, r.loop.Status()))

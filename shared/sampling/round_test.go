@@ -111,7 +111,7 @@ func TestACollectorThatNeverAnswersDoesNotStopTheOthers(t *testing.T) {
 		if n := strings.Count(log.String(), "collector=stuck"); n != 1 {
 			t.Errorf("said %d times:\n%s", n, log.String())
 		}
-		if got := r.self.tally.Value("collector.metrics_failed_total", "collector", "stuck"); got != 3 {
+		if got := r.self.Tally.Value("collector.metrics_failed_total", "collector", "stuck"); got != 3 {
 			t.Errorf("counted %v failures, want 3", got)
 		}
 		close(release)
@@ -145,7 +145,7 @@ func TestWhatCannotBeReadIsCountedAndSaidOnce(t *testing.T) {
 		}
 		time.Sleep(2 * time.Millisecond) // samples of one series need times of their own
 	}
-	if got := r.self.tally.Value("collector.metrics_failed_total", "collector", "half"); got != 6 {
+	if got := r.self.Tally.Value("collector.metrics_failed_total", "collector", "half"); got != 6 {
 		t.Errorf("counted %v failed readings, want 6", got)
 	}
 	if n := strings.Count(log.String(), "zone 1"); n != 1 {

@@ -1,59 +1,51 @@
 package sampling
 
 import (
-	"strings"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/self"
 )
 
 const (
-	// processEvery and tallyEvery keep what we say about ourselves below a tenth
-	// of what we say about the board.
-	processEvery = time.Minute
-	tallyEvery   = 5 * time.Minute
+	// What we say about ourselves stays below a tenth of all that is said: the
+	// counts of each collector are many, and slow to change.
+	processEvery   = 3 * time.Minute
+	countsEvery    = 5 * time.Minute
+	durationsEvery = 10 * time.Minute
+	// firstWord is when a new run first says what it counted.
+	firstWord = time.Minute
 	// selfPriority is that of samples about ourselves: they go last.
 	selfPriority = 3
 )
 
-// self is what the collector says about itself.
-type self struct {
-	tally          metric.Tally
-	used           hostfs.SelfUse // by this process when it was last looked at
-	process, count time.Time      // when each was said last
+// own is what the collector says about itself.
+type own struct {
+	self.Voice
+	process, counts, durations self.Beat
 }
 
-// samples returns what is due to be said now. A figure that cannot be had is
-// left out: it is about us, and the board's samples must not wait for it.
-func (s *self) samples(daemon string, now time.Time) []metric.Sample {
+func newOwn(daemon string, now time.Time) own {
+	o := own{
+		Voice:   self.New(daemon),
+		process: self.Beat{Every: processEvery}, counts: self.Beat{Every: countsEvery}, durations: self.Beat{Every: durationsEvery},
+	}
+	o.counts.Start(now, firstWord)
+	o.durations.Start(now, firstWord)
+	return o
+}
+
+// samples returns what is due to be said now.
+func (o *own) samples(now time.Time) []metric.Sample {
 	var all []metric.Sample
-	add := func(name string, value float64, tags string) {
-		all = append(all, metric.Sample{Name: name, Tags: tags, TimeMs: now.UnixMilli(), Value: metric.Round(value)})
+	if o.process.Due(now) {
+		all = o.Process(now.UnixMilli())
 	}
-	if now.Sub(s.process) >= processEvery {
-		s.process = now
-		if use, err := hostfs.Self(); err == nil {
-			tags := metric.Tags("daemon", daemon)
-			s.tally.Add("process.cpu_seconds_total", use.CPUSeconds-s.used.CPUSeconds, "daemon", daemon)
-			add("process.cpu_seconds_total", s.tally.Value("process.cpu_seconds_total", "daemon", daemon), tags)
-			if use.ResidentBytes >= 0 {
-				add("process.resident_memory_bytes", float64(use.ResidentBytes), tags)
-			}
-			if use.WrittenBytes >= 0 {
-				s.tally.Add("process.written_bytes_total", float64(use.WrittenBytes-s.used.WrittenBytes), "daemon", daemon)
-				add("process.written_bytes_total", s.tally.Value("process.written_bytes_total", "daemon", daemon), tags)
-			}
-			s.used = use
-		}
+	if o.counts.Due(now) {
+		all = append(all, o.Samples(now.UnixMilli(), func(name string) bool { return !self.OfHistogram(name) })...)
 	}
-	if now.Sub(s.count) >= tallyEvery {
-		s.count = now
-		for _, sample := range s.tally.Samples(now.UnixMilli()) {
-			if !strings.HasPrefix(sample.Name, "process.") {
-				all = append(all, sample)
-			}
-		}
+	if o.durations.Due(now) {
+		all = append(all, o.Samples(now.UnixMilli(), self.OfHistogram)...)
 	}
 	return all
 }

@@ -82,13 +82,13 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 	b.sent += a.sent
 	b.received += a.received
 	b.status = a.status
-	s.self.tally.Add(bytesSent, float64(a.sent))
-	s.self.tally.Observe(duration, a.took.Seconds())
+	s.self.Tally.Add(bytesSent, float64(a.sent))
+	s.self.Tally.Observe(duration, a.took.Seconds())
 	s.spend()
 	v := s.weigh(f.c, a, f.err)
 	s.detail.Outcome, s.detail.HTTPStatus = v.outcome.String(), a.status
 	if v.outcome != Delivered {
-		s.self.tally.Add(failures, 1)
+		s.self.Tally.Add(failures, 1)
 		if a.status == http.StatusBadGateway { // a proxy finds nothing that listens
 			s.client.link.refused.Store(true)
 		}
@@ -97,7 +97,7 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 		s.uploads.observe(a, s.client.url.Host)
 		s.watchServer(a.header.Get("X-Server-Hostname"))
 		if len(v.taken) < len(f.c.rows) {
-			s.self.tally.Add(partial, 1)
+			s.self.Tally.Add(partial, 1)
 		}
 	}
 	attrs := []slog.Attr{
@@ -185,7 +185,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 	if err != nil {
 		return err
 	}
-	s.self.tally.Add(uploaded, float64(len(rows)))
+	s.self.Tally.Add(uploaded, float64(len(rows)))
 	s.part.Succeed(now, len(rows))
 	s.failed, s.notBefore, s.lastGood = 0, time.Time{}, rows[0]
 	s.detail.Settling.note(now.Wall, rows)
@@ -208,7 +208,7 @@ func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) e
 	if err != nil {
 		return err
 	}
-	s.self.tally.Add(rejected, float64(len(bad)))
+	s.self.Tally.Add(rejected, float64(len(bad)))
 	s.part.Beat(now)
 	u := s.update(now)
 	n, err := s.db.Reject(context.WithoutCancel(ctx), bad, now.Wall, u)

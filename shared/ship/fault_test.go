@@ -153,7 +153,7 @@ func TestPartOfAChunkIsMarkedAsTheAnswerSays(t *testing.T) {
 		if seen != 2 || len(kept) != 50 {
 			t.Errorf("packed %v: %d requests, %d samples", packed, seen, len(kept))
 		}
-		if n := b.ship.self.tally.Value(partial); n != 1 {
+		if n := b.ship.self.Tally.Value(partial); n != 1 {
 			t.Errorf("partial successes %v", n)
 		}
 	}

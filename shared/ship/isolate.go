@@ -174,7 +174,7 @@ func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err er
 	if err != nil {
 		return row, false, err
 	}
-	group := store.Group{Priority: selfPriority, Samples: s.self.tally.Samples(now.Wall.UnixMilli())}
+	group := store.Group{Priority: selfPriority, Samples: s.self.Tally.Samples(now.Wall.UnixMilli())}
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
 		return row, false, err
 	}

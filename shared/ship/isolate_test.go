@@ -89,7 +89,7 @@ func TestBadSamplesAreFoundAndTheOthersAreDeliveredInTheSameRound(t *testing.T) 
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n := b.ship.self.tally.Value("storage.rejected_total"); n != float64(len(bad)) {
+				if n := b.ship.self.Tally.Value("storage.rejected_total"); n != float64(len(bad)) {
 					t.Errorf("counted %v", n)
 				}
 			})

@@ -4,19 +4,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/self"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
 	// selfPriority is that of samples about ourselves: they go last.
 	selfPriority = 3
-	// selfEvery is how often they are taken.
-	selfEvery = time.Minute
+	// How often they are taken: what we say about ourselves stays below a tenth
+	// of all that is said.
+	oftenEvery     = time.Minute
+	seldomEvery    = 3 * time.Minute
+	durationsEvery = 10 * time.Minute
 
 	uploaded  = "uploader.metrics_uploaded_total"
 	failures  = "uploader.upload_failures_total"
@@ -26,58 +28,70 @@ const (
 	rejected  = "storage.rejected_total"
 )
 
-// self is what the shipper counts about itself. The counts are written with what
+// own is what the shipper says about itself. The counts are written with what
 // they count, and only those that changed.
-type self struct {
-	tally   metric.Tally
+type own struct {
+	self.Voice
 	written map[string]float64 // by name and tags
-	said    time.Time
+
+	often, seldom, durations self.Beat
 }
 
-func (s *self) restore(counts []metric.Count) {
-	for _, name := range []string{uploaded, failures, partial, bytesSent, rejected} {
-		s.tally.Add(name, 0)
+func newOwn(daemon string) own {
+	return own{
+		Voice: self.New(daemon), written: map[string]float64{},
+		often: self.Beat{Every: oftenEvery}, seldom: self.Beat{Every: seldomEvery}, durations: self.Beat{Every: durationsEvery},
 	}
-	s.tally.Restore(slices.DeleteFunc(slices.Clone(counts), func(c metric.Count) bool {
-		return !strings.HasPrefix(c.Name, "uploader.") && c.Name != rejected
-	}))
-	s.written = map[string]float64{}
-	s.wrote(s.tally.All())
+}
+
+func (o *own) restore(counts []metric.Count) {
+	for _, name := range []string{uploaded, failures, partial, bytesSent, rejected} {
+		o.Tally.Add(name, 0)
+	}
+	o.Restore(counts, "uploader.", rejected)
+	o.wrote(o.Tally.All())
 }
 
 // changed returns the counts that are not written yet, others among them.
-func (s *self) changed(others []metric.Count) []metric.Count {
-	return slices.DeleteFunc(append(s.tally.All(), others...), func(c metric.Count) bool {
-		old, known := s.written[c.Name+c.Tags]
+func (o *own) changed(others []metric.Count) []metric.Count {
+	return slices.DeleteFunc(append(o.Tally.All(), others...), func(c metric.Count) bool {
+		old, known := o.written[c.Name+c.Tags]
 		return known && old == c.Value
 	})
 }
 
-func (s *self) wrote(counts []metric.Count) {
+func (o *own) wrote(counts []metric.Count) {
 	for _, c := range counts {
-		s.written[c.Name+c.Tags] = c.Value
+		o.written[c.Name+c.Tags] = c.Value
 	}
 }
 
-// samples returns our own samples once a minute.
-func (s *self) samples(daemon string, now time.Time) []metric.Sample {
-	if age := now.Sub(s.said); age >= 0 && age < selfEvery {
-		return nil
-	}
-	s.said = now
+// samples returns what is due to be said now.
+func (o *own) samples(now time.Time) []metric.Sample {
 	at := now.UnixMilli()
-	all := s.tally.Samples(at)
-	use, _ := hostfs.Self() // what could not be read is -1 and left out; the next minute tries again
-	tags := metric.Tags("daemon", daemon)
-	all = append(all, metric.Sample{Name: "process.cpu_seconds_total", Tags: tags, TimeMs: at, Value: metric.Round(use.CPUSeconds)})
-	if use.ResidentBytes >= 0 {
-		all = append(all, metric.Sample{Name: "process.resident_memory_bytes", Tags: tags, TimeMs: at, Value: float64(use.ResidentBytes)})
+	var all []metric.Sample
+	if o.often.Due(now) {
+		all = o.Samples(at, ofDelivery)
 	}
-	if use.WrittenBytes >= 0 {
-		all = append(all, metric.Sample{Name: "process.written_bytes_total", Tags: tags, TimeMs: at, Value: float64(use.WrittenBytes)})
+	if o.seldom.Due(now) {
+		all = append(all, o.Samples(at, func(name string) bool { return !ofDelivery(name) && !self.OfHistogram(name) })...)
+		all = append(all, o.Process(at)...)
+	}
+	if o.durations.Due(now) {
+		all = append(all, o.Samples(at, self.OfHistogram)...)
 	}
 	return all
 }
+
+// hush lets nothing be said until the next beat.
+func (o *own) hush(now time.Time) {
+	o.often.Start(now, oftenEvery)
+	o.seldom.Start(now, seldomEvery)
+	o.durations.Start(now, durationsEvery)
+}
+
+// ofDelivery names the counts that a chart of the deliveries shows.
+func ofDelivery(name string) bool { return name == uploaded || name == failures || name == bytesSent }
 
 // detail is what the status row "shipper" says beyond the columns.
 type detail struct {

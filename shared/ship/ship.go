@@ -43,7 +43,7 @@ type Shipper struct {
 	alive  func() // called as a long round gets on
 	client *client
 	enc    encoder
-	self   self
+	self   own
 	part   *store.Part
 
 	limit     int       // samples of a chunk at present
@@ -138,6 +138,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 	}
 	s.detail.Outcome, s.detail.Endpoint = "idle", to.Host
 	s.detail.Plaintext = creds.path != "" && to.Scheme == "http" && !loopback(to.Hostname())
+	s.self = newOwn(d.Name)
 	s.self.restore(counts)
 	s.budget.restore(counts)
 	return s, nil
@@ -198,7 +199,7 @@ func (s *Shipper) Drain(ctx context.Context) (delivered int, err error) {
 		return 0, errors.New("remote.enabled is false: nothing was sent")
 	}
 	s.forced, s.eager = true, time.Time{}
-	s.self.said = time.Now() // samples about this run would never end
+	s.self.hush(time.Now()) // samples about this run would never end
 	for {
 		b := newBatch(time.Time{})
 		err = s.work(ctx, b)
@@ -320,16 +321,17 @@ func (s *Shipper) record(ctx context.Context, fault error) error {
 func (s *Shipper) update(now store.Moment) store.Update {
 	s.detail.ChunkSamples = s.limit
 	s.part.SetDetail(s.detail.text())
-	u := store.Update{Status: []store.Status{s.part.Status()}, Counters: s.self.changed(s.budget.counts())}
+	u := store.Update{Status: []store.Status{s.part.Status()}}
 	if own := s.samples(now.Wall); len(own) > 0 {
 		u.Groups = []store.Group{{Priority: selfPriority, Samples: own}}
 	}
+	u.Counters = s.self.changed(s.budget.counts()) // with what was just said
 	return u
 }
 
-// samples are our own, once a minute.
+// samples are our own that are due.
 func (s *Shipper) samples(now time.Time) []metric.Sample {
-	own := s.self.samples(s.daemon.Name, now)
+	own := s.self.samples(now)
 	if len(own) == 0 {
 		return nil
 	}
@@ -344,7 +346,7 @@ func (s *Shipper) Stop(ctx context.Context) error {
 	}
 	s.part.Stop(now)
 	s.check.part.Stop(now)
-	s.self.said = now.Wall
+	s.self.hush(now.Wall)
 	u := s.update(now)
 	u.Status = append(u.Status, s.check.part.Status())
 	_, err = s.db.Record(ctx, u)

@@ -81,7 +81,7 @@ func (b *bench) open() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.ship.self.said = time.Now() // our own samples are not what is tested
+	b.ship.self.hush(time.Now()) // our own samples are not what is tested
 	b.ship.eager = time.Time{}
 }
 
@@ -413,8 +413,8 @@ func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, reasons)
 		}
 	}
-	if b.ship.self.tally.Value(rejected) != 5 {
-		t.Errorf("counted %v", b.ship.self.tally.Value(rejected))
+	if b.ship.self.Tally.Value(rejected) != 5 {
+		t.Errorf("counted %v", b.ship.self.Tally.Value(rejected))
 	}
 }
 
@@ -439,7 +439,7 @@ func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	b.ship.client.transport = serve
 	status = 204
 	b.round()
-	if got := b.ship.self.tally.Value(uploaded); got != 11 {
+	if got := b.ship.self.Tally.Value(uploaded); got != 11 {
 		t.Errorf("uploaded %v, want 11", got)
 	}
 	if st := b.status(); st.Succeeded != 11 || st.Failed != 1 || st.FailingSinceMs != 0 {

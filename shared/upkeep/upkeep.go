@@ -18,6 +18,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/self"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -27,6 +28,9 @@ const (
 	// sayEvery is how often the storage's figures become samples and its status
 	// is written; a change of the status is written at once.
 	sayEvery = time.Minute
+	// figuresEvery is how often the files' figures become samples: they change
+	// slowly, and what is said of ourselves stays below a tenth of all.
+	figuresEvery = 3 * time.Minute
 	// selfPriority is that of samples about ourselves: they go last.
 	selfPriority = 3
 )
@@ -42,8 +46,9 @@ type Keeper struct {
 	checkpoints
 	retention
 
-	said time.Time // when the status was written last
-	mark string    // what it said, in short
+	said    time.Time // when the status was written last
+	figures self.Beat
+	mark    string // what it said, in short
 }
 
 // New prepares the upkeep of db.
@@ -53,6 +58,7 @@ func New(db *store.DB, c config.Config, d store.Daemon, log *slog.Logger) *Keepe
 		part:        store.NewPart(d, "storage", sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		retention:   retention{swept: -1},
+		figures:     self.Beat{Every: figuresEvery},
 	}
 }
 
@@ -151,12 +157,14 @@ func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error)
 	if err != nil {
 		return nil, err
 	}
-	all := []metric.Sample{
-		{Name: "storage.database_size_bytes", Value: float64(sizes.Database)},
-		{Name: "storage.wal_size_bytes", Value: float64(sizes.WAL)},
-		{Name: "storage.metrics_pending_upload", Value: float64(ledger.Pending)},
-		{Name: "storage.wal_checkpoint_duration_ms", Value: float64(k.last.Duration.Microseconds()) / 1000},
-		{Name: "storage.wal_bytes_reclaimed", Value: float64(k.last.Reclaimed)},
+	all := []metric.Sample{{Name: "storage.metrics_pending_upload", Value: float64(ledger.Pending)}}
+	if k.figures.Due(time.Now()) {
+		all = append(all,
+			metric.Sample{Name: "storage.database_size_bytes", Value: float64(sizes.Database)},
+			metric.Sample{Name: "storage.wal_size_bytes", Value: float64(sizes.WAL)},
+			metric.Sample{Name: "storage.wal_checkpoint_duration_ms", Value: float64(k.last.Duration.Microseconds()) / 1000},
+			metric.Sample{Name: "storage.wal_bytes_reclaimed", Value: float64(k.last.Reclaimed)},
+		)
 	}
 	for _, l := range losses {
 		all = append(all, metric.Sample{Name: "storage.lost_total", Tags: metric.Tags("reason", l.Reason), Value: float64(l.Count)})

@@ -23,7 +23,7 @@ type Count struct {
 
 // durationBounds are the upper bounds, in seconds, of every duration histogram:
 // few, because each is a series on a metered link.
-var durationBounds = []float64{0.001, 0.01, 0.1, 1, 10}
+var durationBounds = []float64{0.01, 0.1, 1}
 
 // Restore takes over what an earlier run counted.
 func (t *Tally) Restore(counts []Count) {
