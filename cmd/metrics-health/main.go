@@ -91,8 +91,13 @@ func watchOf(p *daemon.Process) *health.Watch {
 			return now
 		},
 		Lock: func(program string) (health.Lock, error) {
-			pid, held, err := daemon.LockHolder(p.Config.LockPath(program))
-			return health.Lock{Held: held, PID: pid}, err
+			path := p.Config.LockPath(program)
+			pid, held, err := daemon.LockHolder(path)
+			lock := health.Lock{Held: held, PID: pid}
+			if info, err := os.Stat(path); err == nil {
+				lock.Since = info.ModTime()
+			}
+			return lock, err
 		},
 	})
 }

@@ -93,6 +93,7 @@ func (l *lock) release() error {
 //
 // A file that is not there is an error, fs.ErrNotExist: it never ran. The lock
 // of the calling process itself cannot be seen, and would be lost by asking.
+// The file was last written when the lock was taken, or was given up cleanly.
 func LockHolder(path string) (pid int, held bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

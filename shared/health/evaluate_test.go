@@ -58,7 +58,7 @@ func well() *world {
 		PendingMs:  wall.Add(-5 * time.Second).UnixMilli(),
 		DeliveryMs: wall.Add(-time.Second).UnixMilli(),
 	}
-	w.seen.Locks = map[string]Lock{collector: {true, 11}, shipper: {true, 22}}
+	w.seen.Locks = map[string]Lock{collector: {Held: true, PID: 11}, shipper: {Held: true, PID: 22}}
 	return w
 }
 
@@ -192,13 +192,47 @@ func TestEvaluate(t *testing.T) {
 		// The daemons: late 10 s after their interval, the shipper 30 s more.
 		{"collector at its patience", func(w *world) { w.beat("collector", 20*s) }, "ok"},
 		{"collector frozen", func(w *world) { w.beat("collector", 20*s+ms) }, "error collector_hung"},
-		{"collector killed a moment ago", func(w *world) { w.seen.Locks[collector] = Lock{false, 11} }, "error collector_crashed"},
-		{"collector killed long ago", func(w *world) { w.beat("collector", time.Hour); w.seen.Locks[collector] = Lock{false, 11} }, "error collector_crashed"},
+		{"collector killed a moment ago", func(w *world) { w.seen.Locks[collector] = Lock{Held: false, PID: 11} }, "error collector_crashed"},
+		{"collector killed long ago", func(w *world) { w.beat("collector", time.Hour); w.seen.Locks[collector] = Lock{Held: false, PID: 11} }, "error collector_crashed"},
 		{"collector stopped", func(w *world) {
 			w.row("collector").State = store.StateStopped
 			w.seen.Locks[collector] = Lock{}
 		}, "error collector_stopped"},
-		{"collector started again", func(w *world) { w.seen.Locks[collector] = Lock{true, 12} }, "degraded collector_starting"},
+		{"collector started again", func(w *world) { w.seen.Locks[collector] = Lock{Held: true, PID: 12} }, "degraded collector_starting"},
+		{"collector at the end of its start", func(w *world) {
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-20 * s)}
+		}, "degraded collector_starting"},
+		{"collector that does not get through its start", func(w *world) {
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-20*s - ms)}
+		}, "error collector_hung"},
+		{"collector at the end of its first start", func(w *world) {
+			w.drop("collector")
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-20 * s)}
+		}, "degraded collector_starting"},
+		{"collector that does not get through its first start", func(w *world) {
+			w.drop("collector")
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-20*s - ms)}
+		}, "error collector_hung"},
+		{"a long interval gives a longer start", func(w *world) {
+			w.row("collector").IntervalMs = 60_000
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-70 * s)}
+		}, "degraded collector_starting"},
+		{"a long interval does not give it for ever", func(w *world) {
+			w.row("collector").IntervalMs = 60_000
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-70*s - ms)}
+		}, "error collector_hung"},
+		{"a start before the wall clock was set", func(w *world) {
+			w.now.Boot = 20 * s
+			w.row("collector").BootID = "boot-0"
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: time.Unix(10, 0)}
+			for _, name := range []string{"collector/cpu.usage", "collector/memory.usage", "shipper"} {
+				w.row(name).HeartbeatBootMs, w.row(name).SuccessBootMs = 19000, 19000
+			}
+		}, "degraded collector_starting"},
+		{"troubles of a collector are not those of the one that hangs after it", func(w *world) {
+			w.row("collector").FailingSinceMs, w.row("collector").Error = minutesAgo(m), "disk full"
+			w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-m)}
+		}, "error collector_hung"},
 		{"collector never ran", func(w *world) {
 			w.drop("collector")
 			w.seen.Locks[collector] = Lock{}
@@ -208,7 +242,7 @@ func TestEvaluate(t *testing.T) {
 		{"machine restarted, collector with the same pid not up yet", func(w *world) { w.row("collector").BootID = "boot-0" }, "degraded collector_starting"},
 		{"machine restarted, collector not started", func(w *world) {
 			w.row("collector").BootID = "boot-0"
-			w.seen.Locks[collector] = Lock{false, 11}
+			w.seen.Locks[collector] = Lock{Held: false, PID: 11}
 		}, "error collector_crashed"},
 		{"collector cannot store", func(w *world) {
 			w.row("collector").FailingSinceMs, w.row("collector").Error = minutesAgo(m), "disk full"
@@ -219,8 +253,8 @@ func TestEvaluate(t *testing.T) {
 			w.row("shipper").State = store.StateStopped
 			w.seen.Locks[shipper] = Lock{}
 		}, "degraded shipper_stopped"},
-		{"shipper killed", func(w *world) { w.seen.Locks[shipper] = Lock{false, 22} }, "degraded shipper_crashed"},
-		{"shipper started again", func(w *world) { w.seen.Locks[shipper] = Lock{true, 23} }, "degraded shipper_starting"},
+		{"shipper killed", func(w *world) { w.seen.Locks[shipper] = Lock{Held: false, PID: 22} }, "degraded shipper_crashed"},
+		{"shipper started again", func(w *world) { w.seen.Locks[shipper] = Lock{Held: true, PID: 23} }, "degraded shipper_starting"},
 		{"shipper never ran", func(w *world) { w.drop("shipper"); delete(w.seen.Locks, shipper) }, "degraded shipper_never_ran"},
 
 		// The collectors.
@@ -333,6 +367,19 @@ func TestADatabaseThatCannotBeReadIsAnError(t *testing.T) {
 		if want := "error " + string(fault); verdict(r) != want || r.Uploader.Status == StatusOK || r.Storage.Status == StatusOK || r.Ready {
 			t.Errorf("%v: %s, want %s; %+v", err, verdict(r), want, r)
 		}
+	}
+}
+
+func TestAStartThatHangsSaysSinceWhen(t *testing.T) {
+	w := well()
+	w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-45 * time.Second)}
+	r := Evaluate(w.seen, w.t, w.now)
+	want := []Reason{{CollectorHung, "collector", StatusError, "metrics-collector (pid 12) lives since 45s and has stored nothing; nothing is measured", "2026-07-01T11:59:15Z"}}
+	if diff := cmp.Diff(want, r.Reasons); diff != "" {
+		t.Error(diff)
+	}
+	if d := r.Daemons[collector]; d.State != Hung || d.Status != StatusError {
+		t.Errorf("%+v", d)
 	}
 }
 

@@ -59,8 +59,9 @@ type Seen struct {
 // A Lock is the state of a writer's lock file. One that is held says that the
 // process lives, whatever it does.
 type Lock struct {
-	Held bool
-	PID  int // of the holder; 0: not known
+	Held  bool
+	PID   int       // of the holder; 0: not known
+	Since time.Time // when it was last taken or given up; zero: not known
 }
 
 // Now is the time of a look on both clocks, and which boot it is.

@@ -59,7 +59,7 @@ func TestEndpointsFollowTheStatus(t *testing.T) {
 	again()
 	check("degraded", 200, 503)
 	b.mu.Lock()
-	b.locks[shipper] = Lock{true, 0}
+	b.locks[shipper] = Lock{Held: true, PID: 0}
 	b.mu.Unlock()
 	mustSQL(t, b.path, "DELETE FROM upload_checkpoints; UPDATE ledger SET count = 0 WHERE name = 'delivered'; UPDATE samples SET uploaded = 0")
 	again()

@@ -225,6 +225,14 @@ func TestRealDaemonsStoppedKilledFrozenAndStarved(t *testing.T) {
 	must("fed again", `"reasons": []`, StatusOK)
 
 	collecting.end(t, syscall.SIGTERM)
+	release = b.starve(t)
+	collecting = b.start(t, "metrics-collector")
+	must("collector started while nobody may write", `"collector_starting"`, StatusDegraded)
+	must("collector does not get through its start", `and has stored nothing`, StatusError)
+	release()
+	must("collector got through its start", `"reasons": []`, StatusOK)
+
+	collecting.end(t, syscall.SIGTERM)
 	must("collector stopped", `"collector_stopped"`, StatusError)
 	shipping.end(t, syscall.SIGTERM)
 	must("both stopped", `"shipper_stopped"`, StatusError)

@@ -30,7 +30,7 @@ func newBoard(t *testing.T) *board {
 	t.Helper()
 	return &board{
 		path:  filepath.Join(t.TempDir(), "metrics.db"),
-		locks: map[string]Lock{collector: {true, os.Getpid()}, shipper: {true, os.Getpid()}},
+		locks: map[string]Lock{collector: {Held: true, PID: os.Getpid()}, shipper: {Held: true, PID: os.Getpid()}},
 	}
 }
 

@@ -10,6 +10,10 @@ import (
 // that does not answer, a writer that waits for its turn, a slow disk.
 const maxGrace = 10 * time.Second
 
+// minStart is what every writer may take from its start to its first heartbeat,
+// however short its interval: it may have a database to repair.
+const minStart = 20 * time.Second
+
 // allowed is how old a heartbeat that is due every interval may get.
 func allowed(every time.Duration) time.Duration {
 	return every + min(2*every+5*time.Second, maxGrace)
@@ -59,13 +63,18 @@ func (e *evaluation) writers() {
 		case Starting:
 			d.Status = StatusDegraded
 			e.r.Daemons[w.program] = d
-			e.add(StatusDegraded, w.starting, w.component, 0, "%s (pid %d) is starting", w.program, e.seen.Locks[w.program].PID)
+			e.add(StatusDegraded, w.starting, w.component, e.lockedMs(w.program), "%s (pid %d) is starting", w.program, e.seen.Locks[w.program].PID)
 		case Stopped:
 			e.add(w.severity, w.stopped, w.component, row.HeartbeatMs, "%s was stopped on purpose %s ago; %s", w.program, human(beat), w.consequence)
 		case Crashed:
 			e.add(w.severity, w.crashed, w.component, row.HeartbeatMs, "%s (pid %d) ended without a word, last seen %s ago%s; %s",
 				w.program, row.PID, human(beat), e.rebooted(row), w.consequence)
 		case Hung:
+			if e.unheard(w.program, row, known) {
+				e.add(w.severity, w.hanged, w.component, e.lockedMs(w.program), "%s (pid %d) lives since %s and has stored nothing; %s",
+					w.program, e.seen.Locks[w.program].PID, human(e.locked(w.program)), w.consequence)
+				continue
+			}
 			e.add(w.severity, w.hanged, w.component, row.HeartbeatMs, "%s (pid %d) lives and has not moved for %s, is due every %s; %s",
 				w.program, row.PID, human(beat), human(interval(row)), w.consequence)
 		}
@@ -76,8 +85,10 @@ func (e *evaluation) writers() {
 // process that died says running still; the lock goes with the process.
 func (e *evaluation) stateOf(program string, row store.Status, known bool) State {
 	lock, asked := e.seen.Locks[program]
-	another := !known || lock.PID != 0 && lock.PID != row.PID || e.rebooted(row) != ""
-	if asked && lock.Held && another {
+	if e.unheard(program, row, known) {
+		if e.locked(program) > max(minStart, e.patience(row)) {
+			return Hung
+		}
 		return Starting
 	}
 	silent := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs) > e.patience(row)
@@ -96,11 +107,41 @@ func (e *evaluation) stateOf(program string, row store.Status, known bool) State
 	return Crashed
 }
 
+// unheard says whether a process holds the lock that has not written its row:
+// what is there is of another, or nothing is.
+func (e *evaluation) unheard(program string, row store.Status, known bool) bool {
+	lock := e.seen.Locks[program]
+	another := !known || lock.PID != 0 && lock.PID != row.PID || e.rebooted(row) != ""
+	return lock.Held && another
+}
+
+// locked is how long the lock is held, 0 if that is not known. The process lives,
+// so it was taken in this boot, whatever the wall clock was then.
+func (e *evaluation) locked(program string) time.Duration {
+	if ms := e.lockedMs(program); ms != 0 {
+		return e.age(e.now.BootID, ms, -1)
+	}
+	return 0
+}
+
+func (e *evaluation) lockedMs(program string) int64 {
+	if since := e.seen.Locks[program].Since; !since.IsZero() {
+		return since.UnixMilli()
+	}
+	return 0
+}
+
 // alive says whether what a daemon wrote of itself still holds: one that is gone
-// fails at nothing any more.
+// fails at nothing any more, and one that follows it has not written yet.
 func (e *evaluation) alive(program string) bool {
-	state := e.r.Daemons[program].State
-	return state == Running || state == Hung
+	switch e.r.Daemons[program].State {
+	case Running:
+		return true
+	case Hung:
+		row, known := e.rows[map[string]string{collector: "collector", shipper: "shipper"}[program]]
+		return !e.unheard(program, row, known)
+	}
+	return false
 }
 
 // rebooted says so when a row was written before this boot.
