@@ -84,10 +84,10 @@ func (s *soak) watch(d time.Duration) {
 			s.walMax = max(s.walMax, info.Size())
 		}
 		s.witness.look()
-		switch _, status := get(s.health); {
-		case status == 0:
+		switch _, status := get(s.health); status {
+		case 0:
 			s.answers[2]++
-		case status == http.StatusServiceUnavailable:
+		case http.StatusServiceUnavailable:
 			s.answers[1]++
 		default:
 			s.answers[0]++

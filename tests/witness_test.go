@@ -21,8 +21,8 @@ type witness struct {
 	mu    sync.Mutex
 	seen  map[rowKey]float64
 	last  int64 // time of the newest
-	looks int
-	fault error // of the last look
+	looks int   // that succeeded
+	fault error // of the last one that did not
 }
 
 type rowKey struct{ atMs, series int64 }
@@ -37,11 +37,14 @@ func newWitness(path string) *witness { return &witness{path: path, seen: map[ro
 func (w *witness) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.looks++
 	if _, err := os.Stat(w.path); err != nil {
 		return
 	}
-	w.fault = w.read()
+	if err := w.read(); err != nil {
+		w.fault = err
+		return
+	}
+	w.looks++
 }
 
 func (w *witness) read() error {
@@ -71,8 +74,8 @@ func (w *witness) read() error {
 func (w *witness) recall() (seen int, faults []string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.fault != nil {
-		return 0, nil, fmt.Errorf("the last look: %w", w.fault)
+	if w.looks == 0 {
+		return 0, nil, fmt.Errorf("no look succeeded: %w", w.fault)
 	}
 	db, err := sql.Open("sqlite3", "file:"+w.path+"?mode=ro&_busy_timeout=5000")
 	if err != nil {

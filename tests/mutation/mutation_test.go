@@ -44,45 +44,85 @@ const (
 )
 
 var mutations = []mutation{
-	{name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
-		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true},
-	{name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
-		pkg: "./tests", run: kills, env: few},
-	{name: "follow a redirect", file: "shared/ship/client.go", old: "c.transport.RoundTrip(req.WithContext(limited))",
+	{
+		name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true,
+	},
+	{
+		name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
+		pkg: "./tests", run: kills, env: few,
+	},
+	{
+		name: "follow a redirect", file: "shared/ship/client.go", old: "c.transport.RoundTrip(req.WithContext(limited))",
 		new: "(&http.Client{Transport: c.transport}).Do(req.WithContext(limited))",
-		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true},
-	{name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
-		pkg: "./shared/ship", run: "TestBodyIsNeverOverTheLimitAndNothingIsLeftOut", always: true},
-	{name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
-		pkg: "./tests", run: kills, env: few},
-	{name: "skip a row of the backlog", file: "shared/store/lanes.go",
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true,
+	},
+	{
+		name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
+		pkg: "./shared/ship", run: "TestBodyIsNeverOverTheLimitAndNothingIsLeftOut", always: true,
+	},
+	{
+		name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
+		pkg: "./tests", run: kills, env: few,
+	},
+	{
+		name: "skip a row of the backlog", file: "shared/store/lanes.go",
 		old: "\t\t\tlast := into[len(into)-1]\n\t\t\tat.started", new: "\t\t\tlast := into[len(into)-1]\n\t\t\tif !oldestFirst {\n\t\t\t\tlast.TimeMs--\n\t\t\t}\n\t\t\tat.started",
-		pkg: "./shared/store", run: "TestBacklogGoesByPriorityThenByTime"},
-	{name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
-		pkg: "./shared/ship", run: "TestRequestIsOneLineForEachSeriesWithTheHeadersOfTheContract", always: true},
-	{name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
-		pkg: "./tests", run: kills, env: few},
-	{name: "ignore a busy checkpoint", file: "shared/store/wal.go", old: "case busy != 0:", new: "case busy < 0:",
-		pkg: "./shared/store", run: "TestAReaderThatStaysIsSeenAndSurvived", always: true},
-	{name: "say nothing of a busy checkpoint", file: "shared/upkeep/checkpoint.go", old: "if c.Busy {", new: "if c.Busy && c.Frames < 0 {",
-		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheLogIsReportedAndSurvived"},
-	{name: "mark more than was accepted", file: "shared/ship/batch.go", old: "c.rows[:r.taken]", new: "c.rows",
-		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays"},
-	{name: "leave a delivery out of the books", file: "shared/store/pending.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
-		pkg: "./tests", run: kills, env: few},
-	{name: "blame a row before the way there", file: "shared/ship/isolate.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
+		pkg: "./shared/store", run: "TestBacklogGoesByPriorityThenByTime",
+	},
+	{
+		name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
+		pkg: "./shared/ship", run: "TestRequestIsOneLineForEachSeriesWithTheHeadersOfTheContract", always: true,
+	},
+	{
+		name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
+		pkg: "./tests", run: kills, env: few,
+	},
+	{
+		name: "ignore a busy checkpoint", file: "shared/store/wal.go", old: "case busy != 0:", new: "case busy < 0:",
+		pkg: "./shared/store", run: "TestAReaderThatStaysIsSeenAndSurvived", always: true,
+	},
+	{
+		name: "say nothing of a busy checkpoint", file: "shared/upkeep/checkpoint.go", old: "if c.Busy {", new: "if c.Busy && c.Frames < 0 {",
+		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheLogIsReportedAndSurvived",
+	},
+	{
+		name: "mark more than was accepted", file: "shared/ship/batch.go", old: "c.rows[:r.taken]", new: "c.rows",
+		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays",
+	},
+	{
+		name: "leave a delivery out of the books", file: "shared/store/pending.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
+		pkg: "./tests", run: kills, env: few,
+	},
+	{
+		name: "blame a row before the way there", file: "shared/ship/isolate.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
 		new: "\tif b.id != \"\" {\n\t\treturn nil\n\t}\n\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
-		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem"},
-	{name: "come back before Retry-After", file: "shared/ship/ship.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
-		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem"},
-	{name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
-		pkg: "./shared/ship", run: "TestWhatARestartedServerMayHaveLostIsSentAgain"},
-	{name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
-		pkg: "./tests", run: serverIs, env: few},
-	{name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
-		pkg: "./shared/ship", run: "TestNewestGoesFirstThenTheBacklogByPriority"},
-	{name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
-		pkg: "./tests", run: "TestThePresentComesBeforeTheBacklog/started"},
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
+	},
+	{
+		name: "come back before Retry-After", file: "shared/ship/ship.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
+		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
+	},
+	{
+		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
+		pkg: "./shared/ship", run: "TestWhatARestartedServerMayHaveLostIsSentAgain",
+	},
+	{
+		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
+		pkg: "./tests", run: serverIs, env: few,
+	},
+	{
+		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
+		pkg: "./shared/ship", run: "TestNewestGoesFirstThenTheBacklogByPriority",
+	},
+	{
+		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
+		pkg: "./tests", run: "TestThePresentComesBeforeTheBacklog/started",
+	},
+	{
+		name: "give up when something fails", file: "shared/daemon/loop.go", old: "errors.As(err, &fatal) {", new: "errors.As(err, &fatal) || err != nil {",
+		pkg: "./tests", run: "TestAFrozenDaemonStopsNoOtherAndLosesNothing",
+	},
 }
 
 // TestEveryPlantedFaultIsFound plants the faults one after the other: with
