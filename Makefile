@@ -14,7 +14,7 @@ LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
 PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
-.PHONY: help build run check test bench bench-check fuzz golden clean
+.PHONY: help build run check test bench bench-check soak mutation fuzz fleet deb arm64 systemd-test golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,7 +37,7 @@ $(LINT):
 	mv bin/.tool/golangci-lint $@
 
 test: ## every test, with the race detector, in random order
-	@sh tests/need.sh victoria-metrics
+	@sh tests/need.sh victoria-metrics chromium
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
 
 bench: bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
@@ -53,11 +53,35 @@ MEASURED := WhatADayCosts|SyncsOfATick|NewestOfManyPending|WhileAMillion
 bin/store.test:
 	CGO_ENABLED=1 $(GO) test -c -o $@ ./shared/store
 
+soak: ## the daemons through stops, kills and cuts for MINUTES, then 2,000 kills
+	SOAK_MINUTES=$(MINUTES) $(GO) test -v -count 1 -timeout 24h -run '^TestSoak$$' ./tests
+	CRASH_ROUNDS=2000 $(GO) test -v -count 1 -timeout 24h -run NothingIsLostOrDoubledOverKills ./tests
+
+MINUTES ?= 30
+
+mutation: ## every planted fault: the tests that are there to find it must fail
+	MUTATION=all $(GO) test -v -count 1 -timeout 2h ./tests/mutation
+
+fleet: ## BOARDS virtual boards against the server at URL
+	$(GO) run ./tests/fleet -boards $(BOARDS) -url $(URL)
+
+BOARDS ?= 100
+URL ?= http://127.0.0.1:8428/api/v1/import
+
+deb: ## Debian packages for amd64, arm64 and armhf, into dist/
+	sh systemd/package/build.sh
+
+arm64: ## the programs built for arm64 and run under qemu
+	sh tests/arm64.sh
+
+systemd-test: ## the package under a real systemd, and a real power cut
+	sh tests/systemd/run.sh
+
 fuzz: ## each fuzz target for 30 seconds
 	@sh tests/fuzz.sh 30s
 
 golden: ## rewrite the golden files and the generated parts of the documentation
-	$(GO) test ./shared/collect/ ./tests/ -update
+	$(GO) test ./shared/collect ./tests ./tests/fleet -update
 
 clean: ## remove what was built and run
 	rm -rf bin run dist

@@ -43,7 +43,7 @@ done
 
 cat <<EOF
 samples  $look
-health   http://127.0.0.1:$health_port/health
+status   http://127.0.0.1:$health_port/ (as JSON: /health)
 logs     $run/*.log
 Ctrl-C stops everything.
 EOF
