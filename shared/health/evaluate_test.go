@@ -77,6 +77,14 @@ func (w *world) beat(component string, age time.Duration) {
 	r.HeartbeatMs, r.HeartbeatBootMs = wall.Add(-age).UnixMilli(), (uptime - age).Milliseconds()
 }
 
+// shipping sets how the shipper's last request went, how often it is due, and how
+// old its heartbeat is.
+func (w *world) shipping(outcome string, every, age time.Duration) {
+	w.beat("shipper", age)
+	r := w.row("shipper")
+	r.Detail, r.IntervalMs = fmt.Sprintf(`{"outcome":%q}`, outcome), every.Milliseconds()
+}
+
 // delivered sets how old the last delivery is.
 func (w *world) delivered(age time.Duration) {
 	r := w.row("shipper")
@@ -189,7 +197,7 @@ func TestEvaluate(t *testing.T) {
 		{"budget spent", func(w *world) { w.row("shipper").Detail = `{"budget_spent":true}` }, "degraded upload_budget_spent"},
 		{"a detail of the wrong shape", func(w *world) { w.row("shipper").Detail = `{"outcome":7,"budget_spent":"x"` }, "ok"},
 
-		// The daemons: late 10 s after their interval, the shipper 30 s more.
+		// The daemons: late 10 s after their interval, the shipper as it goes.
 		{"collector at its patience", func(w *world) { w.beat("collector", 20*s) }, "ok"},
 		{"collector frozen", func(w *world) { w.beat("collector", 20*s+ms) }, "error collector_hung"},
 		{"collector killed a moment ago", func(w *world) { w.seen.Locks[collector] = Lock{Held: false, PID: 11} }, "error collector_crashed"},
@@ -247,8 +255,25 @@ func TestEvaluate(t *testing.T) {
 		{"collector cannot store", func(w *world) {
 			w.row("collector").FailingSinceMs, w.row("collector").Error = minutesAgo(m), "disk full"
 		}, "error collector_failing"},
-		{"shipper at its patience", func(w *world) { w.beat("shipper", 70*s) }, "ok"},
-		{"shipper frozen", func(w *world) { w.beat("shipper", 70*s+ms) }, "degraded shipper_hung"},
+		{"shipper that delivers, at two intervals", func(w *world) { w.shipping("delivered", 30*s, 60*s) }, "ok"},
+		{"shipper that delivers, above two intervals", func(w *world) { w.shipping("delivered", 30*s, 60*s+ms) }, "degraded shipper_hung"},
+		{"idle shipper above two intervals", func(w *world) { w.shipping("idle", 30*s, 60*s+ms) }, "degraded shipper_hung"},
+		{"shipper of a short interval, at two intervals", func(w *world) { w.shipping("delivered", 5*s, 10*s) }, "ok"},
+		{"shipper of a short interval, above two intervals", func(w *world) { w.shipping("delivered", 5*s, 10*s+ms) }, "degraded shipper_hung"},
+		{"shipper of the shortest interval, at a slow disk's time", func(w *world) { w.shipping("delivered", s, 6*s) }, "ok"},
+		{"shipper of the shortest interval, above it", func(w *world) { w.shipping("delivered", s, 6*s+ms) }, "degraded shipper_hung"},
+		{"shipper of a long interval, at an interval and a request", func(w *world) { w.shipping("delivered", 10*m, 10*m+35*s) }, "ok"},
+		{"shipper of a long interval, above it", func(w *world) { w.shipping("delivered", 10*m, 10*m+35*s+ms) }, "degraded shipper_hung"},
+		{"shipper whose requests fail, at an interval and a request", func(w *world) { w.shipping("later", 5*s, 40*s) }, "ok"},
+		{"shipper whose requests fail, above it", func(w *world) { w.shipping("later", 5*s, 40*s+ms) }, "degraded shipper_hung"},
+		{"shipper that says nothing of its requests, at its patience", func(w *world) { w.shipping("", 30*s, 65*s) }, "ok"},
+		{"shipper that says nothing of its requests, above it", func(w *world) { w.shipping("", 30*s, 65*s+ms) }, "degraded shipper_hung"},
+		{"shipper at the end of its start", func(w *world) {
+			w.seen.Locks[shipper] = Lock{Held: true, PID: 23, Since: wall.Add(-70 * s)}
+		}, "degraded shipper_starting"},
+		{"shipper that does not get through its start", func(w *world) {
+			w.seen.Locks[shipper] = Lock{Held: true, PID: 23, Since: wall.Add(-70*s - ms)}
+		}, "degraded shipper_hung"},
 		{"shipper stopped", func(w *world) {
 			w.row("shipper").State = store.StateStopped
 			w.seen.Locks[shipper] = Lock{}

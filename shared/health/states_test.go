@@ -181,6 +181,17 @@ func TestRealDaemonsStoppedKilledFrozenAndStarved(t *testing.T) {
 			if err := json.Unmarshal([]byte(answer), &r); err != nil {
 				t.Fatal(err)
 			}
+			// A writer hangs exactly when its heartbeat is older than the documented
+			// limit: an interval of 1 s, and 5 s for the shipper, 7 s for the collector.
+			for program, limit := range map[string]float64{shipper: 6, collector: 8} {
+				d := r.Daemons[program]
+				if d.HeartbeatSeconds == nil || strings.Contains(answer, "has stored nothing") {
+					continue
+				}
+				if age := *d.HeartbeatSeconds; d.State == Running && age > limit || d.State == Hung && age < limit {
+					t.Errorf("%s: %s is %s %.1f s after its heartbeat, the limit is %.0f s", name, program, d.State, age, limit)
+				}
+			}
 			if r.Status != status || code != wantCode || !strings.Contains(answer, want) {
 				continue
 			}

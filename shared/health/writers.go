@@ -10,6 +10,9 @@ import (
 // that does not answer, a writer that waits for its turn, a slow disk.
 const maxGrace = 10 * time.Second
 
+// minGrace is what a slow disk alone may take.
+const minGrace = 5 * time.Second
+
 // minStart is what every writer may take from its start to its first heartbeat,
 // however short its interval: it may have a database to repair.
 const minStart = 20 * time.Second
@@ -19,12 +22,31 @@ func allowed(every time.Duration) time.Duration {
 	return every + min(2*every+5*time.Second, maxGrace)
 }
 
-// patience is how old a heartbeat of the component may get.
+// patience is how old a heartbeat of the component may get. The shipper's waits
+// for its requests, each of which may take the timeout. One whose last request
+// was answered well is not expected to be in the middle of a slow one: it is
+// given another interval.
 func (e *evaluation) patience(s store.Status) time.Duration {
-	if s.Component == "shipper" {
-		return allowed(interval(s)) + e.t.Timeout // one request may take as long
+	every := interval(s)
+	if s.Component != "shipper" {
+		return allowed(every)
 	}
-	return allowed(interval(s))
+	grace := e.t.Timeout + minGrace
+	switch e.detailOf("shipper").Outcome {
+	case "delivered", "idle", "disabled":
+		grace = min(grace, max(every, minGrace))
+	}
+	return every + grace
+}
+
+// startPatience is how long a writer may hold its lock before its first
+// heartbeat. The row is of the one before it.
+func (e *evaluation) startPatience(program string, row store.Status) time.Duration {
+	limit := max(minStart, allowed(interval(row)))
+	if program == shipper {
+		limit += e.t.Timeout // its first request may come first
+	}
+	return limit
 }
 
 // writers judges the two daemons that write.
@@ -86,7 +108,7 @@ func (e *evaluation) writers() {
 func (e *evaluation) stateOf(program string, row store.Status, known bool) State {
 	lock, asked := e.seen.Locks[program]
 	if e.unheard(program, row, known) {
-		if e.locked(program) > max(minStart, e.patience(row)) {
+		if e.locked(program) > e.startPatience(program, row) {
 			return Hung
 		}
 		return Starting
