@@ -17,7 +17,7 @@ PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared
 .PHONY: help build run check test bench bench-check soak mutation fuzz fleet deb arm64 systemd-test golden clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: ## the four programs, into bin/
 	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
