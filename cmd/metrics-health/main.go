@@ -99,5 +99,9 @@ func watchOf(p *daemon.Process) *health.Watch {
 			}
 			return lock, err
 		},
+		Self: func() (health.Use, error) {
+			use, err := hostfs.Self()
+			return health.Use(use), err
+		},
 	})
 }

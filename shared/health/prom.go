@@ -14,7 +14,39 @@ import (
 // (https://prometheus.io/docs/instrumenting/exposition_formats/). It is 200
 // whatever the status: the scrape itself succeeded.
 func (s *Server) metrics(r *http.Request) reply {
-	return reply{http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", Exposition(s.look(r))}
+	text := Exposition(s.look(r))
+	use, err := s.watch.host.Self()
+	if err != nil {
+		s.log.Debug("not all of our own use is known, the rest is shown", "error", err)
+	}
+	return reply{http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", text + use.exposition()}
+}
+
+// A Use is what this process has taken from the machine so far; -1: not known.
+// The writers store theirs as samples. We write nothing, so it is shown here
+// under the same names.
+type Use struct {
+	CPUSeconds    float64
+	ResidentBytes int64
+	WrittenBytes  int64
+}
+
+func (u Use) exposition() string {
+	var x exposition
+	for _, c := range []struct {
+		name, kind, help string
+		value            float64
+	}{
+		{"process_cpu_seconds_total", "counter", "Processor time of metrics-health, user and system.", u.CPUSeconds},
+		{"process_resident_memory_bytes", "gauge", "Resident memory of metrics-health.", float64(u.ResidentBytes)},
+		{"process_written_bytes_total", "counter", "Bytes metrics-health handed to the block layer.", float64(u.WrittenBytes)},
+	} {
+		if c.value >= 0 {
+			x.family(c.name, c.kind, c.help)
+			x.value(c.value, "daemon", "metrics-health")
+		}
+	}
+	return x.b.String()
 }
 
 // Exposition writes a report in Prometheus' text format.
@@ -33,32 +65,17 @@ func Exposition(r Report) string {
 		x.value(1, "code", string(reason.Code), "component", reason.Component, "severity", string(reason.Severity))
 	}
 
-	daemons := slices.Sorted(maps.Keys(r.Daemons))
-	x.family("belabox_daemon_state", "gauge", "1 for the state of each writing daemon, 0 for the others.")
-	for _, name := range daemons {
-		for _, s := range []State{NeverRan, Starting, Running, Stopped, Crashed, Hung} {
-			x.value(one(r.Daemons[name].State == s), "daemon", name, "state", string(s))
-		}
-	}
-	x.family("belabox_daemon_info", "gauge", "The version of each writing daemon; always 1.")
-	for _, name := range daemons {
-		x.value(1, "daemon", name, "version", r.Daemons[name].Version)
-	}
-	x.family("belabox_daemon_heartbeat_age_seconds", "gauge", "Time since each writing daemon last wrote that it lives.")
-	for _, name := range daemons {
-		x.maybe(r.Daemons[name].HeartbeatSeconds, "daemon", name)
-	}
-	x.family("belabox_daemon_start_time_seconds", "gauge", "When each writing daemon started, as Unix time.")
-	for _, name := range daemons {
-		x.when(r.Daemons[name].Started, "daemon", name)
-	}
-
+	x.daemons(r.Daemons)
 	x.collectors(r.Collectors)
 
 	x.family("belabox_upload_last_success_timestamp_seconds", "gauge", "When samples were last delivered, as Unix time.")
 	x.when(r.Uploader.LastUpload)
 	x.family("belabox_upload_age_seconds", "gauge", "Time since samples were last delivered.")
 	x.maybe(r.Uploader.UploadAge)
+	x.family("belabox_upload_http_status", "gauge", "HTTP status of the last answer to an upload; absent if there was none.")
+	if r.Uploader.HTTPStatus != 0 {
+		x.value(float64(r.Uploader.HTTPStatus))
+	}
 
 	s := r.Storage
 	if s.Captured > 0 || s.DatabaseSizeBytes > 0 {
@@ -98,6 +115,46 @@ func Exposition(r Report) string {
 	return x.b.String()
 }
 
+func (x *exposition) daemons(all map[string]Daemon) {
+	names := slices.Sorted(maps.Keys(all))
+	x.family("belabox_daemon_state", "gauge", "1 for the state of each writing daemon, 0 for the others.")
+	for _, name := range names {
+		for _, s := range []State{NeverRan, Starting, Running, Stopped, Crashed, Hung} {
+			x.value(one(all[name].State == s), "daemon", name, "state", string(s))
+		}
+	}
+	// One that never ran has no facts.
+	names = slices.DeleteFunc(names, func(name string) bool { return all[name].HeartbeatSeconds == nil })
+	x.family("belabox_daemon_info", "gauge", "The version and the process of each writing daemon that last wrote; always 1.")
+	for _, name := range names {
+		x.value(1, "daemon", name, "version", all[name].Version, "pid", strconv.Itoa(all[name].PID))
+	}
+	x.family("belabox_daemon_heartbeat_age_seconds", "gauge", "Time since each writing daemon last wrote that it lives.")
+	for _, name := range names {
+		x.maybe(all[name].HeartbeatSeconds, "daemon", name)
+	}
+	x.family("belabox_daemon_start_time_seconds", "gauge", "When each writing daemon started, as Unix time.")
+	for _, name := range names {
+		x.when(all[name].Started, "daemon", name)
+	}
+	x.family("belabox_daemon_last_success_timestamp_seconds", "gauge", "When the work of each writing daemon last succeeded, as Unix time.")
+	for _, name := range names {
+		x.when(all[name].LastSuccess, "daemon", name)
+	}
+	x.family("belabox_daemon_last_error_timestamp_seconds", "gauge", "When the work of each writing daemon last failed, as Unix time.")
+	for _, name := range names {
+		x.when(all[name].LastErrorAt, "daemon", name)
+	}
+	x.family("belabox_daemon_succeeded_total", "counter", "What each writing daemon counts as done: samples stored, samples delivered.")
+	for _, name := range names {
+		x.value(float64(all[name].Succeeded), "daemon", name)
+	}
+	x.family("belabox_daemon_failed_total", "counter", "What each writing daemon counts as failed.")
+	for _, name := range names {
+		x.value(float64(all[name].Failed), "daemon", name)
+	}
+}
+
 func (x *exposition) collectors(all map[string]Collector) {
 	names := slices.Sorted(maps.Keys(all))
 	x.family("belabox_collector_up", "gauge", "1 if the last round of the collector read everything, 0 if not.")
@@ -115,6 +172,14 @@ func (x *exposition) collectors(all map[string]Collector) {
 	x.family("belabox_collector_last_success_timestamp_seconds", "gauge", "When a collector last read its source, as Unix time.")
 	for _, name := range names {
 		x.when(all[name].LastCollection, "collector", name)
+	}
+	x.family("belabox_collector_last_error_timestamp_seconds", "gauge", "When a collector last could not read something, as Unix time.")
+	for _, name := range names {
+		x.when(all[name].LastErrorAt, "collector", name)
+	}
+	x.family("belabox_collector_heartbeat_age_seconds", "gauge", "Time since a collector last ran.")
+	for _, name := range names {
+		x.maybe(all[name].HeartbeatSeconds, "collector", name)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -82,6 +84,8 @@ func TestMetricsSayWhatHealthSays(t *testing.T) {
 	w.clock(true, 0)
 	w.seen.Snapshot.Losses = []store.Loss{{Reason: "disk_full", Count: 7, LastMs: wall.UnixMilli()}}
 	w.seen.Locks[shipper] = Lock{}
+	w.row("shipper").Detail = `{"outcome":"later","http_status":503}`
+	w.row("shipper").Error, w.row("shipper").ErrorMs, w.row("shipper").Failed = "HTTP 503", wall.Add(-time.Minute).UnixMilli(), 4
 	r := Evaluate(w.seen, w.t, w.now)
 	r.DeviceID, r.Version = "a \"board\"\\\nof \xff mine", "1.0"
 	series, faults := lint(Exposition(r))
@@ -97,6 +101,13 @@ func TestMetricsSayWhatHealthSays(t *testing.T) {
 		`belabox_daemon_state{daemon="metrics-shipper",state="crashed"}`:                         1,
 		`belabox_daemon_state{daemon="metrics-collector",state="running"}`:                       1,
 		`belabox_daemon_heartbeat_age_seconds{daemon="metrics-collector"}`:                       1,
+		`belabox_daemon_info{daemon="metrics-shipper",version="1.0",pid="22"}`:                   1,
+		`belabox_daemon_last_success_timestamp_seconds{daemon="metrics-shipper"}`:                float64(wall.Unix() - 1),
+		`belabox_daemon_last_error_timestamp_seconds{daemon="metrics-shipper"}`:                  float64(wall.Unix() - 60),
+		`belabox_daemon_succeeded_total{daemon="metrics-shipper"}`:                               100,
+		`belabox_daemon_failed_total{daemon="metrics-shipper"}`:                                  4,
+		`belabox_collector_heartbeat_age_seconds{collector="cpu.usage"}`:                         1,
+		`belabox_upload_http_status`:                                                             503,
 		`belabox_collector_up{collector="cpu.usage"}`:                                            1,
 		`belabox_collector_samples_total{collector="cpu.usage"}`:                                 100,
 		`belabox_collector_last_success_timestamp_seconds{collector="cpu.usage"}`:                float64(wall.Unix() - 1),
@@ -112,6 +123,28 @@ func TestMetricsSayWhatHealthSays(t *testing.T) {
 		if got, ok := series[key]; !ok || got != want {
 			t.Errorf("%s is %v (%v), want %v", key, got, ok, want)
 		}
+	}
+}
+
+func TestMetricsHaveOurOwnUse(t *testing.T) {
+	_, text, _ := get(t, "GET", newBoard(t).serve(t)+"/metrics", "")
+	series, faults := lint(text)
+	for _, f := range faults {
+		t.Error(f)
+	}
+	own := map[string]float64{}
+	for key, v := range series {
+		if strings.HasPrefix(key, "process_") {
+			own[key] = v
+		}
+	}
+	// What is not known is left out.
+	want := map[string]float64{
+		`process_cpu_seconds_total{daemon="metrics-health"}`:     1.5,
+		`process_resident_memory_bytes{daemon="metrics-health"}`: 9 << 20,
+	}
+	if diff := cmp.Diff(want, own); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -87,6 +87,7 @@ type Uploader struct {
 	PendingMetrics  int64    `json:"pending_metrics"`
 	RetryQueueSize  int64    `json:"retry_queue_size"` // pending samples while uploads fail
 	LastError       *string  `json:"last_error"`
+	LastErrorAt     string   `json:"last_error_at"`
 	Outcome         string   `json:"outcome"`
 	HTTPStatus      int      `json:"http_status"`
 	Endpoint        string   `json:"endpoint"` // host and port

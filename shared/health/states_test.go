@@ -264,7 +264,8 @@ func TestRealDaemonsStoppedKilledFrozenAndStarved(t *testing.T) {
 	}
 	_, exposed, _ := get(t, "GET", base+"/metrics", "")
 	series, faults := lint(exposed)
-	if len(faults) > 0 || series[`belabox_health_status{status="error"}`] != 1 || series["belabox_samples_captured_total"] != float64(fresh.Storage.Captured) {
+	if len(faults) > 0 || series[`belabox_health_status{status="error"}`] != 1 || series["belabox_samples_captured_total"] != float64(fresh.Storage.Captured) ||
+		series[`process_resident_memory_bytes{daemon="metrics-health"}`] < 1<<20 {
 		t.Errorf("%q\n%s", faults, exposed)
 	}
 	db, err := sql.Open("sqlite3", "file:"+b.path+"?mode=ro")

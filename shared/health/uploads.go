@@ -60,7 +60,7 @@ func (e *evaluation) uploads() {
 		Plaintext:       d.Plaintext,
 	}
 	if row.ErrorMs != 0 {
-		u.LastError = &row.Error
+		u.LastError, u.LastErrorAt = &row.Error, stamp(row.ErrorMs)
 	}
 	if row.FailingSinceMs != 0 {
 		u.RetryQueueSize = pending

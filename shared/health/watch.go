@@ -28,6 +28,8 @@ type Host struct {
 	Now func() Now
 	// Lock says who holds the lock of the named writer.
 	Lock func(program string) (Lock, error)
+	// Self says what this process uses. With an error, what is known.
+	Self func() (Use, error)
 }
 
 // A Watch looks at the database at a path, whatever becomes of it: it opens the

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -51,6 +52,7 @@ func (b *board) watch(t *testing.T) *Watch {
 			defer b.mu.Unlock()
 			return b.locks[program], nil
 		},
+		Self: func() (Use, error) { return Use{1.5, 9 << 20, -1}, errors.New("io: permission denied") },
 	})
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
