@@ -18,6 +18,10 @@ import (
 // cannot read before it takes it for damaged.
 const unreadableLimit = 6
 
+// salvageTries bounds how often a file is made anew before one that was made
+// anew is found good. The last time nothing of the old one goes into it.
+const salvageTries = 2
+
 // Refused says whether an error of Open or Mend means that the file belongs to
 // somebody else and is left alone: there is no use in trying again.
 func Refused(err error) bool {
@@ -184,8 +188,11 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 		return err
 	}
 	var se sqlite3.Error
-	if errors.As(err, &se) && (se.ExtendedCode == sqlite3.ErrIoErrRead || se.ExtendedCode == sqlite3.ErrIoErrShortRead) {
-		db.unreadable++
+	if errors.As(err, &se) {
+		switch se.ExtendedCode {
+		case sqlite3.ErrIoErrRead, sqlite3.ErrIoErrShortRead, sqlite3.ErrNoExtended(sqlite3.ErrIoErr):
+			db.unreadable++
+		}
 	}
 	if FaultOf(err) == FaultDenied {
 		return fmt.Errorf("%w%s", err, access(db.path))
@@ -193,11 +200,19 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 	if !isDamage(err) && db.unreadable < unreadableLimit {
 		return err
 	}
+	if db.salvages >= salvageTries {
+		return fmt.Errorf("%w; salvaging did not help", err)
+	}
+	db.salvages++
 	if err := db.salvage(ctx, err); err != nil {
 		return err
 	}
 	db.gate.forget()
-	return db.verify(ctx, 0)
+	if err := db.verify(ctx, 0); err != nil {
+		return err
+	}
+	db.salvages = 0
+	return nil
 }
 
 // beforeOpening looks at what SQLite would pass over in silence when it opens
@@ -230,9 +245,11 @@ func hasPages(log string) bool {
 // that was there before are counted as lost.
 func (db *DB) verify(ctx context.Context, left int64) (err error) {
 	// Even to open a file for writing may change it: first see whose it is.
-	if version, err := versionOf(ctx, db.path); Refused(err) {
+	version, err := versionOf(ctx, db.path)
+	if Refused(err) {
 		return err
-	} else if err == nil && version > schemaVersion {
+	}
+	if err == nil && version > schemaVersion {
 		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
 	}
 	opts := db.opts
@@ -242,6 +259,9 @@ func (db *DB) verify(ctx context.Context, left int64) (err error) {
 		one, err = open(ctx, db.path, opts)
 		return err
 	})
+	if err != nil || version == schemaVersion {
+		defer func() { err = notOurSchema(err) }()
+	}
 	if err != nil {
 		return err
 	}
@@ -284,6 +304,16 @@ func (db *DB) verify(ctx context.Context, left int64) (err error) {
 		}
 	}
 	return nil
+}
+
+// notOurSchema makes damage of an error that names what every file of ours has,
+// such as a missing column: it is the schema that was damaged.
+func notOurSchema(err error) error {
+	var se sqlite3.Error
+	if errors.As(err, &se) && (se.Code == sqlite3.ErrError || se.Code == sqlite3.ErrMismatch || se.Code == sqlite3.ErrConstraint || se.Code == sqlite3.ErrTooBig) {
+		return fmt.Errorf("%w: %w", errCheck, err)
+	}
+	return err
 }
 
 // lostReplaced is the reason of samples that were pending in a file when

@@ -49,23 +49,27 @@ func (db *DB) salvage(ctx context.Context, cause error) error {
 		return err
 	}
 	aside := asideName(db.path, start)
-	from := db.path
-	version, err := versionOf(ctx, from)
-	if err != nil && !Refused(err) {
-		// Every fresh file of ours begins with the same page.
-		if patch := db.patchHead(ctx, from, patched); patch == nil {
-			if v, err := versionOf(ctx, patched); err == nil {
-				from, version = patched, v
-			}
-		}
-	}
-	if Refused(err) {
+	version, err := versionOf(ctx, db.path)
+	switch {
+	case Refused(err):
 		return err
-	}
-	if version > schemaVersion {
+	case err != nil || db.salvages >= salvageTries:
+		version = 0
+	case version > schemaVersion:
 		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
 	}
-	result, err := db.copyInto(ctx, part, from, version, cause, aside)
+	result, err := db.copyInto(ctx, part, db.path, version, cause, aside)
+	if err == nil && result.Salvaged == 0 && db.salvages < salvageTries {
+		// The schema may be what is damaged, and every fresh file of ours begins
+		// with the same one.
+		var patch error
+		if patch = db.patchHead(ctx, db.path, patched); patch == nil {
+			version, patch = versionOf(ctx, patched)
+		}
+		if patch == nil && version == schemaVersion {
+			result, err = db.copyInto(ctx, part, patched, version, cause, aside)
+		}
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("salvage the damaged database: %w", err), removeAll(part), removeAll(patched))
 	}
@@ -128,7 +132,7 @@ func (d damage) status() (Status, error) {
 // for a file of which nothing can be read.
 func (db *DB) copyInto(ctx context.Context, part, from string, version int, cause error, aside string) (result damage, err error) {
 	result = damage{DamagedMs: time.Now().UnixMilli(), Kept: aside, Cause: cause.Error()}
-	if err := create(part); err != nil {
+	if err := errors.Join(removeAll(part), create(part)); err != nil {
 		return result, err
 	}
 	older := version == 1 || version == 2

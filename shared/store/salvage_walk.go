@@ -116,7 +116,7 @@ func (s *salvage) readable(ctx context.Context, w walk, desc string, at int64) i
 	}
 	bad := at
 	for step := int64(1); ; step *= 2 {
-		if step >= at {
+		if step >= at || step < 0 {
 			return 0
 		}
 		if good(at - step) {

@@ -74,6 +74,7 @@ type DB struct {
 	mending    sync.Mutex // guards what follows
 	begun      *Session   // to go on with in another file
 	resumed    int64      // its number there
+	salvages   int        // of files that were not found good yet
 	told       bool       // the log knows that it is being opened again
 	damagedLog string     // what was found wrong with the log, until it is written down
 	unreadable int        // looks in a row at a file that the device could not read

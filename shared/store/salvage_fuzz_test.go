@@ -1,0 +1,214 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// smallStock is a database of a few hundred samples in every state, half of it
+// in its log.
+var smallStock = sync.OnceValues(func() (files [2][]byte, err error) {
+	dir, err := os.MkdirTemp("", "stock")
+	if err != nil {
+		return files, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, path := context.Background(), filepath.Join(dir, "stock.db")
+	db, err := Open(ctx, path, Options{Device: "board-1", Synchronous: "NORMAL", Owner: true})
+	if err != nil {
+		return files, err
+	}
+	defer db.Close()
+	err = db.StartSession(ctx, Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
+	for i := 0; i < 60 && err == nil; i++ {
+		_, err = db.Record(ctx, Update{Held: i < 3, Groups: []Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
+		switch {
+		case err != nil:
+		case i == 20:
+			var rows []Row
+			if rows, err = db.Newest(ctx, 50); err == nil {
+				_, err = db.Acknowledge(ctx, rows[:40], Receipt{BatchID: "x"}, Update{})
+			}
+			if err == nil {
+				_, err = db.Reject(ctx, []Rejection{{Row: rows[45], Reason: "no"}}, time.UnixMilli(5), Update{})
+			}
+		case i == 30:
+			_, err = db.Checkpoint(ctx, 0)
+		}
+	}
+	for i, part := range []string{"", "-wal"} {
+		if err == nil {
+			files[i], err = os.ReadFile(path + part)
+		}
+	}
+	return files, err
+})
+
+// spoil changes the files as the operations say, eight bytes each: which file,
+// what to do, four bytes for where, one for how much and one for what.
+func spoil(files [2][]byte, ops []byte) [2][]byte {
+	for i := range files {
+		files[i] = append([]byte(nil), files[i]...)
+	}
+	for ; len(ops) >= 8; ops = ops[8:] {
+		f := &files[ops[0]&1]
+		if len(*f) == 0 {
+			continue
+		}
+		at := int(binary.LittleEndian.Uint32(ops[2:]) % uint32(len(*f)))
+		end := min(len(*f), at+1+int(ops[6]))
+		switch ops[1] % 6 {
+		case 0: // a bit
+			(*f)[at] ^= 1 << (ops[7] & 7)
+		case 1: // a run of one byte
+			for i := at; i < end; i++ {
+				(*f)[i] = ops[7]
+			}
+		case 2: // a page
+			page := at / pageSize * pageSize
+			for i := page; i < min(len(*f), page+pageSize); i++ {
+				(*f)[i] = ops[7]
+			}
+		case 3: // the end
+			*f = (*f)[:at]
+		case 4: // one page in the place of another
+			other := int(ops[7]) * pageSize % len(*f)
+			copy((*f)[at/pageSize*pageSize:], (*f)[other:min(len(*f), other+pageSize)])
+		case 5: // more than there was
+			*f = append(*f, (*f)[at:end]...)
+		}
+	}
+	return files
+}
+
+type fuzzRow struct{ at, series int64 }
+
+// readableRows returns the rows that a plain reading from either end comes to,
+// those that make sense, with their values and states.
+func readableRows(ctx context.Context, path string) map[fuzzRow]string {
+	read := sql.OpenDB(connector{readOnly(path), setUpReader, nil})
+	defer read.Close()
+	found := map[fuzzRow]string{}
+	for _, way := range []string{"ASC", "DESC"} {
+		rows, err := read.QueryContext(ctx, strings.ReplaceAll(`SELECT timestamp_ms, series_id, value, uploaded FROM samples NOT INDEXED
+			WHERE typeof(timestamp_ms) = 'integer' AND timestamp_ms BETWEEN 0 AND 1 << 43 AND typeof(uploaded) = 'integer' AND typeof(priority) = 'integer'
+				AND uploaded BETWEEN 0 AND 4 AND priority BETWEEN 0 AND 3 AND typeof(session) IN ('integer', 'null')
+				AND typeof(value) IN ('real', 'integer') AND typeof(value_text) IN ('text', 'null') AND series_id BETWEEN 1 AND 1048575
+			ORDER BY timestamp_ms %s, series_id %s`, "%s", way))
+		if err != nil {
+			continue
+		}
+		for rows.Next() {
+			var r fuzzRow
+			var value float64
+			var state int64
+			if rows.Scan(&r.at, &r.series, &value, &state) != nil {
+				break
+			}
+			found[r] = fmt.Sprint(state, " ", value)
+		}
+		rows.Close()
+	}
+	return found
+}
+
+func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
+	op := func(file, kind byte, at uint32, length, value byte) []byte {
+		return []byte{file, kind, byte(at), byte(at >> 8), byte(at >> 16), byte(at >> 24), length, value}
+	}
+	for file := range byte(2) {
+		for kind := range byte(6) {
+			f.Add(op(file, kind, 20_000, 100, 0xff))
+			f.Add(append(op(file, kind, 5_000, 30, 0), op(1-file, kind, 40_000, 3, 7)...))
+		}
+		f.Add(op(file, 1, 0, 100, 0))
+	}
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		files, err := smallStock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = spoil(files, ops[:min(len(ops), 64)])
+		path := filepath.Join(t.TempDir(), "metrics.db")
+		look := filepath.Join(t.TempDir(), "metrics.db") // reading may change a file
+		for i, part := range []string{"", "-wal"} {
+			for _, p := range []string{path, look} {
+				if err := os.WriteFile(p+part, files[i], 0o640); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		readable := readableRows(ctx, look)
+
+		var log strings.Builder
+		db := New(path, Options{Device: "board-1", Synchronous: "NORMAL", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		defer db.Close()
+		for range unreadableLimit + 1 { // what the device cannot read is tried again
+			if err = db.Mend(ctx); err == nil || Refused(err) {
+				break
+			}
+		}
+		if err != nil {
+			if ctx.Err() != nil || !Refused(err) {
+				t.Fatalf("neither opened nor refused: %v\n%s", err, log.String())
+			}
+			for i, part := range []string{"", "-wal"} { // then it is as it was
+				if now, err := os.ReadFile(path + part); err != nil || string(now) != string(files[i]) {
+					t.Errorf("refused and changed: %s, %v", part, err)
+				}
+			}
+			return
+		}
+		kept, err := Aside(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := db.Audit(ctx)
+		if err != nil && len(kept) > 0 {
+			t.Fatalf("the books of what was salvaged do not balance: %v\n%s", err, log.String())
+		}
+		if len(kept) == 0 {
+			return // nothing was noticed, and nothing was touched
+		}
+		missing := 0
+		for key, value := range readable {
+			var now string
+			err := db.read.QueryRowContext(ctx, "SELECT uploaded || ' ' || (CASE WHEN value = CAST(value AS INTEGER) THEN CAST(value AS INTEGER) ELSE value END) FROM samples WHERE timestamp_ms = ? AND series_id = ?", key.at, key.series).Scan(&now)
+			if errors.Is(err, sql.ErrNoRows) {
+				missing++
+			} else if err != nil {
+				t.Fatal(err)
+			} else if strings.HasPrefix(value, "0 ") && now[:1] != "0" {
+				t.Errorf("a pending sample is now %q, was %q", now, value)
+			}
+		}
+		unknown := strings.Contains(log.String(), "lost=unknown") || strings.Contains(log.String(), "write-ahead log is damaged")
+		if int64(missing) > l.Lost+l.Delivered && !unknown {
+			t.Errorf("%d readable samples are gone and %d counted as lost\n%s", missing, l.Lost, log.String())
+		}
+		// Damage that is met later is met twice, and then repaired.
+		for range 4 {
+			if _, err = db.Record(ctx, Update{Groups: []Group{{Samples: tick(1_800_000_000_000, 3)}}}); err == nil {
+				break
+			}
+			if mended := db.Mend(ctx); mended != nil {
+				t.Fatalf("%v, and then %v\n%s", err, mended, log.String())
+			}
+		}
+		if err != nil {
+			t.Errorf("nothing can be stored afterwards: %v\n%s", err, log.String())
+		}
+	})
+}
