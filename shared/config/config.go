@@ -37,8 +37,8 @@ type Device struct {
 
 // Host says where the kernel's pseudo files are.
 type Host struct {
-	Procfs string `yaml:"procfs" want:"path"`
-	Sysfs  string `yaml:"sysfs" want:"path"`
+	Procfs string `yaml:"procfs" want:"root"`
+	Sysfs  string `yaml:"sysfs" want:"root"`
 }
 
 // Storage is the database and its write-ahead log.

@@ -57,6 +57,9 @@ func wrong(kind, s string) (want, instead string) {
 	case "pin":
 		want = "sha256/ and the base64 of a public key's SHA-256"
 		ok = pin(s)
+	case "root":
+		want = "an absolute path such as /proc"
+		ok = strings.HasPrefix(s, "/") && len(s) <= 4096 && plainText(s)
 	case "mountpoint":
 		want = "an absolute path such as /var"
 		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)
@@ -65,7 +68,11 @@ func wrong(kind, s string) (want, instead string) {
 		ok = endpoint(s)
 	case "listen":
 		want = "an address such as 127.0.0.1, with a port or without"
-		_, _, ok = splitListen(s)
+		var host string
+		if host, _, ok = splitListen(s); ok && host == "" {
+			// To net.Listen no host is every address; who wants that has to say so.
+			want, ok = "0.0.0.0 or [::] to open it everywhere", false
+		}
 	case "url":
 		want = "an http or https URL with a host, such as http://localhost:8428/health"
 		instead = wrongURL(s)
@@ -134,7 +141,7 @@ func endpoint(s string) bool {
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 
 // splitListen takes "host", "host:port", "[v6]:port" or a bare v6 address apart.
-// The host may be empty before a port, which means all addresses. Port is "" if
+// The host may be empty before a port. Port is "" if
 // s names none.
 func splitListen(s string) (host, port string, ok bool) {
 	host = s
