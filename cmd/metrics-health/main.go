@@ -54,6 +54,12 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	defer func() { err = errors.Join(err, watch.Close()) }()
 	server := health.NewServer(watch, p.Config, p.Version, p.Started, p.Log)
 	p.Log.Info("listening", "address", l.Addr().String())
+	switch health.ReachOf(l.Addr()) {
+	case health.ReachAll:
+		p.Log.Warn("the status page is open to every network; it has no password", "address", l.Addr().String())
+	case health.ReachSome:
+		p.Log.Warn("the status page is open to the network of its address; it has no password", "address", l.Addr().String())
+	}
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(loops, l) })

@@ -40,3 +40,26 @@ func (h hosts) allow(host string) bool {
 	}
 	return h[strings.ToLower(strings.TrimSuffix(name, "."))]
 }
+
+// Reach is from where an address can be asked.
+type Reach int
+
+// The reaches: this machine, the networks that lead to one address of it, and
+// every network it is in.
+const (
+	ReachSelf Reach = iota
+	ReachSome
+	ReachAll
+)
+
+// ReachOf tells from where a listener's address can be asked.
+func ReachOf(a net.Addr) Reach {
+	tcp, ok := a.(*net.TCPAddr)
+	switch {
+	case !ok || tcp.IP.IsUnspecified() || tcp.IP == nil:
+		return ReachAll
+	case tcp.IP.IsLoopback():
+		return ReachSelf
+	}
+	return ReachSome
+}

@@ -153,6 +153,22 @@ func TestOnlyOurOwnNamesAreAnswered(t *testing.T) {
 	}
 }
 
+func TestReachOfAnAddress(t *testing.T) {
+	for text, want := range map[string]Reach{
+		"127.0.0.1:9100": ReachSelf, "127.8.8.8:1": ReachSelf, "[::1]:9100": ReachSelf, "[::ffff:127.0.0.1]:1": ReachSelf,
+		"0.0.0.0:9100": ReachAll, "[::]:9100": ReachAll, ":9100": ReachAll,
+		"192.168.1.7:9100": ReachSome, "10.0.0.1:1": ReachSome, "[fe80::1]:1": ReachSome,
+	} {
+		a, err := net.ResolveTCPAddr("tcp", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ReachOf(a); got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestLargeHeadersAreRefused(t *testing.T) {
 	b := newBoard(t)
 	base := b.serve(t)
