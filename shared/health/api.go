@@ -18,6 +18,7 @@ import (
 const (
 	maxQueries     = 5 // that run or wait; more are turned away
 	queryTime      = 5 * time.Second
+	queryGrace     = time.Second // for a query to notice that its time is over
 	maxNames       = 16
 	maxNameBytes   = 256
 	maxSeries      = 128
@@ -113,18 +114,64 @@ func parseTime(text string, now time.Time) (int64, error) {
 	return now.Add(-d).UnixMilli(), nil
 }
 
-// series answers with every numeric series there is.
-func (s *Server) series(r *http.Request) reply {
+// ask runs fn on the database and returns its answer. One runs at a time and few
+// wait: a board has better things to do. A disk that does not answer keeps its
+// place until it does, and nobody waits for it longer than the time of a query
+// and a moment.
+func (s *Server) ask(r *http.Request, fn func(context.Context, *store.Reader) (reply, error)) reply {
+	select {
+	case s.tickets <- struct{}{}:
+	default:
+		return problem(http.StatusServiceUnavailable, "too many queries at once; ask again in a second")
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
 	defer cancel()
-	var found []store.Series
-	err := s.watch.Read(func(db *store.Reader) (err error) {
-		found, err = db.SeriesNamed(ctx, nil, maxSeriesList+1)
-		return err
-	})
-	if err != nil {
-		return s.unreadable(err)
+	answer := make(chan reply, 1)
+	go func() {
+		defer func() { <-s.tickets }()
+		select {
+		case s.query <- struct{}{}:
+			defer func() { <-s.query }()
+		case <-ctx.Done():
+			answer <- problem(http.StatusServiceUnavailable, "other queries took too long; ask again in a second")
+			return
+		}
+		var a reply
+		err := s.watch.Read(func(db *store.Reader) (err error) {
+			a, err = fn(ctx, db)
+			return err
+		})
+		switch {
+		case err != nil && ctx.Err() != nil:
+			a = problem(http.StatusServiceUnavailable, fmt.Sprintf("the answer took more than %s to make; ask for a shorter range", queryTime))
+		case err != nil:
+			a = s.unreadable(err)
+		}
+		answer <- a
+	}()
+	patience := time.NewTimer(queryTime + queryGrace)
+	defer patience.Stop()
+	select {
+	case a := <-answer:
+		return a
+	case <-patience.C:
+		return problem(http.StatusServiceUnavailable, fmt.Sprintf("%s has not answered for %s; the disk may be failing", s.watch.path, queryTime+queryGrace))
 	}
+}
+
+// series answers with every numeric series there is.
+func (s *Server) series(r *http.Request) reply {
+	return s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
+		found, err := db.SeriesNamed(ctx, nil, maxSeriesList+1)
+		if err != nil {
+			return reply{}, err
+		}
+		return listOf(found), nil
+	})
+}
+
+// listOf writes series as JSON.
+func listOf(found []store.Series) reply {
 	type one struct {
 		Name   string          `json:"name"`
 		Tags   json.RawMessage `json:"tags"`
@@ -154,46 +201,19 @@ func (s *Server) samples(r *http.Request) reply {
 	if err != nil {
 		return problem(http.StatusBadRequest, err.Error())
 	}
-	// One query runs at a time and few wait: a board has better things to do.
-	select {
-	case s.tickets <- struct{}{}:
-		defer func() { <-s.tickets }()
-	default:
-		return problem(http.StatusServiceUnavailable, "too many queries at once; ask again in a second")
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
-	defer cancel()
-	select {
-	case s.query <- struct{}{}:
-		defer func() { <-s.query }()
-	case <-ctx.Done():
-		return problem(http.StatusServiceUnavailable, "other queries took too long; ask again in a second")
-	}
-	var body []byte
-	tooMuch := ""
-	err = s.watch.Read(func(db *store.Reader) error {
+	return s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		found, err := db.SeriesNamed(ctx, q.names, maxSeries+1)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		points := int64(len(found)) * ((q.until-q.since)/q.step.Milliseconds() + 1)
 		if len(found) > maxSeries || points > maxPointsTotal {
-			tooMuch = fmt.Sprintf("%d series of %d points each are too much for one answer; ask for fewer names, a shorter range or a longer step",
-				len(found), points/int64(len(found)))
-			return nil
+			return problem(http.StatusBadRequest, fmt.Sprintf("%d series of %d points each are too much for one answer; ask for fewer names, a shorter range or a longer step",
+				len(found), points/int64(len(found)))), nil
 		}
-		body, err = answerTo(ctx, db, q, found, now)
-		return err
+		body, err := answerTo(ctx, db, q, found, now)
+		return jsonReply(http.StatusOK, body), err
 	})
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return problem(http.StatusServiceUnavailable, fmt.Sprintf("the answer took more than %s to make; ask for a shorter range", queryTime))
-	case err != nil:
-		return s.unreadable(err)
-	case tooMuch != "":
-		return problem(http.StatusBadRequest, tooMuch)
-	}
-	return jsonReply(http.StatusOK, body)
 }
 
 // columns are the buckets of one series.

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -306,6 +310,55 @@ func TestTooManyQueriesAreTurnedAway(t *testing.T) {
 	<-s.tickets
 	if a := s.samples(req); a.status != 200 {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestADiskThatHangsHoldsFewQueriesAndNobodyElse(t *testing.T) {
+	b := newBoard(t)
+	b.fill(t)
+	w := b.watch(t)
+	s := NewServer(w, b.config(), "1.0", time.Now(), slog.New(slog.DiscardHandler))
+	server := httptest.NewServer(s)
+	defer server.Close()
+	const series, query = "/api/series", "/api/query?name=a&since=1h&step=1m"
+	w.file.Lock() // as one keeps it that waits for the disk
+	free := sync.OnceFunc(w.file.Unlock)
+	defer free()
+	var silent, other, turnedAway atomic.Int64
+	var asked sync.WaitGroup
+	for i := range 2 * maxQueries {
+		asked.Go(func() {
+			code, body, _ := get(t, "GET", server.URL+[]string{series, query}[i%2], "")
+			switch {
+			case code == 503 && strings.Contains(body, "the disk may be failing"):
+				silent.Add(1)
+			case code == 503 && strings.Contains(body, "other queries took too long"):
+				other.Add(1)
+			case code == 503 && strings.Contains(body, "too many queries"):
+				turnedAway.Add(1)
+			default:
+				t.Errorf("%d %s", code, body)
+			}
+		})
+	}
+	for range 2 * maxConns {
+		if code, body, _ := get(t, "GET", server.URL+"/health/live", ""); code != 200 {
+			t.Fatal(code, body)
+		}
+	}
+	asked.Wait()
+	if silent.Load() != 1 || other.Load() != maxQueries-1 || turnedAway.Load() != maxQueries {
+		t.Errorf("%d silent, %d waited, %d turned away", silent.Load(), other.Load(), turnedAway.Load())
+	}
+	free()
+	for _, path := range []string{series, query} {
+		code, body := 0, ""
+		for until := time.Now().Add(patience); code != 200 && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+			code, body, _ = get(t, "GET", server.URL+path, "")
+		}
+		if code != 200 {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
 	}
 }
 
