@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,6 +90,10 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	})
 	session := store.Session{ID: uuid.NewString(), Start: p.Started, Metadata: roots.Identity()}
 	session.Metadata["version"] = p.Version
+	session.Metadata["started_by"] = "user " + strconv.Itoa(os.Getuid())
+	if os.Getenv("INVOCATION_ID") != "" { // systemd.exec(5)
+		session.Metadata["started_by"] = "systemd"
+	}
 	if session.Metadata["boot_id"] == "" { // then no other session is of the same boot
 		session.Metadata["boot_id"] = session.ID
 	}

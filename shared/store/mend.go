@@ -187,8 +187,7 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 	if !db.opts.Owner || Refused(err) || ctx.Err() != nil {
 		return err
 	}
-	var se sqlite3.Error
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[sqlite3.Error](err); ok {
 		switch se.ExtendedCode {
 		case sqlite3.ErrIoErrRead, sqlite3.ErrIoErrShortRead, sqlite3.ErrNoExtended(sqlite3.ErrIoErr):
 			db.unreadable++
