@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 const (
 	// flapWindow is how soon a reason has to come back to count as flapping.
@@ -16,6 +19,7 @@ const (
 type damper struct {
 	base   time.Duration
 	memory map[reasonKey]*remembered
+	last   time.Duration // on the boot clock: when it settled last
 }
 
 type reasonKey struct {
@@ -32,8 +36,12 @@ type remembered struct {
 }
 
 // settle adds to the report the reasons that are still kept and takes the
-// beginning of each from memory.
-func (d *damper) settle(r *Report, now Now) {
+// beginning of each from memory. Blind says that the database could not be read:
+// what was wrong with anything else is then neither over nor coming back, and
+// its time stands still.
+func (d *damper) settle(r *Report, now Now, blind bool) {
+	passed := now.Boot - d.last
+	d.last = now.Boot
 	if d.memory == nil {
 		d.memory = map[reasonKey]*remembered{}
 	}
@@ -55,6 +63,10 @@ func (d *damper) settle(r *Report, now Now) {
 		r.Reasons[i] = m.reason
 	}
 	for key, m := range d.memory {
+		if blind && !strings.HasPrefix(string(key.code), "database_") {
+			m.seen += passed
+			continue
+		}
 		gone := now.Boot - m.seen
 		switch {
 		case holds[key]:

@@ -448,7 +448,7 @@ func TestDamperKeepsAReasonThatKeepsComingBack(t *testing.T) {
 		if second%60 == 10 {
 			r.Reasons = []Reason{{UploadLate, "shipper", StatusDegraded, "late", stamp(w.now.Wall.UnixMilli())}}
 		}
-		d.settle(&r, w.now)
+		d.settle(&r, w.now, false)
 		if len(shown) == 0 || shown[len(shown)-1][strings.Index(shown[len(shown)-1], " ")+1:] != string(r.Status) {
 			shown = append(shown, fmt.Sprintf("%d %s", second, r.Status))
 		}
@@ -467,7 +467,7 @@ func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
 		if since != "" {
 			r.Reasons = []Reason{{PendingHigh, "shipper", StatusDegraded, "many", since}}
 		}
-		d.settle(&r, Now{Moment: store.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}})
+		d.settle(&r, Now{Moment: store.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, false)
 		if len(r.Reasons) == 0 {
 			return string(r.Status)
 		}
@@ -475,6 +475,52 @@ func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
 	}
 	got := []string{at(1, "T1"), at(2, "T2"), at(3, ""), at(700, ""), at(701, "T7"), at(702, "")}
 	want := []string{"degraded T1", "degraded T1", "ok", "ok", "degraded T7", "ok"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDamperStandsStillWhileTheDatabaseCannotBeRead(t *testing.T) {
+	d := damper{base: 30 * time.Second}
+	at := func(second int, reasons ...Reason) string {
+		r := Report{Reasons: reasons}
+		blind := len(reasons) > 0 && reasons[0].Component == "storage"
+		d.settle(&r, Now{Moment: store.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, blind)
+		said := string(r.Status)
+		for _, reason := range r.Reasons {
+			said += " " + string(reason.Code) + " " + reason.Since + " " + reason.Message
+		}
+		return said
+	}
+	stopped := func(since string) Reason { return Reason{ShipperStopped, "shipper", StatusDegraded, "stopped", since} }
+	missing := func(since string) Reason { return Reason{DatabaseMissing, "storage", StatusError, "missing", since} }
+	locked := func(since string) Reason { return Reason{DatabaseLocked, "storage", StatusError, "locked", since} }
+	got := []string{
+		at(1000, stopped("T1")),
+		at(1001, missing("T2")), // stopped all along
+		at(1002, missing("T3")),
+		at(9000, missing("T4")),
+		at(9001, stopped("T5")),
+		at(9002), // never came back, so it is not kept
+		at(9003, stopped("T6")),
+		at(9013), // came back: kept
+		at(9014, locked("T7")),
+		at(9999, locked("T8")), // not announced, and not aged
+		at(10000, stopped("T9")),
+	}
+	want := []string{
+		"degraded shipper_stopped T1 stopped",
+		"error database_missing T2 missing",
+		"error database_missing T2 missing",
+		"error database_missing T2 missing",
+		"degraded shipper_stopped T1 stopped",
+		"ok",
+		"degraded shipper_stopped T6 stopped",
+		"degraded shipper_stopped T6 over since 10s, kept because it keeps coming back: stopped",
+		"error database_locked T7 locked",
+		"error database_locked T7 locked",
+		"degraded shipper_stopped T6 stopped",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

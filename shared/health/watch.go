@@ -128,7 +128,7 @@ func (w *Watch) look(ctx context.Context) {
 	r := Evaluate(seen, w.thresholds, now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.damper.settle(&r, now)
+	w.damper.settle(&r, now, seen.Fault != "")
 	w.last, w.lastAt, w.looking = r, time.Now(), nil
 }
 
