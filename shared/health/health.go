@@ -75,6 +75,7 @@ type Now struct {
 type Thresholds struct {
 	Remote          bool          // samples are meant to be sent
 	Timeout         time.Duration // of one upload
+	BytesPerDay     int64         // that may be sent; 0: no limit
 	DegradedAge     time.Duration
 	ErrorAge        time.Duration
 	DegradedPending int64
@@ -96,6 +97,7 @@ func ThresholdsOf(c config.Config) Thresholds {
 	t := Thresholds{
 		Remote:          c.Remote.Enabled,
 		Timeout:         c.Remote.Timeout,
+		BytesPerDay:     c.Remote.MaxBytesPerDay,
 		DegradedPending: c.Health.DegradedThreshold.PendingMetrics,
 		ErrorPending:    c.Health.ErrorThreshold.PendingMetrics,
 		SkewMs:          c.Monitoring.ClockSkewWarnThresholdMs,

@@ -173,6 +173,35 @@ func TestLintFindsFaults(t *testing.T) {
 	}
 }
 
+func TestTextHasTheLastErrorsAndTheDaysBytes(t *testing.T) {
+	print := func(w *world) string {
+		var text strings.Builder
+		if err := Text(&text, Evaluate(w.seen, w.t, w.now), false); err != nil {
+			t.Fatal(err)
+		}
+		return text.String()
+	}
+	w := well()
+	if text := print(w); strings.Contains(text, "LAST ERROR") || strings.Contains(text, "today") {
+		t.Errorf("of what never was:\n%s", text)
+	}
+	w.t.BytesPerDay = 10 << 20
+	w.row("shipper").Detail = `{"bytes_today":3145728}`
+	w.row("shipper").Error, w.row("shipper").ErrorMs = "send: EOF\nagain", wall.Add(-time.Hour).UnixMilli()
+	w.row("collector/cpu.usage").Error, w.row("collector/cpu.usage").ErrorMs = "evil \x1b[2J", wall.Add(-time.Minute).UnixMilli()
+	text := print(w)
+	for _, want := range []string{
+		"\nLAST ERROR           AT                     MESSAGE\n" +
+			"metrics-shipper      2026-07-01T11:00:00Z   send: EOF; again\n" +
+			"cpu.usage            2026-07-01T11:59:00Z   evil \uFFFD[2J\n\n",
+		"\ntraffic   3.0 MiB of 10.0 MiB today\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+}
+
 func TestTextIsForPeopleAndCannotSpeakToTheTerminal(t *testing.T) {
 	w := well()
 	w.row("collector/cpu.usage").FailingSinceMs = wall.Add(-time.Minute).UnixMilli()

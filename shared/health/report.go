@@ -92,6 +92,7 @@ type Uploader struct {
 	HTTPStatus      int      `json:"http_status"`
 	Endpoint        string   `json:"endpoint"` // host and port
 	BytesToday      int64    `json:"bytes_today"`
+	BytesPerDay     int64    `json:"bytes_per_day"`   // what is allowed; 0: no limit
 	Plaintext       bool     `json:"plaintext_token"` // credentials go over http to another machine
 }
 

@@ -34,9 +34,13 @@ func Text(w io.Writer, r Report, colour bool) error {
 		c := r.Collectors[name]
 		p.line("%-20s %s %8d %12s  %d", clean(name), p.paint(c.Status, fmt.Sprintf("%-10s", c.Status)), c.Failed, ago(c.HeartbeatSeconds), c.MetricsCollected)
 	}
+	p.errors(r)
 	u, s := r.Uploader, r.Storage
 	p.line("")
 	p.line("uploads   %s, last %s, %d delivered, %d failed attempts", p.paint(u.Status, string(u.Status)), cmp.Or(u.LastUpload, "never"), u.MetricsUploaded, u.UploadFailures)
+	if u.BytesPerDay > 0 {
+		p.line("traffic   %s of %s today", bytesText(u.BytesToday), bytesText(u.BytesPerDay))
+	}
 	p.line("samples   %d captured, %d pending, %d held, %d rejected, %d local, %d lost", s.Captured, s.MetricsPendingUpload, s.Held, s.Rejected, s.Local, s.Lost)
 	p.line("database  %s, log %s, oldest sample %s", bytesText(s.DatabaseSizeBytes), bytesText(s.WALSizeBytes), cmp.Or(s.OldestMetricTimestamp, "none"))
 	skew := "not measured"
@@ -52,6 +56,27 @@ func Text(w io.Writer, r Report, colour bool) error {
 	p.line("clock     %s", skew)
 	_, err := io.WriteString(w, p.b.String())
 	return err
+}
+
+// errors writes one line for each part that ever failed, with when and how.
+func (p *printer) errors(r Report) {
+	head := "\n%-20s %-22s %s"
+	line := func(name string, f Facts) {
+		if f.LastError == nil {
+			return
+		}
+		if head != "" {
+			p.line(head, "LAST ERROR", "AT", "MESSAGE")
+			head = ""
+		}
+		p.line("%-20s %-22s %s", clean(name), f.LastErrorAt, strings.ReplaceAll(*f.LastError, "\n", "; "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Daemons)) {
+		line(name, r.Daemons[name].Facts)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Collectors)) {
+		line(name, r.Collectors[name].Facts)
+	}
 }
 
 type printer struct {

@@ -57,6 +57,7 @@ func (e *evaluation) uploads() {
 		HTTPStatus:      d.HTTPStatus,
 		Endpoint:        d.Endpoint,
 		BytesToday:      d.BytesToday,
+		BytesPerDay:     e.t.BytesPerDay,
 		Plaintext:       d.Plaintext,
 	}
 	if row.ErrorMs != 0 {
