@@ -51,6 +51,7 @@ const (
 // What can be wrong with what is stored, and with the clock.
 const (
 	StorageFailing    Code = "storage_failing"
+	DatabaseRepaired  Code = "database_repaired"
 	CheckpointBlocked Code = "checkpoint_blocked"
 	WALLarge          Code = "wal_large"
 	DiskLow           Code = "disk_low"

@@ -131,7 +131,7 @@ func browser(t *testing.T) context.Context {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("Debian's package chromium is not installed, and the status page cannot be tried without a browser: apt-get install chromium")
 		}
-		t.Skip("no browser: Debian's package chromium is not installed")
+		t.Skip("no browser: Debian's package chromium is not installed; make test installs it if it can")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(chromium), chromedp.NoSandbox)

@@ -26,6 +26,9 @@ func (e *evaluation) storage() {
 	if s.Sizes.WAL > e.t.WALBytes {
 		e.add(StatusDegraded, WALLarge, "storage", 0, "the write-ahead log has %d MiB, limit %d", s.Sizes.WAL>>20, e.t.WALBytes>>20)
 	}
+	if row := e.rows["damage"]; e.recent(row.ErrorMs) {
+		e.add(StatusDegraded, DatabaseRepaired, "storage", row.ErrorMs, "%s", row.Error)
+	}
 	if l.Pending < 0 {
 		e.add(StatusError, LedgerUnbalanced, "storage", 0, "the books are %d samples short: more left than came", -l.Pending)
 	}
