@@ -64,9 +64,9 @@ func TestAFrozenDaemonStopsNoOtherAndLosesNothing(t *testing.T) {
 	count := mustBeThere(t, b.db, vm.base)
 	sent, again := w.counts()
 	if sent-again != count || again == 0 {
-		t.Errorf("%d samples went over the wire, %d of them again, and %d are at the server", sent, again, count)
+		t.Errorf("%d samples went over the wire, %d of them again, and %d are marked as delivered", sent, again, count)
 	}
-	t.Logf("%d samples, none lost or doubled; %d went over the wire again", count, again)
+	t.Logf("%d samples delivered; %d went over the wire again", count, again)
 }
 
 type frozen struct {
