@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -41,15 +42,11 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 			return err
 		}
 		if len(rows) > 0 {
-			newest := rows[0]
-			for _, r := range rows {
-				if r.ID() > newest.ID() {
-					newest = r
-				}
-			}
+			byTime := func(a, b Row) int { return cmp.Compare(a.ID(), b.ID()) }
+			oldest, newest := slices.MinFunc(rows, byTime), slices.MaxFunc(rows, byTime)
 			_, err := tx.ExecContext(ctx, `INSERT INTO upload_checkpoints
-				(batch_id, chunk_index, last_uploaded_id, last_uploaded_timestamp, upload_time, metrics_count)
-				VALUES (?, ?, ?, ?, ?, ?)`, receipt.BatchID, receipt.ChunkIndex, newest.ID(), newest.TimeMs, receipt.At.UnixMilli(), len(rows))
+				(batch_id, chunk_index, last_uploaded_id, last_uploaded_timestamp, upload_time, metrics_count, first_uploaded_timestamp)
+				VALUES (?, ?, ?, ?, ?, ?, ?)`, receipt.BatchID, receipt.ChunkIndex, newest.ID(), newest.TimeMs, receipt.At.UnixMilli(), len(rows), oldest.TimeMs)
 			if err != nil {
 				return fmt.Errorf("write the receipt: %w", err)
 			}

@@ -78,7 +78,7 @@ type Sweep struct {
 }
 
 // DeliveredLate says whether a chunk with samples of before beforeMs was
-// acknowledged at sinceMs or later. A receipt knows the newest of its chunk.
+// acknowledged at sinceMs or later.
 func (r *Reader) DeliveredLate(ctx context.Context, beforeMs, sinceMs int64) (late bool, err error) {
 	err = r.read.QueryRowContext(ctx, deliveredLate, sinceMs, beforeMs).Scan(&late)
 	if err != nil {
@@ -87,7 +87,22 @@ func (r *Reader) DeliveredLate(ctx context.Context, beforeMs, sinceMs int64) (la
 	return late, nil
 }
 
-const deliveredLate = "SELECT EXISTS (SELECT 1 FROM upload_checkpoints WHERE upload_time >= ? AND last_uploaded_timestamp < ?)"
+// OldestDelivered returns the time of the oldest sample among the chunks that
+// were acknowledged at sinceMs or later, math.MaxInt64 for no such chunk.
+func (r *Reader) OldestDelivered(ctx context.Context, sinceMs int64) (oldestMs int64, err error) {
+	err = r.read.QueryRowContext(ctx, oldestDelivered, sinceMs, int64(math.MaxInt64)).Scan(&oldestMs)
+	if err != nil {
+		return 0, fmt.Errorf("look for the oldest late delivery: %w", err)
+	}
+	return oldestMs, nil
+}
+
+// Both read the receipts, which are few. One of an earlier schema knows the
+// newest sample of its chunk only.
+const (
+	deliveredLate   = "SELECT EXISTS (SELECT 1 FROM upload_checkpoints WHERE upload_time >= ? AND coalesce(first_uploaded_timestamp, last_uploaded_timestamp) < ?)"
+	oldestDelivered = "SELECT coalesce(min(coalesce(first_uploaded_timestamp, last_uploaded_timestamp)), ?2) FROM upload_checkpoints WHERE upload_time >= ?1"
+)
 
 // finished are the states of samples that wait for nothing: delivered and local.
 const finished = "uploaded IN (1, 4)"

@@ -16,8 +16,9 @@ const (
 	// that begins again at the oldest sample: some are delivered late.
 	ageEvery   = 10 * time.Minute
 	wholeEvery = time.Hour
-	// chunkSpan is more than the time that the samples of one chunk lie apart.
-	chunkSpan = time.Hour
+	// fresh is how long what was delivered is spared when room is made, as long as
+	// older samples will do: a server that goes down loses what it took last.
+	fresh = 2 * time.Minute
 	// keptLog is the length that an emptied log file keeps: about what two hours
 	// of collecting fill.
 	keptLog = 16 * mega
@@ -96,12 +97,13 @@ func (f *figures) decide(maxSize, logSize int64) {
 type retention struct {
 	free, short int64 // of the last look, for the status
 
-	evicting string // the reason for which room is made; "": none is needed
-	bySize   store.Sweep
-	swept    int64 // the ledger's count of delivered when a sweep found none of them; -1: never
-	begun    time.Time
-	deleted  int // finished samples
-	lost     int // samples that were not delivered
+	evicting  string // the reason for which room is made; "": none is needed
+	bySize    store.Sweep
+	needFresh bool  // what is older than the fresh deliveries was not enough
+	swept     int64 // the ledger's count of delivered when a sweep found none of them; -1: never
+	begun     time.Time
+	deleted   int // finished samples
+	lost      int // samples that were not delivered
 
 	byAge    store.Sweep
 	aging    bool
@@ -115,7 +117,7 @@ type retention struct {
 func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more bool, err error) {
 	used := f.room.Used()
 	if k.evicting == "" && used > f.limit {
-		k.evicting, k.bySize, k.begun, k.deleted, k.lost = f.reason, store.Sweep{}, now, 0, 0
+		k.evicting, k.bySize, k.needFresh, k.begun, k.deleted, k.lost = f.reason, store.Sweep{}, false, now, 0, 0
 	}
 	if k.evicting != "" {
 		// A little more goes than must, or each round of collecting would find
@@ -147,10 +149,20 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures) (more bool, err error)
 	// A sweep that finds nothing reads the whole table: it is not made twice
 	// while nothing was delivered in between.
 	if k.swept != ledger.Delivered {
-		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64)
+		before := int64(math.MaxInt64)
+		if !k.needFresh {
+			if before, err = k.db.OldestDelivered(ctx, time.Now().Add(-fresh).UnixMilli()); err != nil {
+				return false, err
+			}
+		}
+		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, before)
 		k.deleted += n
-		if done {
-			k.swept, k.bySize = ledger.Delivered, store.Sweep{}
+		switch {
+		case !done:
+		case before < math.MaxInt64:
+			k.needFresh, k.bySize = true, store.Sweep{}
+		default:
+			k.swept, k.needFresh, k.bySize = ledger.Delivered, false, store.Sweep{}
 		}
 		return true, err
 	}
@@ -195,13 +207,15 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 	// What was delivered is sent again when a server lost it, within remote.settle:
 	// also what was old already when it was delivered, as after a long outage.
 	oldest := now.Add(-max(k.cfg.Retention, k.settle)).UnixMilli()
-	late, err := k.db.DeliveredLate(ctx, oldest+chunkSpan.Milliseconds(), now.Add(-k.settle).UnixMilli())
-	if late || err != nil {
+	late, err := k.db.DeliveredLate(ctx, oldest, now.Add(-k.settle).UnixMilli())
+	if err != nil {
 		k.aging = false
 		return false, err
 	}
-	if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, oldest); !done || err != nil {
-		return err == nil, err
+	if !late {
+		if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, oldest); !done || err != nil {
+			return err == nil, err
+		}
 	}
 	n, err := k.db.TrimHistory(ctx, oldest)
 	k.aging = n > 0 && err == nil

@@ -265,6 +265,84 @@ func TestOldDeliveredSamplesGoAndUndeliveredStay(t *testing.T) {
 	}
 }
 
+func TestAChunkOfOldAndYoungSamplesSettlesBeforeAnyGoes(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.Retention, c.Remote.Settle = 168*time.Hour, 24*time.Hour })
+	for _, days := range []time.Duration{8, 6} {
+		f.at = time.Now().Add(-days * 24 * time.Hour).UnixMilli()
+		f.collect(5)
+	}
+	f.deliver(600)
+	f.trimmable(t, 10)
+	f.steps()
+	if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 1"); n != 600 {
+		t.Errorf("%d of 600 samples are left that were delivered just now", n)
+	}
+	if n := f.count("SELECT count(*) FROM sessions"); n != 1000 {
+		t.Errorf("%d sessions are kept while deliveries are late", n)
+	}
+	// The same chunk, delivered two days ago.
+	f.exec(t, "UPDATE upload_checkpoints SET upload_time = upload_time - 48 * 3600000")
+	f.ageDue, f.wholeDue = time.Time{}, time.Time{}
+	f.steps()
+	if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 1"); n != 300 {
+		t.Errorf("%d samples are left once they have settled, want those of 6 days", n)
+	}
+}
+
+// trimmable stores that many sessions more than are kept.
+func (f *fixture) trimmable(t *testing.T, more int) {
+	t.Helper()
+	f.exec(t, fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		INSERT INTO sessions (id, start_time) SELECT 's' || i, i FROM n`, 1000+more))
+}
+
+func (f *fixture) exec(t *testing.T, query string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFreshDeliveriesAreSparedWhileOlderOnesMakeRoom(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
+	f.collect(450)
+	f.deliver(450 * 60)
+	f.exec(t, "UPDATE upload_checkpoints SET upload_time = upload_time - 300000")
+	f.collect(300)
+	f.deliver(6000)
+	oldest := f.count("SELECT first_uploaded_timestamp FROM upload_checkpoints ORDER BY id DESC")
+	f.collect(200)
+	spared := func() int64 {
+		return f.count("SELECT count(*) FROM samples WHERE uploaded = 1 AND timestamp_ms >= ?", oldest)
+	}
+	fresh := spared()
+	for f.evicting == "" {
+		f.collect(20)
+		if _, err := f.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for f.count("SELECT count(*) FROM samples WHERE uploaded = 1 AND timestamp_ms < ?", oldest) > 0 {
+		if n := spared(); n != fresh {
+			t.Fatalf("%d of %d fresh deliveries are left while older ones are there", n, fresh)
+		}
+		f.collect(20)
+		f.steps()
+	}
+	for range 50 {
+		f.collect(20)
+		f.steps()
+	}
+	if n := spared(); n != 0 {
+		t.Errorf("%d delivered samples stay for ever", n)
+	}
+}
+
 func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 1 })
 	f.collect(10)

@@ -42,7 +42,8 @@ CREATE TABLE upload_checkpoints (
     last_uploaded_id        INTEGER,     -- metrics.id of the newest sample in the chunk
     last_uploaded_timestamp INTEGER,
     upload_time             INTEGER,     -- Unix milliseconds
-    metrics_count           INTEGER
+    metrics_count           INTEGER,
+    first_uploaded_timestamp INTEGER     -- of the oldest sample; NULL in receipts of earlier schemas
 );
 
 -- The latest of each part of each daemon; never a history.
