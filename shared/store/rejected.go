@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -94,31 +95,59 @@ func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error
 	return addLoss(ctx, tx, lostRejected, int(n), at)
 }
 
+// rejectedPage bounds the rows of one read of Rejections: whoever takes them may
+// be slow, and must not pin the write-ahead log meanwhile.
+const rejectedPage = 500
+
 // Rejections calls each for every sample that is set aside, the first one first,
-// until it returns an error.
+// until it returns an error. Samples that are set aside meanwhile are among them.
 func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) error {
+	after := rejectedKey{at: math.MinInt64}
+	for {
+		page, last, err := r.rejections(ctx, after)
+		if err != nil {
+			return fmt.Errorf("read what is set aside: %w", err)
+		}
+		for _, one := range page {
+			if one.Series, err = r.lookUpSeries(ctx, one.Series.ID); err != nil {
+				return err
+			}
+			if err := each(one); err != nil {
+				return err
+			}
+		}
+		if len(page) < rejectedPage {
+			return nil
+		}
+		after = last
+	}
+}
+
+// A rejectedKey is where Rejections stands.
+type rejectedKey struct{ at, timeMs, seriesID int64 }
+
+// rejections reads a page of what is behind the key; of the series it gives the
+// ids only.
+func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Rejection, last rejectedKey, err error) {
 	rows, err := r.read.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words
-		FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id) WHERE s.uploaded = 2 ORDER BY r.rejected_ms, r.timestamp_ms, r.series_id`)
+		FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id)
+		WHERE s.uploaded = 2 AND (r.rejected_ms, r.timestamp_ms, r.series_id) > (?, ?, ?)
+		ORDER BY r.rejected_ms, r.timestamp_ms, r.series_id LIMIT ?`, after.at, after.timeMs, after.seriesID, rejectedPage)
 	if err != nil {
-		return fmt.Errorf("read what is set aside: %w", err)
+		return nil, last, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var one Rejection
-		var id, at int64
+		one := Rejection{Row: Row{Series: &Series{}}}
 		var value sql.NullFloat64
-		if err := rows.Scan(&one.TimeMs, &id, &value, &one.Priority, &at, &one.HTTPStatus, &one.Reason, &one.Words); err != nil {
-			return fmt.Errorf("read what is set aside: %w", err)
+		if err := rows.Scan(&one.TimeMs, &one.Series.ID, &value, &one.Priority, &last.at, &one.HTTPStatus, &one.Reason, &one.Words); err != nil {
+			return nil, last, err
 		}
-		one.Value, one.At = value.Float64, time.UnixMilli(at)
-		if one.Series, err = r.lookUpSeries(ctx, id); err != nil {
-			return err
-		}
-		if err := each(one); err != nil {
-			return err
-		}
+		last.timeMs, last.seriesID = one.TimeMs, one.Series.ID
+		one.Value, one.At = value.Float64, time.UnixMilli(last.at)
+		page = append(page, one)
 	}
-	return rows.Err()
+	return page, last, rows.Err()
 }
 
 // Requeue makes every sample that is set aside pending again, save those that

@@ -52,6 +52,39 @@ func TestRejectedSamplesAreListedAndCanBePutBack(t *testing.T) {
 	}
 }
 
+func TestRejectionsAreListedOnceEachAndPinNothing(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	const all = 2*rejectedPage + 7
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, all)}}})
+	rows, err := db.Newest(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rows { // many at one time, and not in the order of their keys
+		at := time.UnixMilli(int64(100 - i/400))
+		if _, err := db.Reject(t.Context(), []Rejection{{Row: r}}, at, Update{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, last := map[int64]bool{}, int64(0)
+	err = db.Rejections(t.Context(), func(r Rejection) error {
+		if len(seen)%200 == 0 {
+			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(int64(2000+len(seen)), 1)}}})
+			if c := mustCheckpoint(t, db, 0); c.Busy {
+				t.Errorf("the log is pinned at row %d: %+v", len(seen), c)
+			}
+		}
+		if seen[r.Series.ID] || r.At.UnixMilli() < last || r.Series.Name == "" {
+			t.Errorf("row %d: %+v after %d", len(seen), r, last)
+		}
+		seen[r.Series.ID], last = true, r.At.UnixMilli()
+		return nil
+	})
+	if err != nil || len(seen) != all {
+		t.Errorf("%d of %d listed, %v", len(seen), all, err)
+	}
+}
+
 func TestTheOldestRejectionsMakeRoomAndAreCountedAsLost(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	for at := range 20 {

@@ -150,6 +150,9 @@ func TestNothingThatReadsPinsTheLog(t *testing.T) {
 			_, err := r.Backlog(ctx, nil, &Cursor{}, 1<<40, true, 50)
 			return err
 		},
+		"Rejections": func(ctx context.Context, r *Reader) error {
+			return r.Rejections(ctx, func(Rejection) error { return nil })
+		},
 		"Snapshot":      func(ctx context.Context, r *Reader) error { _, err := r.Snapshot(ctx); return err },
 		"Ledger":        func(ctx context.Context, r *Reader) error { _, _, err := r.Ledger(ctx); return err },
 		"Statuses":      func(ctx context.Context, r *Reader) error { _, err := r.Statuses(ctx); return err },
