@@ -4,11 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/store"
 )
+
+// mustExist is for what makes no sense on an empty database: it fails before
+// opening it would create one.
+func mustExist(p *daemon.Process) error {
+	path := p.Config.Storage.Path
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no database at %s; the collector makes it", path)
+	}
+	if err != nil {
+		return fmt.Errorf("look for the database: %w", err)
+	}
+	return nil
+}
 
 func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	db, s, err := begin(ctx, p)
@@ -22,6 +38,9 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 
 // rejected prints a line for each sample that is set aside, the first one first.
 func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	if err := mustExist(p); err != nil {
+		return 1, err
+	}
 	r, err := store.OpenRead(ctx, p.Config.Storage.Path)
 	if err != nil {
 		return 1, err
@@ -38,6 +57,9 @@ func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
 }
 
 func requeue(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	if err := mustExist(p); err != nil {
+		return 1, err
+	}
 	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"})
 	if err != nil {
 		return 1, err
@@ -53,6 +75,9 @@ type verification struct {
 }
 
 func (v *verification) run(ctx context.Context, p *daemon.Process) (exit int, err error) {
+	if err := mustExist(p); err != nil {
+		return 1, err
+	}
 	db, s, err := begin(ctx, p)
 	if err != nil {
 		return 1, err
