@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -16,6 +17,12 @@ const (
 	unsettled = 2 * time.Minute
 	// stretch is how much of the time one span takes in.
 	stretch = 10 * time.Second
+	// apart is how far apart in time samples may lie that one span takes in.
+	apart = 3 * time.Minute
+	// maxSpans bounds the spans of one stretch, maxAgain all that are to be sent
+	// again.
+	maxSpans = 8
+	maxAgain = 64
 	// maxHosts bounds the names of servers that are remembered.
 	maxHosts = 16
 	// habit is how often in a row a server ends connections without a word
@@ -41,36 +48,72 @@ type settling struct {
 	Hosts  []string `json:"hosts,omitempty"` // that answered
 
 	ended int // connections in a row that ended without a word
+	signs int // that made Again longer
 }
 
-// note enters rows that were just acknowledged.
+// note enters rows that were just acknowledged. Spans of one stretch become one
+// if they are neighbours: what lies far apart, like the newest samples and the
+// backlog, has others in between that are settled long since.
 func (s *settling) note(now time.Time, rows []store.Row) {
 	at := now.UnixMilli()
 	s.Recent = slices.DeleteFunc(s.Recent, func(one span) bool {
 		return at-one.AckedMs > unsettled.Milliseconds() || one.AckedMs > at+unsettled.Milliseconds()
 	})
-	var of [4]span // by priority
+	current := len(s.Recent) // where the present stretch begins
+	if n := len(s.Recent); n > 0 {
+		if last := s.Recent[n-1].AckedMs; last <= at && at-last < stretch.Milliseconds() {
+			at = last
+			current = slices.IndexFunc(s.Recent, func(one span) bool { return one.AckedMs == last })
+		}
+	}
+	spans := slices.Clone(s.Recent[current:])
+	var of [4]span // by priority, as far as the rows are neighbours
 	for _, r := range rows {
 		one := &of[r.Priority&3]
-		if one.AckedMs == 0 {
-			*one = span{AckedMs: at, Priority: r.Priority, FromMs: r.TimeMs, ToMs: r.TimeMs}
+		next := span{AckedMs: at, Priority: r.Priority, FromMs: r.TimeMs, ToMs: r.TimeMs}
+		switch {
+		case one.AckedMs == 0:
+			*one = next
+		case r.TimeMs < one.FromMs-apart.Milliseconds() || r.TimeMs > one.ToMs+apart.Milliseconds():
+			spans = append(spans, *one)
+			*one = next
+		default:
+			one.FromMs, one.ToMs = min(one.FromMs, r.TimeMs), max(one.ToMs, r.TimeMs)
 		}
-		one.FromMs, one.ToMs = min(one.FromMs, r.TimeMs), max(one.ToMs, r.TimeMs)
 	}
 	for _, one := range of {
-		if one.AckedMs == 0 {
-			continue
+		if one.AckedMs != 0 {
+			spans = append(spans, one)
 		}
-		i := slices.IndexFunc(s.Recent, func(old span) bool {
-			return old.Priority == one.Priority && at-old.AckedMs < stretch.Milliseconds()
-		})
-		if i < 0 {
-			s.Recent = append(s.Recent, one)
-			continue
-		}
-		old := &s.Recent[i]
-		old.FromMs, old.ToMs = min(old.FromMs, one.FromMs), max(old.ToMs, one.ToMs)
 	}
+	s.Recent = append(s.Recent[:current], atMost(union(spans, apart.Milliseconds()), maxSpans)...)
+}
+
+// union sorts spans by priority and time and joins those of one priority that
+// overlap or are no further apart than gap milliseconds.
+func union(spans []span, gap int64) []span {
+	slices.SortFunc(spans, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.FromMs, b.FromMs))
+	})
+	joined := spans[:0]
+	for _, one := range spans {
+		if n := len(joined); n > 0 && joined[n-1].Priority == one.Priority && one.FromMs-joined[n-1].ToMs <= gap {
+			last := &joined[n-1]
+			last.ToMs, last.AckedMs = max(last.ToMs, one.ToMs), max(last.AckedMs, one.AckedMs)
+			continue
+		}
+		joined = append(joined, one)
+	}
+	return joined
+}
+
+// atMost joins the spans that are nearest to each other until there are no more
+// than limit, which must not be less than the priorities are.
+func atMost(spans []span, limit int) []span {
+	for gap := apart.Milliseconds(); len(spans) > limit; gap *= 2 {
+		spans = union(spans, gap)
+	}
+	return spans
 }
 
 // watchServer looks for signs that the server restarted since the last answer:
@@ -101,8 +144,9 @@ func (s *Shipper) watchServer(host string) {
 	if cause == "" || len(s.detail.Settling.Recent) == 0 {
 		return
 	}
-	s.detail.Settling.Again = append(s.detail.Settling.Again, s.detail.Settling.Recent...)
+	s.detail.Settling.Again = atMost(union(append(s.detail.Settling.Again, s.detail.Settling.Recent...), 0), maxAgain)
 	s.detail.Settling.Recent = nil
+	s.detail.Settling.signs++
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }
 
@@ -110,46 +154,58 @@ func (s *Shipper) watchServer(host string) {
 // they are: delivered.
 func (s *Shipper) resend(ctx context.Context, b *batch) error {
 	for len(s.detail.Settling.Again) > 0 {
-		one := &s.detail.Settling.Again[0]
-		at := store.From(one.FromMs)
-		for {
-			var err error
-			if s.rows, err = s.db.Delivered(ctx, s.rows[:0], &at, one.ToMs+1, s.limit); err != nil {
-				return err
-			}
-			if len(s.rows) == 0 {
-				break
-			}
-			rest, err := s.enc.pack(&s.one, s.rows, s.budget.chunkBytes(), s.serverMs())
-			if err != nil {
-				return err
-			}
-			if len(rest) > 0 {
-				at.Back(s.rows[len(s.rows)-len(rest)-1])
-			}
-			if err := s.mayGoOn(ctx, b); err != nil {
-				return err
-			}
-			from := one.FromMs
-			if n := len(s.rows) - len(rest); n > 0 {
-				from = s.rows[n-1].TimeMs
-			}
-			if len(s.one.rows) > 0 {
-				v := s.land(ctx, b, s.start(ctx, b, &s.one))
-				if v.err != nil {
-					return v.err
-				}
-				s.grow(v.outcome)
-				b.resent += len(v.taken)
-				s.detail.Settling.note(time.Now(), v.taken)
-				if v.refused != nil {
-					s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
-						slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
-				}
-			}
-			one.FromMs = from
+		done, err := s.resendSpan(ctx, b)
+		if err != nil {
+			return err
 		}
-		s.detail.Settling.Again = s.detail.Settling.Again[1:]
+		if done {
+			s.detail.Settling.Again = s.detail.Settling.Again[1:]
+		}
 	}
 	return nil
+}
+
+// resendSpan sends the first of the spans. Done is false if the server went away
+// again meanwhile, so that the spans are others now.
+func (s *Shipper) resendSpan(ctx context.Context, b *batch) (done bool, err error) {
+	one := &s.detail.Settling.Again[0]
+	at := store.FromOf(one.Priority, one.FromMs)
+	signs := s.detail.Settling.signs
+	for {
+		if s.rows, err = s.db.Delivered(ctx, s.rows[:0], &at, one.ToMs+1, s.limit); err != nil {
+			return false, err
+		}
+		if len(s.rows) == 0 {
+			return true, nil
+		}
+		rest, err := s.enc.pack(&s.one, s.rows, s.budget.chunkBytes(), s.serverMs())
+		if err != nil {
+			return false, err
+		}
+		if len(rest) > 0 {
+			at.Back(s.rows[len(s.rows)-len(rest)-1])
+		}
+		if err := s.mayGoOn(ctx, b); err != nil {
+			return false, err
+		}
+		if len(s.one.rows) > 0 {
+			v := s.land(ctx, b, s.start(ctx, b, &s.one))
+			if v.err != nil {
+				return false, v.err
+			}
+			s.grow(v.outcome)
+			b.resent += len(v.taken)
+			s.detail.Settling.note(time.Now(), v.taken)
+			if v.refused != nil {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
+					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
+			}
+		}
+		if s.detail.Settling.signs != signs {
+			return false, nil
+		}
+		if n := len(s.rows) - len(rest); n > 0 {
+			one.FromMs = s.rows[n-1].TimeMs
+		}
+	}
 }

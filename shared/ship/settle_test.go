@@ -4,11 +4,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -146,6 +148,83 @@ func TestOnlyTheLastMinutesAreUnsettled(t *testing.T) {
 	s.note(start.Add(-time.Hour), []store.Row{row(1, 2)}) // the clock was set back
 	if len(s.Recent) != 1 {
 		t.Errorf("%+v", s.Recent)
+	}
+}
+
+func TestOneRestartSendsAgainWhatWasAcknowledgedLatelyAndOnlyOnce(t *testing.T) {
+	f := newFaultServer(t, named("one"))
+	b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 7 })
+	now := b.last
+	put := func(priority, n int, at int64, series string) (keys []string) {
+		var samples []metric.Sample
+		for i := range n {
+			keys = append(keys, key(series, at+int64(i)*1000))
+			samples = append(samples, metric.Sample{Name: series, TimeMs: at + int64(i)*1000, Value: 1})
+		}
+		if _, err := b.db.Record(t.Context(), store.Update{Groups: []store.Group{{Priority: priority, Samples: samples}}}); err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	const hour = 3600_000
+	for i := range int64(4) { // settled long since, between what comes
+		put(1, 20, now-(6*i+3)*hour, "a")
+		put(2, 20, now-(6*i+3)*hour, "b")
+		put(1, 20, now-6*(i+1)*hour, "c") // at the same time as what comes, of another priority
+	}
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	b.ship.detail.Settling.Recent = nil
+	want := map[string]bool{}
+	for i := range int64(3) { // three stretches, each 6 hours further back
+		for _, k := range slices.Concat(put(1, 5, now+i*6000, "a"), put(2, 5, now+i*6000, "b"), put(2, 30, now-6*(i+1)*hour, "b")) {
+			want[k] = true
+		}
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		for j := range b.ship.detail.Settling.Recent { // as if a stretch had passed
+			b.ship.detail.Settling.Recent[j].AckedMs -= stretch.Milliseconds() + 1
+		}
+	}
+	f.mu.Lock()
+	f.script = []step{named("two")}
+	f.mu.Unlock()
+	put(2, 1, now+19_000, "b")
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	_, kept := f.state()
+	for k, n := range kept {
+		if again := n - 1; again > 0 != want[k] || again > 1 {
+			t.Errorf("%s was sent again %d times; acknowledged lately: %v", k, again, want[k])
+		}
+	}
+}
+
+func TestSpansAreBoundedAndJoinTheNearestFirst(t *testing.T) {
+	var s settling
+	var rows []store.Row
+	for i := range int64(1000) { // each further from the one before than a span takes in
+		rows = append(rows, store.Row{TimeMs: 1e12 - i*600_000, Priority: 2})
+	}
+	rows = append(rows, store.Row{TimeMs: 5, Priority: 2})
+	s.note(time.UnixMilli(1e12), rows)
+	if n := len(s.Recent); n != 2 || s.Recent[0].FromMs != 5 || s.Recent[0].ToMs != 5 || s.Recent[1].FromMs != 1e12-999*600_000 || s.Recent[1].ToMs != 1e12 {
+		t.Errorf("%d spans: %+v", n, s.Recent)
+	}
+	var many []span
+	for i := range int64(500) {
+		many = append(many, span{Priority: int(i % 4), FromMs: i * 1e7, ToMs: i*1e7 + 5})
+	}
+	if got := atMost(many, maxAgain); len(got) > maxAgain || len(got) < 4 {
+		t.Errorf("%d spans", len(got))
+	}
+	got := union([]span{{Priority: 2, FromMs: 9, ToMs: 20}, {Priority: 1, FromMs: 0, ToMs: 100}, {Priority: 2, FromMs: 1, ToMs: 10}, {Priority: 2, FromMs: 21, ToMs: 22}}, 0)
+	want := []span{{Priority: 1, FromMs: 0, ToMs: 100}, {Priority: 2, FromMs: 1, ToMs: 20}, {Priority: 2, FromMs: 21, ToMs: 22}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -142,8 +142,8 @@ func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args 
 func (r *Reader) Delivered(ctx context.Context, into []Row, at *Cursor, untilMs int64, limit int) ([]Row, error) {
 	had := len(into)
 	into, err := r.appendRows(ctx, into, `SELECT timestamp_ms, series_id, value, priority FROM samples NOT INDEXED
-		WHERE uploaded = 1 AND (timestamp_ms, series_id) > (?1, ?2) AND timestamp_ms < ?3
-		ORDER BY timestamp_ms, series_id LIMIT ?4`, at.timeMs, at.seriesID, untilMs, int64(limit))
+		WHERE uploaded = 1 AND (timestamp_ms, series_id) > (?1, ?2) AND timestamp_ms < ?3 AND (?5 < 0 OR priority = ?5)
+		ORDER BY timestamp_ms, series_id LIMIT ?4`, at.timeMs, at.seriesID, untilMs, int64(limit), int64(at.priority))
 	if err == nil && len(into) > had {
 		last := into[len(into)-1]
 		at.timeMs, at.seriesID = last.TimeMs, last.Series.ID
@@ -152,7 +152,13 @@ func (r *Reader) Delivered(ctx context.Context, into []Row, at *Cursor, untilMs 
 }
 
 // From is a cursor for Delivered that begins at the given time.
-func From(timeMs int64) Cursor { return Cursor{timeMs: timeMs, seriesID: -1} }
+func From(timeMs int64) Cursor { return FromOf(-1, timeMs) }
+
+// FromOf is a cursor for Delivered that begins at the given time and passes over
+// all priorities but one.
+func FromOf(priority int, timeMs int64) Cursor {
+	return Cursor{priority: priority, timeMs: timeMs, seriesID: -1}
+}
 
 // LastDelivered returns the row that the last receipt names; ok is false if
 // nothing was ever delivered or the row is gone.
