@@ -113,6 +113,14 @@ func isDamage(err error) bool {
 	return errors.Is(err, errCheck) || FaultOf(err) == FaultDamaged
 }
 
+// Opened says whether the database has ever been open. Until then nothing that
+// it fails with is news: who opens it says why that takes so long.
+func (db *DB) Opened() bool {
+	db.gate.mu.Lock()
+	defer db.gate.mu.Unlock()
+	return db.gate.file != nil
+}
+
 // Fault says what keeps the database from being relied on, nil for nothing: it
 // is not open, an error spoke of the file, or the path leads to another file
 // than the one that is open. Into a deleted file everything can be written

@@ -87,22 +87,9 @@ func (r *Reader) DeliveredLate(ctx context.Context, beforeMs, sinceMs int64) (la
 	return late, nil
 }
 
-// OldestDelivered returns the time of the oldest sample among the chunks that
-// were acknowledged at sinceMs or later, math.MaxInt64 for no such chunk.
-func (r *Reader) OldestDelivered(ctx context.Context, sinceMs int64) (oldestMs int64, err error) {
-	err = r.read.QueryRowContext(ctx, oldestDelivered, sinceMs, int64(math.MaxInt64)).Scan(&oldestMs)
-	if err != nil {
-		return 0, fmt.Errorf("look for the oldest late delivery: %w", err)
-	}
-	return oldestMs, nil
-}
-
-// Both read the receipts, which are few. One of an earlier schema knows the
-// newest sample of its chunk only.
-const (
-	deliveredLate   = "SELECT EXISTS (SELECT 1 FROM upload_checkpoints WHERE upload_time >= ? AND coalesce(first_uploaded_timestamp, last_uploaded_timestamp) < ?)"
-	oldestDelivered = "SELECT coalesce(min(coalesce(first_uploaded_timestamp, last_uploaded_timestamp)), ?2) FROM upload_checkpoints WHERE upload_time >= ?1"
-)
+// A receipt of an earlier schema knows the newest sample of its chunk only.
+const deliveredLate = `SELECT EXISTS (SELECT 1 FROM upload_checkpoints
+	WHERE upload_time >= ? AND coalesce(first_uploaded_timestamp, last_uploaded_timestamp) < ?)`
 
 // finished are the states of samples that wait for nothing: delivered and local.
 const finished = "uploaded IN (1, 4)"

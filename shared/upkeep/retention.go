@@ -16,9 +16,6 @@ const (
 	// that begins again at the oldest sample: some are delivered late.
 	ageEvery   = 10 * time.Minute
 	wholeEvery = time.Hour
-	// fresh is how long what was delivered is spared when room is made, as long as
-	// older samples will do: a server that goes down loses what it took last.
-	fresh = 2 * time.Minute
 	// keptLog is the length that an emptied log file keeps: about what two hours
 	// of collecting fill.
 	keptLog = 16 * mega
@@ -97,13 +94,12 @@ func (f *figures) decide(maxSize, logSize int64) {
 type retention struct {
 	free, short int64 // of the last look, for the status
 
-	evicting  string // the reason for which room is made; "": none is needed
-	bySize    store.Sweep
-	needFresh bool  // what is older than the fresh deliveries was not enough
-	swept     int64 // the ledger's count of delivered when a sweep found none of them; -1: never
-	begun     time.Time
-	deleted   int // finished samples
-	lost      int // samples that were not delivered
+	evicting string // the reason for which room is made; "": none is needed
+	bySize   store.Sweep
+	swept    int64 // the ledger's count of delivered when a sweep found none of them; -1: never
+	begun    time.Time
+	deleted  int // finished samples
+	lost     int // samples that were not delivered
 
 	byAge    store.Sweep
 	aging    bool
@@ -117,7 +113,7 @@ type retention struct {
 func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more bool, err error) {
 	used := f.room.Used()
 	if k.evicting == "" && used > f.limit {
-		k.evicting, k.bySize, k.needFresh, k.begun, k.deleted, k.lost = f.reason, store.Sweep{}, false, now, 0, 0
+		k.evicting, k.bySize, k.begun, k.deleted, k.lost = f.reason, store.Sweep{}, now, 0, 0
 	}
 	if k.evicting != "" {
 		// A little more goes than must, or each round of collecting would find
@@ -149,20 +145,10 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures) (more bool, err error)
 	// A sweep that finds nothing reads the whole table: it is not made twice
 	// while nothing was delivered in between.
 	if k.swept != ledger.Delivered {
-		before := int64(math.MaxInt64)
-		if !k.needFresh {
-			if before, err = k.db.OldestDelivered(ctx, time.Now().Add(-fresh).UnixMilli()); err != nil {
-				return false, err
-			}
-		}
-		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, before)
+		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64)
 		k.deleted += n
-		switch {
-		case !done:
-		case before < math.MaxInt64:
-			k.needFresh, k.bySize = true, store.Sweep{}
-		default:
-			k.swept, k.needFresh, k.bySize = ledger.Delivered, false, store.Sweep{}
+		if done {
+			k.swept, k.bySize = ledger.Delivered, store.Sweep{}
 		}
 		return true, err
 	}

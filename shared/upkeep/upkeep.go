@@ -25,6 +25,8 @@ import (
 const (
 	// lookEvery is how often Step looks at the files when nothing is due.
 	lookEvery = 2 * time.Second
+	// openEvery is how often Step looks whether the database was opened at last.
+	openEvery = 200 * time.Millisecond
 	// sayEvery is how often the storage's figures become samples and its status
 	// is written; a change of the status is written at once.
 	sayEvery = time.Minute
@@ -63,8 +65,11 @@ func New(db *store.DB, c config.Config, d store.Daemon, log *slog.Logger) *Keepe
 }
 
 // Step does what is due now, at most one slice of it, and returns when to come
-// again.
+// again. Before the database was opened for the first time nothing is.
 func (k *Keeper) Step(ctx context.Context) (next time.Duration, err error) {
+	if !k.db.Opened() {
+		return openEvery, nil
+	}
 	begun := time.Now()
 	more, err := k.work(ctx, begun)
 	next = lookEvery
@@ -94,7 +99,8 @@ func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error)
 }
 
 // note writes the status row, once a minute with the samples, and gives back
-// the error it was given.
+// the error it was given. While the database can't be used that error says so
+// already: what fails here for the same reason adds nothing to it.
 func (k *Keeper) note(ctx context.Context, fault error) error {
 	now := store.Moment{Wall: time.Now()}
 	var err error
@@ -119,16 +125,23 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 	if time.Since(k.said) >= sayEvery {
 		samples, err := k.samples(ctx, now.Wall.UnixMilli())
 		if err != nil {
-			return errors.Join(fault, err)
+			return k.also(fault, err)
 		}
 		u.Groups = []store.Group{{Priority: selfPriority, Samples: samples}}
 		k.said = time.Now()
 	}
 	if _, err := k.db.Record(ctx, u); err != nil {
-		return errors.Join(fault, err)
+		return k.also(fault, err)
 	}
 	k.mark = mark
 	return fault
+}
+
+func (k *Keeper) also(fault, err error) error {
+	if fault != nil && k.db.Fault() != nil {
+		return fault
+	}
+	return errors.Join(fault, err)
 }
 
 // detail is what only the keeper knows, as JSON.

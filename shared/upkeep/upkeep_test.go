@@ -308,41 +308,6 @@ func (f *fixture) exec(t *testing.T, query string) {
 	}
 }
 
-func TestFreshDeliveriesAreSparedWhileOlderOnesMakeRoom(t *testing.T) {
-	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
-	f.collect(450)
-	f.deliver(450 * 60)
-	f.exec(t, "UPDATE upload_checkpoints SET upload_time = upload_time - 300000")
-	f.collect(300)
-	f.deliver(6000)
-	oldest := f.count("SELECT first_uploaded_timestamp FROM upload_checkpoints ORDER BY id DESC")
-	f.collect(200)
-	spared := func() int64 {
-		return f.count("SELECT count(*) FROM samples WHERE uploaded = 1 AND timestamp_ms >= ?", oldest)
-	}
-	fresh := spared()
-	for f.evicting == "" {
-		f.collect(20)
-		if _, err := f.Step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for f.count("SELECT count(*) FROM samples WHERE uploaded = 1 AND timestamp_ms < ?", oldest) > 0 {
-		if n := spared(); n != fresh {
-			t.Fatalf("%d of %d fresh deliveries are left while older ones are there", n, fresh)
-		}
-		f.collect(20)
-		f.steps()
-	}
-	for range 50 {
-		f.collect(20)
-		f.steps()
-	}
-	if n := spared(); n != 0 {
-		t.Errorf("%d delivered samples stay for ever", n)
-	}
-}
-
 func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 1 })
 	f.collect(10)
@@ -396,6 +361,33 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	}
 	if f.total() > mega {
 		t.Errorf("%d bytes after the reader left, bound %d", f.total(), mega)
+	}
+}
+
+func TestADatabaseThatIsNotOpenYetIsAwaitedQuietly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	db := store.New(path, store.Options{Device: "d"})
+	defer db.Close()
+	k := New(db, config.Default(), store.Daemon{Name: "metrics-collector", Started: time.Now()}, slog.New(slog.DiscardHandler))
+	if next, err := k.Step(t.Context()); next != openEvery || err != nil {
+		t.Errorf("before it is open: next in %s, %v", next, err)
+	}
+	if err := db.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Step(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if all, err := db.Statuses(t.Context()); err != nil || len(all) != 1 || all[0].Component != "storage" || all[0].FailingSinceMs != 0 {
+		t.Errorf("statuses %+v, %v", all, err)
+	}
+	// Once it was open, its loss is told, and once.
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := k.Step(t.Context())
+	if err == nil || strings.Count(err.Error(), "database is closed") != 1 {
+		t.Errorf("closed: %v", err)
 	}
 }
 
