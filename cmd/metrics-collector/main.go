@@ -48,7 +48,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Loop(loops, "collect", c.round) })
-	g.Go(func() error { return p.Loop(loops, "upkeep", c.keeper.Step) })
+	g.Go(func() error { return p.Loop(loops, "upkeep", c.upkeep) })
 	p.Ready()
 	return g.Wait()
 }
@@ -118,10 +118,23 @@ func (c *collector) round(ctx context.Context) (time.Duration, error) {
 	return next, err
 }
 
+// upkeep is one step of it. A database that is not open, or about to be opened
+// again, is the matter of the rounds.
+func (c *collector) upkeep(ctx context.Context) (time.Duration, error) {
+	if c.db.Fault() != nil {
+		return time.Second, nil
+	}
+	return c.keeper.Step(ctx)
+}
+
 // close writes the end of the session, empties the write-ahead log and closes
 // the database, also when ctx has ended.
 func (c *collector) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
-	return errors.Join(c.rounds.Stop(ctx), c.keeper.Stop(ctx), c.db.Close())
+	var err error
+	if c.db.Fault() != nil { // what waits in memory goes with us
+		err = c.db.Mend(ctx)
+	}
+	return errors.Join(err, c.rounds.Stop(ctx), c.keeper.Stop(ctx), c.db.Close())
 }

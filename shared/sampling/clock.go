@@ -158,12 +158,12 @@ func (c *clock) note(ctx context.Context, db *store.DB, now store.Moment) error 
 
 // restore takes over what an earlier run of this boot knew.
 func (c *clock) restore(ctx context.Context, db *store.DB) error {
-	trusted, by, offsetMs, ok, err := db.LastClock(ctx, c.bootID)
+	last, offset, ok, err := db.LastClock(ctx, c.bootID)
 	if err != nil || !ok || c.known {
 		return err
 	}
-	c.said = trusted
-	c.known, c.trusted, c.by, c.offset = true, trusted, by, time.Duration(offsetMs)*time.Millisecond
+	c.said = last.Trusted
+	c.known, c.trusted, c.by, c.since, c.offset = true, last.Trusted, last.By, last.Since, offset
 	return nil
 }
 

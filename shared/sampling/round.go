@@ -416,8 +416,14 @@ func (r *Rounds) Stop(ctx context.Context) error {
 		last = append(last, a.part.Status())
 	}
 	r.loop.Stop(now)
-	if _, err := r.db.Record(ctx, store.Update{Counters: r.self.Tally.All()}); err != nil {
+	u := store.Update{Status: []store.Status{r.loop.Status()}, Counters: r.self.Tally.All()}
+	u.Groups, u.Lost = r.queue.add(nil, &r.clock)
+	if _, err := r.db.Record(ctx, u); err != nil {
+		if n := r.queue.size(); n > 0 {
+			r.log.Error("the database cannot be written at the end; the samples that waited in memory are lost", "samples", n)
+		}
 		return err
 	}
+	r.queue.clear()
 	return r.db.EndSession(ctx, now.Wall, append(last, r.loop.Status()))
 }

@@ -429,6 +429,26 @@ func everyTenMany() []collect.Scheduled {
 	return []collect.Scheduled{{Collector: many, Name: "many", Interval: 10 * time.Second, Priority: 2}}
 }
 
+func TestWhatWaitsInMemoryIsStoredAtTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	must(t, os.Mkdir(path, 0o755))
+	var log strings.Builder
+	r, db := owned(t, path, &log)
+	d := &driver{T: t, r: r}
+	for range 3 {
+		if err := d.round(); err == nil {
+			t.Error("stored in a directory")
+		}
+	}
+	if err := r.Stop(t.Context()); err == nil || !strings.Contains(log.String(), "are lost") {
+		t.Errorf("%v; the loss was not said:\n%s", err, log.String())
+	}
+	must(t, os.Remove(path))
+	must(t, db.Mend(t.Context()))
+	must(t, r.Stop(t.Context()))
+	mustCount(t, db, d.done, &log)
+}
+
 // What is left for health says what happened.
 func TestARepairIsLeftForHealthToRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")

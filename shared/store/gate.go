@@ -48,13 +48,18 @@ func (g *gate) pass() error {
 func (g *gate) close(why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = why
+	if !errors.Is(g.closed, errClosed) { // that is for good
+		g.closed = why
+	}
 }
 
 // open lets connections to the file through.
 func (g *gate) open(file, log os.FileInfo) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if errors.Is(g.closed, errClosed) {
+		return
+	}
 	if g.file == nil || !os.SameFile(g.file, file) {
 		g.damaged = 0
 	}

@@ -235,21 +235,25 @@ func (db *DB) holdFor(ctx context.Context, tx *sql.Tx, u Update) (h hold, err er
 	return h, nil
 }
 
-// LastClock returns what SetClock noted last in the given boot: whether the
-// clock was trusted, by what, and wall minus boot clock in milliseconds; ok is
-// false if it noted nothing.
-func (r *Reader) LastClock(ctx context.Context, bootID string) (trusted bool, by string, offsetMs int64, ok bool, err error) {
+// LastClock returns what SetClock noted last in the given boot, and by how much
+// the wall clock was ahead of the boot clock then; ok is false if it noted nothing.
+func (r *Reader) LastClock(ctx context.Context, bootID string) (c Clock, offset time.Duration, ok bool, err error) {
 	all, err := r.Statuses(ctx)
 	if err != nil {
-		return false, "", 0, false, err
+		return Clock{}, 0, false, err
 	}
 	for _, s := range all {
 		var note clockNote
-		if s.Component == clockRow && s.BootID == bootID && bootID != "" && json.Unmarshal([]byte(s.Detail), &note) == nil {
-			return note.Trusted, note.By, note.OffsetMs, true, nil
+		if s.Component != clockRow || s.BootID != bootID || bootID == "" || json.Unmarshal([]byte(s.Detail), &note) != nil {
+			continue
 		}
+		c := Clock{BootID: bootID, Trusted: note.Trusted, By: note.By}
+		if !note.Trusted {
+			c.Since = time.Duration(note.HeldSinceMs-note.OffsetMs) * time.Millisecond
+		}
+		return c, time.Duration(note.OffsetMs) * time.Millisecond, true, nil
 	}
-	return false, "", 0, false, nil
+	return Clock{}, 0, false, nil
 }
 
 func abs(n int64) int64 { return max(n, -n) }

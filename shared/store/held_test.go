@@ -202,9 +202,9 @@ func TestHeldSamplesGetTheRightTimeAndAreReleased(t *testing.T) {
 			if c.pending >= 0 && len(rows) != c.pending {
 				t.Errorf("%d samples pending, want %d", len(rows), c.pending)
 			}
-			trusted, by, _, ok, err := b.db.LastClock(t.Context(), b.boot)
-			if !trusted || by != "test" || !ok || err != nil {
-				t.Errorf("noted %v, %q, %v, %v", trusted, by, ok, err)
+			last, offset, ok, err := b.db.LastClock(t.Context(), b.boot)
+			if !last.Trusted || last.By != "test" || offset != b.offset || !ok || err != nil {
+				t.Errorf("noted %+v, %v, %v, %v", last, offset, ok, err)
 			}
 		})
 	}

@@ -314,6 +314,7 @@ func TestMendingDisturbsNobodyForLong(t *testing.T) {
 				if _, err := db.Newest(t.Context(), 5); err != nil && errors.Is(err, sql.ErrNoRows) {
 					t.Error(err)
 				}
+				time.Sleep(200 * time.Microsecond)
 			}
 		})
 	}
