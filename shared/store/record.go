@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -46,8 +47,9 @@ type Group struct {
 
 // Record stores an update in one transaction and returns how many samples were
 // new. One that is stored already changes nothing; one with another value than
-// the stored sample of its time and series is lost, and counted. After an error
-// nothing of the update is stored.
+// the stored sample of its time and series is lost, and counted; so is one that
+// can not be stored at all: it would keep the others out at every try. After an
+// error nothing of the update is stored.
 func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
 	var fresh []*Series
 	err = db.tx(ctx, func(tx *sql.Tx) error {
@@ -79,13 +81,12 @@ func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh 
 				part, state, shift = h, Held, h.shiftMs
 			}
 			groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return (h.held && !g.Sure) != held })
-			n, other, new, err := db.insert(ctx, tx, groups, state, part.session, shift)
+			n, new, err := db.insert(ctx, tx, groups, state, part.session, shift, lost)
 			if err != nil {
 				return 0, nil, err
 			}
 			stored += n
 			fresh = append(fresh, new...)
-			lost[lostSameTime] += other
 			if held {
 				books["held"] = n
 			}
@@ -132,19 +133,28 @@ type sampleRow struct {
 	priority   int
 }
 
-// insert stores samples, shifted in time, and returns how many were new and how
-// many met another value.
-func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64) (stored, other int, fresh []*Series, err error) {
+// lostUnstorable is the reason of samples whose value is not finite, or whose
+// series would be one too many.
+const lostUnstorable = "unstorable"
+
+// insert stores samples, shifted in time, and returns how many were new. Those
+// that met another value or can't be stored it adds to the lost.
+func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64, lost map[string]int) (stored int, fresh []*Series, err error) {
 	var rows []sampleRow
 	for _, g := range groups {
 		rows = slices.Grow(rows, len(g.Samples))
 		for _, s := range g.Samples {
 			if !metric.Finite(s.Value) {
-				return 0, 0, nil, fmt.Errorf("insert %s%s: value %v is not finite", s.Name, s.Tags, s.Value)
+				lost[lostUnstorable]++
+				continue
 			}
 			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags)
+			if errors.Is(err, errManySeries) {
+				lost[lostUnstorable]++
+				continue
+			}
 			if err != nil {
-				return 0, 0, nil, err
+				return 0, nil, err
 			}
 			if isNew {
 				fresh = append(fresh, series)
@@ -169,24 +179,24 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 			}
 			res, err := stmt.ExecContext(ctx, args...)
 			if err != nil {
-				return 0, 0, nil, fmt.Errorf("insert %d samples: %w", size, err)
+				return 0, nil, fmt.Errorf("insert %d samples: %w", size, err)
 			}
 			n, err := res.RowsAffected()
 			if err != nil {
-				return 0, 0, nil, err
+				return 0, nil, err
 			}
 			if int(n) < size {
 				differ, err := different(ctx, tx, rows[:size])
 				if err != nil {
-					return 0, 0, nil, err
+					return 0, nil, err
 				}
-				other += differ
+				lost[lostSameTime] += differ
 			}
 			stored += int(n)
 			rows = rows[size:]
 		}
 	}
-	return stored, other, fresh, nil
+	return stored, fresh, nil
 }
 
 // different counts the rows that are not what is stored at their key. The same

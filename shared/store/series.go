@@ -23,6 +23,8 @@ const (
 // overflow into the time.
 const maxSeries = 1<<20 - 1
 
+var errManySeries = fmt.Errorf("more than %d series in one database", maxSeries)
+
 // A Series is the identity of samples. It never changes once it is stored.
 type Series struct {
 	ID     int64
@@ -130,13 +132,15 @@ func putSeries(ctx context.Context, tx *sql.Tx, it identity, valueType int) (id 
 	if err == nil || !errors.Is(err, sql.ErrNoRows) {
 		return id, err
 	}
+	// The new id is one more than the greatest.
 	err = tx.QueryRowContext(ctx, `INSERT INTO series (series_key, metric_name, device_id, tags, value_type)
-		VALUES (?, ?, ?, ?, ?) RETURNING id`, key, it.name, it.device, it.tags, valueType).Scan(&id)
+		SELECT ?, ?, ?, ?, ? WHERE coalesce((SELECT max(id) FROM series), 0) < ? RETURNING id`,
+		key, it.name, it.device, it.tags, valueType, maxSeries).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = errManySeries
+	}
 	if err != nil {
 		return 0, fmt.Errorf("store series %s%s: %w", it.name, it.tags, err)
-	}
-	if id > maxSeries {
-		return 0, fmt.Errorf("store series %s%s: more than %d series in one database", it.name, it.tags, maxSeries)
 	}
 	return id, nil
 }

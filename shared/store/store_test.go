@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -145,5 +146,26 @@ func TestReaderSeesRowsAfterTheWriterClosed(t *testing.T) {
 	}
 	if _, err := r.read.ExecContext(context.Background(), "DELETE FROM samples"); err == nil {
 		t.Error("a reader could write")
+	}
+}
+
+func TestASampleThatCanNotBeStoredIsCountedAndTheOthersAreStored(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1, 2)}}})
+	if _, err := db.write.Exec("INSERT INTO series VALUES (?, 'k', 'n', 'd', '', 0)", maxSeries); err != nil {
+		t.Fatal(err)
+	}
+	for at := range int64(2) { // also again: a refused series leaves nothing behind
+		samples := tick(10+at, 3) // the third is of a series too many
+		samples[1].Value = math.NaN()
+		if n := mustRecord(t, db, Update{Groups: []Group{{Samples: samples}}}); n != 1 {
+			t.Errorf("stored %d of 3, want 1", n)
+		}
+	}
+	mustBe(t, db, 3, "SELECT count(*) FROM series")
+	l := mustBalance(t, db)
+	_, losses, err := db.Ledger(t.Context())
+	if err != nil || l.Captured != 8 || l.Pending != 4 || len(losses) != 1 || losses[0].Reason != "unstorable" || losses[0].Count != 4 {
+		t.Errorf("%+v, lost %+v, %v", l, losses, err)
 	}
 }
