@@ -95,6 +95,9 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 	} else {
 		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
 		s.uploads.observe(a, s.client.url.Host)
+		if _, known := s.uploads.skew(); known {
+			s.budget.follow(s.serverMs(), time.Now())
+		}
 		s.watchServer(a.header.Get("X-Server-Hostname"))
 		if len(v.taken) < len(f.c.rows) {
 			s.self.Tally.Add(partial, 1)

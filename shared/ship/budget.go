@@ -21,9 +21,11 @@ type budget struct {
 	rate   float64 // bytes a second, 0: no limit
 	tokens float64
 	filled time.Time
-	perDay int64   // 0: no limit
-	day    float64 // days since 1970, UTC
-	used   float64 // bytes in that day
+	perDay int64     // 0: no limit
+	day    float64   // days since 1970, UTC
+	used   float64   // bytes in that day
+	server time.Time // the server's clock,
+	heard  time.Time // at this time of ours; zero: not known
 }
 
 func newBudget(maxKbps, perDay int64, now time.Time) budget {
@@ -83,14 +85,27 @@ func (b *budget) spent(now time.Time) bool {
 	return b.perDay > 0 && b.used >= float64(b.perDay)
 }
 
-// turn begins a new day. A clock that was set back begins none: what was spent
-// was spent.
+// follow takes the server's time, from which on the days are the server's.
+func (b *budget) follow(serverMs int64, now time.Time) {
+	b.server, b.heard = time.UnixMilli(serverMs), now
+}
+
+// turn begins a new day. A clock that goes back begins none, as that of a board
+// that starts in 1970 and is set later: what was spent was spent. Nor does the
+// day that was taken from a clock far ahead last until then: once the server's
+// time is known the count goes on in its day.
 func (b *budget) turn(now time.Time) {
-	today := float64(now.Unix() / 86400)
-	if today > b.day {
-		b.used = 0
+	at := now
+	if !b.heard.IsZero() {
+		at = b.server.Add(now.Sub(b.heard)) // whatever this clock was set to since
 	}
-	b.day = today
+	today := float64(at.Unix() / 86400)
+	switch {
+	case today > b.day:
+		b.day, b.used = today, 0
+	case today < b.day-1 && !b.heard.IsZero():
+		b.day = today
+	}
 }
 
 // chunkBytes is the most that one request may carry, so that no debt takes

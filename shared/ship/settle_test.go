@@ -315,6 +315,52 @@ func TestBudgetRules(t *testing.T) {
 	}
 }
 
+func TestADaysBytesOutliveAClockThatIsWrong(t *testing.T) {
+	today := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	const day = 24 * time.Hour
+	left := newBudget(0, 1000, today)
+	left.spend(1000, today)
+	for _, c := range []struct {
+		name   string
+		clocks []time.Time
+		spent  bool
+	}{
+		{"in 1970, then set", []time.Time{time.Unix(30, 0), today.Add(time.Minute)}, true},
+		{"some months ago, then set", []time.Time{today.Add(-100 * day), today.Add(time.Minute)}, true},
+		{"in 1970, then set the day after", []time.Time{time.Unix(30, 0), today.Add(day)}, false},
+		{"the day after", []time.Time{today.Add(day)}, false},
+	} {
+		b := newBudget(0, 1000, c.clocks[0])
+		b.restore(left.counts())
+		for _, now := range c.clocks[:len(c.clocks)-1] {
+			if !b.spent(now) {
+				t.Errorf("%s: new bytes at %s", c.name, now)
+			}
+		}
+		if got := b.spent(c.clocks[len(c.clocks)-1]); got != c.spent {
+			t.Errorf("%s: spent %v", c.name, got)
+		}
+	}
+
+	// Spent at a time when the clock was far ahead.
+	ahead := today.Add(5000 * day)
+	b := newBudget(0, 1000, ahead)
+	b.spend(1000, ahead)
+	b.follow(today.UnixMilli(), ahead)
+	if !b.spent(ahead) || !b.spent(ahead.Add(11*time.Hour)) {
+		t.Error("hearing the server's time gave new bytes")
+	}
+	if b.spent(ahead.Add(12 * time.Hour)) {
+		t.Error("the server's next day did not begin")
+	}
+	b.spend(1000, ahead.Add(12*time.Hour))
+	next := newBudget(0, 1000, today)
+	next.restore(b.counts())
+	if !next.spent(today.Add(13*time.Hour)) || next.spent(today.Add(37*time.Hour)) {
+		t.Error("with the clock set and after a restart, the day after is not the next one")
+	}
+}
+
 func TestRateIsKeptOverManyRequests(t *testing.T) {
 	f := newFaultServer(t, ok)
 	b := newBench(t, f.url, func(c *config.Config) { c.Remote.MaxKbps = 800 }) // 100,000 bytes a second
