@@ -62,6 +62,8 @@ const (
 // Being kept from it by others is an outcome, not an error: SQLite reports it in
 // the first of three values and with no error code
 // (sqlite.org/pragma.html#pragma_wal_checkpoint). Only the collector calls it.
+// SQLite does the same by itself when the last connection of all processes
+// closes, if that one can write, whoever's it is: then it keeps nobody waiting.
 func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 	before, err := db.Sizes()
 	if err != nil {
