@@ -89,8 +89,9 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 	s.detail.Outcome, s.detail.HTTPStatus = v.outcome.String(), a.status
 	if v.outcome != Delivered {
 		s.self.Tally.Add(failures, 1)
-		if a.status == http.StatusBadGateway { // a proxy finds nothing that listens
-			s.client.link.refused.Store(true)
+		switch a.status {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
+			s.detail.Settling.away = true
 		}
 	} else {
 		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
@@ -188,17 +189,26 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 	if err != nil {
 		return err
 	}
-	s.self.Tally.Add(uploaded, float64(len(rows)))
-	s.part.Succeed(now, len(rows))
+	// The counts go with what they count, before it is known how many rows are
+	// still pending. What was counted too much is taken off the next ones, so that
+	// the counts never go back.
+	count := max(len(rows)-s.overcounted, 0)
+	before := *s.part
+	s.self.Tally.Add(uploaded, float64(count))
+	s.part.Succeed(now, count)
 	s.failed, s.notBefore, s.lastGood = 0, time.Time{}, rows[0]
 	s.detail.Settling.note(now.Wall, rows)
 	u := s.update(now)
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
-	if _, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u); err != nil {
+	marked, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u)
+	if err != nil {
+		s.self.Tally.Add(uploaded, -float64(count)) // that it was so was never written
+		*s.part = before
 		return fmt.Errorf("%w; they were delivered, and go again because that could not be noted", err)
 	}
 	s.self.wrote(u.Counters)
-	b.delivered += len(rows)
+	s.overcounted += count - marked
+	b.delivered += marked
 	return nil
 }
 

@@ -113,16 +113,22 @@ func (s *Shipper) convict(ctx context.Context, b *batch, r *refusal, suspects []
 
 // probe sends the chunk s.one and marks what was taken of it.
 func (s *Shipper) probe(ctx context.Context, b *batch) (verdict, error) {
+	f, v, err := s.send(ctx, b)
+	if err != nil {
+		return v, err
+	}
+	return v, s.acknowledge(ctx, b, v.taken, f.index)
+}
+
+// send sends the chunk s.one as part of the search.
+func (s *Shipper) send(ctx context.Context, b *batch) (*flight, verdict, error) {
 	if err := s.pace(ctx, b); err != nil {
-		return verdict{}, err
+		return nil, verdict{}, err
 	}
 	b.isolated++
 	f := s.start(ctx, b, &s.one)
 	v := s.land(ctx, b, f)
-	if v.err != nil {
-		return v, v.err
-	}
-	return v, s.acknowledge(ctx, b, v.taken, f.index)
+	return f, v, v.err
 }
 
 // canary sends a sample that the server must take: the last one it took, and if
@@ -137,7 +143,7 @@ func (s *Shipper) canary(ctx context.Context, b *batch, r *refusal) error {
 		}
 	}
 	if known {
-		passed, err := s.try(ctx, b, s.lastGood)
+		passed, err := s.try(ctx, b, s.lastGood, false)
 		if passed || err != nil {
 			return err
 		}
@@ -147,7 +153,7 @@ func (s *Shipper) canary(ctx context.Context, b *batch, r *refusal) error {
 		return err
 	}
 	if known {
-		passed, err := s.try(ctx, b, own)
+		passed, err := s.try(ctx, b, own, true)
 		if passed || err != nil {
 			return err
 		}
@@ -158,13 +164,19 @@ func (s *Shipper) canary(ctx context.Context, b *batch, r *refusal) error {
 	return &fault{outcome: Misconfigured, status: r.status, err: err}
 }
 
-// try sends one row and says whether it was taken.
-func (s *Shipper) try(ctx context.Context, b *batch, row store.Row) (passed bool, err error) {
+// try sends one row and says whether it was taken. If it is pending it is marked
+// then; one that was delivered before is no delivery, and has no receipt.
+func (s *Shipper) try(ctx context.Context, b *batch, row store.Row, pending bool) (passed bool, err error) {
 	rows := []store.Row{row}
 	if _, err := s.enc.pack(&s.one, rows, math.MaxInt, s.serverMs()); err != nil || len(s.one.rows) == 0 {
 		return false, err
 	}
-	v, err := s.probe(ctx, b)
+	var v verdict
+	if pending {
+		v, err = s.probe(ctx, b)
+	} else {
+		_, v, err = s.send(ctx, b)
+	}
 	return len(v.taken) == 1, err
 }
 

@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"database/sql"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -207,5 +209,71 @@ func TestAFloodOfBadSamplesIsBoundedInEachRound(t *testing.T) {
 	p, _, rejected := b.states()
 	if len(p) != 0 || len(rejected) != 200 {
 		t.Errorf("%d pending, %d set aside", len(p), len(rejected))
+	}
+}
+
+func TestACanaryThatWasDeliveredBeforeIsNotCountedAgain(t *testing.T) {
+	bad := map[string]bool{}
+	f := newFaultServer(t, refuses(400, bad))
+	b := newBench(t, f.url)
+	b.record(10, "a")
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	b.record(20, "a")
+	bad[key("a", b.last-3)] = true
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	b.want(0, 29, 1)
+	if n := b.ship.self.Tally.Value(uploaded); n != 29 {
+		t.Errorf("counted %v deliveries, want 29", n)
+	}
+	if st := b.status(); st.Succeeded != 29 {
+		t.Errorf("the status says %d deliveries, want 29", st.Succeeded)
+	}
+	raw, err := sql.Open("sqlite3", b.cfg.Storage.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	var received int
+	if err := raw.QueryRow("SELECT sum(metrics_count) FROM upload_checkpoints").Scan(&received); err != nil || received != 29 {
+		t.Errorf("receipts for %d samples, want 29: %v", received, err)
+	}
+}
+
+func TestOnlyWhatWasMarkedIsCountedAndNoCountGoesBack(t *testing.T) {
+	b := newBench(t, "http://server.example/api/v1/import")
+	deliver := func(rows []store.Row) (marked int) {
+		t.Helper()
+		round := newBatch(time.Time{})
+		if err := b.ship.acknowledge(t.Context(), round, rows, 0); err != nil {
+			t.Fatal(err)
+		}
+		return round.delivered
+	}
+	b.record(10, "a")
+	rows, err := b.db.Newest(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := deliver(rows[:4]); n != 4 {
+		t.Errorf("%d marked, want 4", n)
+	}
+	if n := deliver(rows[:6]); n != 2 { // four of them are not pending any more
+		t.Errorf("%d marked, want 2", n)
+	}
+	before := b.ship.self.Tally.Value(uploaded)
+	if n := deliver(rows[6:]); n != 4 {
+		t.Errorf("%d marked, want 4", n)
+	}
+	after := b.ship.self.Tally.Value(uploaded)
+	if after != 10 || after < before || b.status().Succeeded != 10 {
+		t.Errorf("counted %v, then %v, and %d in the status; want 10", before, after, b.status().Succeeded)
+	}
+	b.db.Close()
+	if err := b.ship.acknowledge(t.Context(), newBatch(time.Time{}), rows, 0); err == nil || b.ship.self.Tally.Value(uploaded) != 10 {
+		t.Errorf("%v; counted %v with nothing written", err, b.ship.self.Tally.Value(uploaded))
 	}
 }

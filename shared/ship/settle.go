@@ -49,6 +49,10 @@ type settling struct {
 
 	ended int // connections in a row that ended without a word
 	signs int // that made Again longer
+
+	away     bool // a proxy said that the server does not answer
+	aways    int  // times in a row that this was so, none more than unsettled after the one before
+	lastAway time.Time
 }
 
 // note enters rows that were just acknowledged. Spans of one stretch become one
@@ -89,6 +93,21 @@ func (s *settling) note(now time.Time, rows []store.Row) {
 	s.Recent = append(s.Recent[:current], atMost(union(spans, apart.Milliseconds()), maxSpans)...)
 }
 
+// wasAway says whether a proxy could not reach the server, and forgets it. A
+// server that is overloaded all the time answers alike, so that this is soon no
+// news any more.
+func (s *settling) wasAway(now time.Time) bool {
+	if !s.away {
+		return false
+	}
+	if now.Sub(s.lastAway) > unsettled {
+		s.aways = 0
+	}
+	s.away, s.lastAway = false, now
+	s.aways++
+	return s.aways <= habit
+}
+
 // union sorts spans by priority and time and joins those of one priority that
 // overlap or are no further apart than gap milliseconds.
 func union(spans []span, gap int64) []span {
@@ -123,6 +142,9 @@ func (s *Shipper) watchServer(host string) {
 	cause := ""
 	if s.client.link.refused.Swap(false) {
 		cause = "nothing listened for a while"
+	}
+	if s.detail.Settling.wasAway(time.Now()) {
+		cause = "a proxy did not reach the server for a while"
 	}
 	switch ended := s.client.link.ended.Swap(false); {
 	case ended:

@@ -80,7 +80,10 @@ func TestRefusedConnectionInBetweenCountsAsARestart(t *testing.T) {
 	}{
 		{"refused here", []step{named("one")}, func(b *bench) { b.ship.client.link.refused.Store(true) }, 2},
 		{"refused to a proxy", []step{named("one"), says(502, "", ""), named("one")}, func(b *bench) { b.round() }, 2},
-		{"overloaded", []step{named("one"), says(503, "", ""), named("one")}, func(b *bench) { b.round() }, 1},
+		{"unavailable to a proxy", []step{named("one"), says(503, "", ""), named("one")}, func(b *bench) { b.round() }, 2},
+		{"too late for a proxy", []step{named("one"), says(504, "", ""), named("one")}, func(b *bench) { b.round() }, 2},
+		{"a fault of its own", []step{named("one"), says(500, "", ""), named("one")}, func(b *bench) { b.round() }, 1},
+		{"asks for less", []step{named("one"), says(429, "", ""), named("one")}, func(b *bench) { b.round() }, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFaultServer(t, c.script...)
@@ -122,6 +125,30 @@ func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testin
 	}
 	if sent > 20+2*habit*20 {
 		t.Errorf("%d samples sent for 20", sent)
+	}
+}
+
+func TestAnOverloadedServerIsNotTakenForRestartedForEver(t *testing.T) {
+	requests := 0
+	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		if requests++; requests%3 == 2 {
+			return says(503, "", "")(f, conn, r)
+		}
+		return named("one")(f, conn, r)
+	})
+	b := newBench(t, f.url)
+	for range 30 {
+		b.record(1, "a")
+		b.round()
+		b.round()
+	}
+	if n := strings.Count(b.log.String(), "may have restarted"); n != habit {
+		t.Errorf("taken for restarted %d times", n)
+	}
+	b.want(0, 30, 0)
+	s := settling{away: true, aways: habit, lastAway: time.Now().Add(-unsettled - time.Second)}
+	if !s.wasAway(time.Now()) || s.wasAway(time.Now()) {
+		t.Error("a while later it is not news again, or twice")
 	}
 }
 

@@ -55,6 +55,8 @@ type Shipper struct {
 	forced    bool      // everything goes now, whatever the budget
 	lastGood  store.Row // the last row that the server took
 
+	overcounted int // deliveries that were counted and not marked
+
 	detail  detail
 	budget  budget
 	billed  int64 // bytes on the wire that the budget knows of
