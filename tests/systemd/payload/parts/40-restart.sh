@@ -1,4 +1,7 @@
 for unit in $units; do
+	claim "$unit has a watchdog of a minute, which answers with a stack" eval 'is $unit WatchdogUSec 1min && is $unit WatchdogSignal 6'
+done
+for unit in $units; do
 	drop_in "$unit" watchdog <<'DROPIN'
 [Service]
 WatchdogSec=10s
