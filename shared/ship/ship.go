@@ -50,6 +50,7 @@ type Shipper struct {
 	failed    int       // failures in a row
 	fault     error     // of the last round
 	notBefore time.Time // of the next request, zero: any time
+	begins    time.Time // when the first round may come
 	eager     time.Time // until when the first samples are waited for, zero: no longer
 	lastLive  time.Time // when a round last sent something
 	forced    bool      // everything goes now, whatever the budget
@@ -117,6 +118,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		enc:    encoder{compress: cfg.Remote.Compression, retention: cfg.Remote.ServerRetention},
 		part:   part(d, "shipper", cfg.Remote.UploadInterval, statuses),
 		limit:  cfg.Remote.ChunkSize,
+		begins: now.Add(share(time.Second, cfg.Device.ID)),
 		eager:  now.Add(eagerFor),
 		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
 		uploads: &clock{}, visible: visibleAfter,
@@ -149,8 +151,9 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 // Round sends what is pending, the newest first, and returns when the next
 // round is due. While there is a reason to wait it only says that it is alive.
 //
-// The first round comes at once and sends one small chunk; all others come on
-// the device's own beat, so that a fleet that starts together spreads out.
+// The first round comes within a second and sends one small chunk; all others
+// come on the device's own beat. When, the device's id decides, so that a fleet
+// that starts together spreads out.
 func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	now := time.Now()
 	if !s.cfg.Enabled {
@@ -165,6 +168,9 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 		return s.beat(), s.record(ctx, nil)
 	}
 	first := !s.eager.IsZero()
+	if wait := s.begins.Sub(now); first && wait > 0 {
+		return wait, nil
+	}
 	b := newBatch(now.Add(s.beat()))
 	err = s.work(ctx, b)
 	if errors.Is(err, errEnough) {
@@ -238,6 +244,11 @@ func (s *Shipper) retry(err error) time.Duration {
 	if f, ok := errors.AsType[*fault](err); ok {
 		if f.outcome == Misconfigured {
 			wait = slowWait(s.cfg.Retry, rand.Float64())
+		}
+		if f.status == 0 && f.outcome == Later {
+			// Nobody answered, so nobody is spared by a long wait; and when the link
+			// is back the present is to be seen within a round.
+			wait = min(wait, s.cfg.UploadInterval)
 		}
 		wait = max(wait, f.wait)
 	}

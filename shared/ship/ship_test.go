@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,7 +216,7 @@ func respond(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), ProtoMajor: 1, ProtoMinor: 1}
 }
 
-func TestRequestIsOneLineForEachSeriesWithTheHeadersOfTheContract(t *testing.T) {
+func TestRequestIsOneLineForEachSeriesWithTheHeaders(t *testing.T) {
 	b := newBench(t, "http://server.example:8428/api/v1/import")
 	b.record(3, "cpu.temperature", "memory.used_bytes")
 	var got *http.Request
@@ -455,6 +456,16 @@ func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
 	requests := 0
 	b.ship.client.transport = transportFunc(func(*http.Request) (*http.Response, error) { requests++; return respond(204, ""), nil })
 	b.ship.eager = time.Now().Add(eagerFor)
+	b.record(1, "a")
+	b.ship.begins = time.Now().Add(time.Minute)
+	if next, err := b.ship.Round(t.Context()); err != nil || next <= 0 || next > time.Minute || requests > 0 {
+		t.Errorf("before its share of the first second: %s, %v, %d requests", next, err, requests)
+	}
+	b.ship.begins, b.ship.eager = time.Time{}, time.Time{}
+	b.round()
+	requests = 0
+	b.ship.eager = time.Now().Add(eagerFor)
+	b.ship.part = store.NewPart(b.ship.daemon, "shipper", time.Second)
 	if next, err := b.ship.Round(t.Context()); err != nil || next != eagerEvery {
 		t.Errorf("with nothing pending: %s, %v", next, err)
 	}
@@ -466,7 +477,40 @@ func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
 	if requests != 1 {
 		t.Errorf("%d requests", requests)
 	}
-	b.want(150, 50, 0)
+	b.want(150, 51, 0)
+}
+
+func TestFirstRoundsOfAFleetSpreadOverASecond(t *testing.T) {
+	var tenths [10]int
+	for i := range 1000 {
+		tenths[share(time.Second, fmt.Sprintf("board-%04d", i))/(100*time.Millisecond)]++
+	}
+	if least := slices.Min(tenths[:]); least < 50 {
+		t.Errorf("of 1000 boards in tenths of a second: %v", tenths)
+	}
+	before := time.Now()
+	b := newBench(t, "http://server.example/api/v1/import")
+	if at := b.ship.begins.Sub(before); at < share(time.Second, "board-1") || b.ship.begins.Sub(time.Now()) >= time.Second {
+		t.Errorf("the first round begins after %s", at)
+	}
+}
+
+func TestWithoutAnAnswerNoWaitIsLongerThanARound(t *testing.T) {
+	b := newBench(t, "http://server.example/api/v1/import", func(c *config.Config) { c.Remote.Retry.MaxBackoff = 10 * c.Remote.UploadInterval })
+	for _, c := range []struct {
+		fault *fault
+		long  bool
+	}{
+		{&fault{outcome: Later, err: io.EOF}, false},
+		{&fault{outcome: Later, status: 503, err: io.EOF}, true},
+		{&fault{outcome: Later, status: 429, err: io.EOF}, true},
+		{&fault{outcome: Misconfigured, err: io.EOF}, true},
+	} {
+		b.ship.failed = 50
+		if wait := b.ship.retry(c.fault); wait > b.cfg.Remote.UploadInterval != c.long {
+			t.Errorf("%+v: %s", c.fault, wait)
+		}
+	}
 }
 
 func TestDisabledShipperSendsNothingAndStaysAlive(t *testing.T) {

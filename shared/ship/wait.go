@@ -68,12 +68,17 @@ func retryAfter(h http.Header) time.Duration {
 // clock, moved by a part of the interval that the device's id decides, so that
 // a fleet that got its power back at once does not fire at once.
 func beat(now time.Time, interval time.Duration, device string) time.Duration {
-	h := fnv.New64a()
-	h.Write([]byte(device))
-	offset := int64(h.Sum64() % uint64(interval))
+	offset := int64(share(interval, device))
 	gone := (now.UnixNano() - offset) % int64(interval)
 	if gone < 0 {
 		gone += int64(interval)
 	}
 	return interval - time.Duration(gone)
+}
+
+// share is a part of a time that the device's id decides, spread evenly.
+func share(of time.Duration, device string) time.Duration {
+	h := fnv.New64a()
+	h.Write([]byte(device))
+	return time.Duration(h.Sum64() % uint64(of))
 }

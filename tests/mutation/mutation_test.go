@@ -72,7 +72,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
-		pkg: "./shared/ship", run: "TestRequestIsOneLineForEachSeriesWithTheHeadersOfTheContract", always: true,
+		pkg: "./shared/ship", run: "TestRequestIsOneLineForEachSeriesWithTheHeaders", always: true,
 	},
 	{
 		name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
