@@ -1,0 +1,54 @@
+package ship
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// The limits are a little above what was measured, headers included.
+func TestASampleCostsFewBytesOnTheWire(t *testing.T) {
+	const (
+		inRounds = 10.5 // bytes a sample, one request in 30 seconds
+		draining = 4.2
+	)
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url)
+	brd := &board{rand.New(rand.NewPCG(1, 1)), map[string]float64{}}
+	at := time.Now().UnixMilli()/60_000*60_000 - 3600_000
+	samples := 0
+	for range 60 {
+		var all []metric.Sample
+		for range 3 {
+			at += 10_000
+			all = append(all, brd.tick(at)...)
+		}
+		n, err := b.db.Record(t.Context(), store.Update{Groups: []store.Group{{Priority: 2, Samples: all}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		samples += n
+		b.ship.limit = 2500
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, _ := f.state()
+	if each := float64(b.ship.client.link.sent.Load()) / float64(samples); each > inRounds || seen != 60 {
+		t.Errorf("%.2f bytes a sample in %d rounds, want at most %.1f in 60", each, seen, inRounds)
+	}
+
+	b = newBench(t, f.url)
+	n := fill(t, b.db, 50_000)
+	delivered, err := b.ship.Drain(t.Context())
+	if err != nil || delivered != n {
+		t.Fatalf("%d of %d: %v", delivered, n, err)
+	}
+	each := float64(b.ship.client.link.sent.Load()) / float64(n)
+	if each > draining {
+		t.Errorf("%.2f bytes a sample in a drain, want at most %.1f", each, draining)
+	}
+}
