@@ -254,7 +254,6 @@ func TestAFailingDiskIsSurvived(t *testing.T) {
 		"pwrite64:error=EIO:when=100..120",
 		"pwrite64:error=EROFS:when=100..120",
 		"pwrite64:error=ENOSPC:when=100..120",
-		"pread64:error=EIO:when=150..160",
 	} {
 		t.Run(inject, func(t *testing.T) {
 			dir := t.TempDir()
