@@ -183,7 +183,9 @@ func TestMemoryStaysFlatOverEndlessAnswers(t *testing.T) {
 		b.round()
 	}
 	runtime.ReadMemStats(&after)
-	if grown := int64(after.TotalAlloc-before.TotalAlloc) / 20; grown > 2<<20 {
+	// The server's own allocations are among them; an answer read whole would be
+	// hundreds of megabytes in the second that it has.
+	if grown := int64(after.TotalAlloc-before.TotalAlloc) / 20; grown > 8<<20 {
 		t.Errorf("%d bytes allocated for one answer", grown)
 	}
 	if rcvd := b.ship.client.link.received.Load(); rcvd > 21*4<<20 {
