@@ -44,7 +44,8 @@ func setAside(path, aside string, parts ...string) error {
 }
 
 // adopt puts a salvaged file in place, if there is one. A file that is at the
-// path comes before it: it was not set aside yet, and is salvaged again.
+// path comes before it, unless it is empty: it was not set aside yet, and is
+// salvaged again.
 func (db *DB) adopt() error {
 	if err := removeAll(db.path + unfinishedSuffix); err != nil {
 		return err
@@ -53,7 +54,7 @@ func (db *DB) adopt() error {
 	if _, err := os.Stat(whole); err != nil {
 		return nil //nolint:nilerr // there is none
 	}
-	if _, err := os.Lstat(db.path); err == nil {
+	if info, err := os.Lstat(db.path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 || hasPages(db.path+"-wal")) {
 		return removeAll(whole)
 	}
 	// A log without its file would be taken for that of the new one.

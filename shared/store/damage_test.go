@@ -370,6 +370,9 @@ func listing(t testing.TB, path string) string {
 
 func mustExec(t testing.TB, path, query string) {
 	t.Helper()
+	if err := create(path); err != nil {
+		t.Fatal(err)
+	}
 	db := pools(path, Options{Synchronous: "FULL"}, nil)
 	if _, err := db.write.ExecContext(context.Background(), query); err != nil {
 		t.Fatal(err)

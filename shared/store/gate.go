@@ -139,13 +139,15 @@ func (db *DB) Fault() error {
 	if closed != nil {
 		return closed
 	}
-	if suspect != nil {
-		return suspect
-	}
+	// First what explains the rest: a file that is gone leads to all kinds of
+	// errors, and is rescued.
 	if err := sameFile(db.path, file, errGone, errReplaced); err != nil {
 		return err
 	}
-	return sameFile(db.path+"-wal", log, errLogGone, errLogGone)
+	if err := sameFile(db.path+"-wal", log, errLogGone, errLogGone); err != nil {
+		return err
+	}
+	return suspect
 }
 
 func sameFile(path string, open os.FileInfo, gone, replaced error) error {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -301,6 +302,7 @@ func TestMendingDisturbsNobodyForLong(t *testing.T) {
 	db := mustOwn(t, path, &log)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
+	var stored atomic.Int64
 	for w := range 3 {
 		all.Go(func() {
 			for i := 0; ; i++ {
@@ -310,7 +312,9 @@ func TestMendingDisturbsNobodyForLong(t *testing.T) {
 				default:
 				}
 				// Errors are fine, rows in the wrong place are not.
-				_, _ = db.Record(t.Context(), Update{Groups: []Group{{Samples: tick(int64(i*3+w), 2)}}})
+				if n, err := db.Record(t.Context(), Update{Groups: []Group{{Samples: tick(int64(i*3+w), 2)}}}); err == nil {
+					stored.Add(int64(n))
+				}
 				if _, err := db.Newest(t.Context(), 5); err != nil && errors.Is(err, sql.ErrNoRows) {
 					t.Error(err)
 				}
@@ -323,11 +327,16 @@ func TestMendingDisturbsNobodyForLong(t *testing.T) {
 		if err := db.Mend(t.Context()); err != nil {
 			t.Error(err)
 		}
+		for before := stored.Load(); stored.Load() == before && t.Context().Err() == nil; {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	close(stop)
 	all.Wait()
-	if l := mustAudit(t, db); l.Captured == 0 {
-		t.Errorf("%+v", l)
+	// What was acknowledged between the renaming and the mending is in the file
+	// that was renamed, and comes back with it.
+	if l := mustAudit(t, db); l.Captured != stored.Load() {
+		t.Errorf("%d samples were stored, and there are %+v\n%s", stored.Load(), l, log.String())
 	}
 	mustWork(t, db)
 }

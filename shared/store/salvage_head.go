@@ -60,6 +60,9 @@ func (db *DB) patchHead(ctx context.Context, from, to string) (err error) {
 // freshSchema makes a fresh file at path and returns the pages of its table of
 // tables, by number.
 func (db *DB) freshSchema(ctx context.Context, path string) (map[uint32][]byte, error) {
+	if err := create(path); err != nil {
+		return nil, err
+	}
 	opts := db.opts
 	opts.Owner = false
 	fresh, err := open(ctx, path, opts)

@@ -100,13 +100,16 @@ func New(path string, opts Options) *DB {
 	return pools(path, opts, &gate{closed: errNotOpen})
 }
 
+// pools opens no file yet, and never makes one: a connection that made a file
+// where one was deleted would hide it.
 func pools(path string, opts Options, g *gate) *DB {
 	write := sql.OpenDB(connector{dsn(path, url.Values{
+		"mode":         {"rw"},
 		"_synchronous": {opts.Synchronous},
 		"_txlock":      {"immediate"},
 	}), setUpWriter, g})
 	write.SetMaxOpenConns(writers)
-	read := sql.OpenDB(connector{dsn(path, url.Values{"_query_only": {"true"}}), setUpReader, g})
+	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
 	read.SetMaxOpenConns(readers)
 	return &DB{Reader: &Reader{path: path, read: read, gate: g}, write: write, opts: opts}
 }
@@ -268,6 +271,14 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	db.swap.RLock()
 	defer db.swap.RUnlock()
 	defer func() { err = db.gate.notice(err) }()
+	// The pool hands a connection on to who waits for it, also to a file that is
+	// being put aside: what was written there now would be lost.
+	if err := db.gate.pass(); err != nil {
+		return err
+	}
+	if err := db.room(); err != nil {
+		return err
+	}
 	conn, err := db.write.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
