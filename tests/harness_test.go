@@ -42,6 +42,8 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 })
 
 func TestMain(m *testing.M) {
+	// Programs built for the race detector sleep for a second when they end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	code := m.Run()
 	if dir, err := programs(); err == nil {
 		os.RemoveAll(dir)
@@ -68,6 +70,7 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, "127.0.0.1:"+port)
 				env.Setenv(name+"_PORT", port)
 			}
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("DB", filepath.Join(env.WorkDir, "data", "metrics.db"))
 			env.Setenv("FIXTURES", os.Getenv("METRICS_FIXTURES"))
 			return os.WriteFile(filepath.Join(env.WorkDir, "config.yaml"), fmt.Appendf(nil, baseConfig,
