@@ -55,28 +55,28 @@ func (s *scanner) number(whole bool) (string, error) {
 
 // floats reads an array of numbers onto dst.
 func (s *scanner) floats(dst []float64) ([]float64, error) {
-	if err := s.expect('['); err != nil {
-		return dst, err
-	}
-	for first := true; ; first = false {
-		more, err := s.next(first, ']')
-		if err != nil || !more {
-			return dst, err
-		}
-		text, err := s.number(false)
-		if err != nil {
-			return dst, err
-		}
+	return array(s, dst, false, func(text string) (float64, error) {
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return dst, fmt.Errorf("number out of range: %s", clip(text))
+			return 0, fmt.Errorf("number out of range: %s", clip(text))
 		}
-		dst = append(dst, v)
-	}
+		return v, nil
+	})
 }
 
 // integers reads an array of whole numbers onto dst.
 func (s *scanner) integers(dst []int64) ([]int64, error) {
+	return array(s, dst, true, func(text string) (int64, error) {
+		t, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("integer out of range: %s", clip(text))
+		}
+		return t, nil
+	})
+}
+
+// array reads an array of JSON numbers, each made a T by parse, onto dst.
+func array[T any](s *scanner, dst []T, whole bool, parse func(text string) (T, error)) ([]T, error) {
 	if err := s.expect('['); err != nil {
 		return dst, err
 	}
@@ -85,14 +85,14 @@ func (s *scanner) integers(dst []int64) ([]int64, error) {
 		if err != nil || !more {
 			return dst, err
 		}
-		text, err := s.number(true)
+		text, err := s.number(whole)
 		if err != nil {
 			return dst, err
 		}
-		t, err := strconv.ParseInt(text, 10, 64)
+		v, err := parse(text)
 		if err != nil {
-			return dst, fmt.Errorf("integer out of range: %s", clip(text))
+			return dst, err
 		}
-		dst = append(dst, t)
+		dst = append(dst, v)
 	}
 }
