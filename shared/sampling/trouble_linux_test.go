@@ -263,6 +263,8 @@ func TestAFailingDiskIsSurvived(t *testing.T) {
 	for _, inject := range []string{
 		"fsync,fdatasync:error=EIO:when=15..20",
 		"fsync,fdatasync:error=EIO:when=15..15", // once: nobody knows what became of it
+		"pread64:error=EIO:when=150..160",
+		"pread64:error=EIO:when=220..223",
 		"pwrite64:error=EIO:when=100..120",
 		"pwrite64:error=EROFS:when=100..120",
 		"pwrite64:error=ENOSPC:when=100..120",
@@ -314,6 +316,11 @@ func failingDisk(t *testing.T, dir string) {
 	}
 	if n, m := strings.Count(log.String(), "is opened again"), strings.Count(log.String(), "is open again"); n > m+1 {
 		t.Errorf("said %d times that it is opened again, and %d times that it is open:\n%s", n, m, log.String())
+	}
+	for range 200 { // the injection may end only here
+		if _, err := db.Audit(t.Context()); err != nil {
+			t.Logf("counting: %v", err)
+		}
 	}
 	if l := mustCount(t, db, d.done, &log); l.Lost != 0 {
 		t.Errorf("%+v\n%s", l, log.String())

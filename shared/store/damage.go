@@ -39,12 +39,8 @@ func (db *DB) check(ctx context.Context) error {
 		return err
 	}
 	if info.Size() <= wholeCheck {
-		var found string
-		if err := db.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
-			return fmt.Errorf("check the database: %w", err)
-		}
-		if found != "ok" {
-			return fmt.Errorf("%w: %s", errCheck, found)
+		if err := db.pragmaCheck(ctx, "quick_check"); err != nil {
+			return err
 		}
 	}
 	queries := []string{

@@ -17,6 +17,7 @@ import (
 // the file is looked after, and remembers which file is open and what was found
 // wrong with it since.
 type gate struct {
+	path    string
 	mu      sync.Mutex
 	closed  error // why there are no connections; nil: there are
 	suspect error // an error after which the file must be looked at
@@ -35,7 +36,7 @@ var (
 	errInUse    = errors.New("a connection to the old file does not end")
 )
 
-// pass says whether a connection may be made.
+// pass says whether a connection may be used.
 func (g *gate) pass() error {
 	if g == nil {
 		return nil
@@ -43,6 +44,22 @@ func (g *gate) pass() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.closed
+}
+
+// admits says whether a connection may be made. In a file that was put in place
+// of the open one it would read the old one's log, which is still at the path,
+// and at its end write that into the new file.
+func (g *gate) admits() error {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	closed, file := g.closed, g.file
+	g.mu.Unlock()
+	if closed != nil {
+		return closed
+	}
+	return sameFile(g.path, file, errGone, errReplaced)
 }
 
 func (g *gate) close(why error) {

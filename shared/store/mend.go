@@ -14,10 +14,6 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// unreadableLimit is how often in a row the owner finds a file that the device
-// cannot read before it takes it for damaged.
-const unreadableLimit = 6
-
 // salvageTries bounds how often a file is made anew before one that was made
 // anew is found good. The last time nothing of the old one goes into it.
 const salvageTries = 2
@@ -67,14 +63,14 @@ func (db *DB) mend(ctx context.Context, why error) error {
 		db.told = true
 		db.log().Warn("the database is opened again; samples wait in memory meanwhile", "database", db.path, "cause", why.Error())
 	}
-	left := db.rescue(ctx, why)
+	db.rescue(ctx, why)
 	if err := db.shut(ctx, why); err != nil {
 		return err
 	}
 	if err := db.partFromLog(why); err != nil {
 		return err
 	}
-	if err := db.settle(ctx, first, left); err != nil {
+	if err := db.settle(ctx, first); err != nil {
 		return err
 	}
 	if err := db.admit(ctx); err != nil {
@@ -92,11 +88,11 @@ func (db *DB) mend(ctx context.Context, why error) error {
 	return nil
 }
 
-// rescue saves what only the open descriptors can still reach, and returns how
-// many samples stay behind in a file that was replaced.
-func (db *DB) rescue(ctx context.Context, why error) (left int64) {
+// rescue saves what only the open descriptors can still reach, and counts the
+// samples that stay behind in a file that was replaced.
+func (db *DB) rescue(ctx context.Context, why error) {
 	if !db.opts.Owner || db.gate.pass() != nil {
-		return 0
+		return
 	}
 	db.swap.Lock() // nothing may be written between this and the closing
 	defer db.swap.Unlock()
@@ -112,12 +108,13 @@ func (db *DB) rescue(ctx context.Context, why error) (left int64) {
 			db.log().Error("what was in the deleted write-ahead log may be lost", "busy", busy, "error", fmt.Sprint(err))
 		}
 	case errors.Is(why, errReplaced):
-		if l, _, err := db.Ledger(ctx); err == nil {
-			left = max(0, l.Pending) + l.Held
+		l, _, err := (&Reader{read: db.write}).Ledger(ctx) // its connection leads to the old file
+		if err != nil {
+			db.log().Error("how many samples stay behind in the replaced database is not known", "error", err)
 		}
+		db.leftBehind += max(0, l.Pending) + l.Held
 	}
 	db.gate.close(fmt.Errorf("%w (%w)", errMending, why))
-	return left
 }
 
 // partFromLog keeps a file that was put in place of the open one apart from the
@@ -151,7 +148,7 @@ func (db *DB) writeAnew(ctx context.Context) error {
 
 // settle brings the file at the path into a state that can be relied on. No
 // connection of ours is open.
-func (db *DB) settle(ctx context.Context, first bool, left int64) error {
+func (db *DB) settle(ctx context.Context, first bool) error {
 	if db.opts.Owner {
 		if err := db.adopt(); err != nil {
 			return err
@@ -179,7 +176,10 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 			return err
 		}
 	}
-	err = db.verify(ctx, left)
+	err = db.verify(ctx)
+	if db.opts.Owner && isDamage(err) && db.unreadable < unreadableLimit {
+		err = db.lookAgain(ctx)
+	}
 	if err == nil {
 		db.unreadable = 0
 		return nil
@@ -187,11 +187,8 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 	if !db.opts.Owner || Refused(err) || ctx.Err() != nil {
 		return err
 	}
-	if se, ok := errors.AsType[sqlite3.Error](err); ok {
-		switch se.ExtendedCode {
-		case sqlite3.ErrIoErrRead, sqlite3.ErrIoErrShortRead, sqlite3.ErrNoExtended(sqlite3.ErrIoErr):
-			db.unreadable++
-		}
+	if cannotRead(err) {
+		db.unreadable++
 	}
 	if FaultOf(err) == FaultDenied {
 		return fmt.Errorf("%w%s", err, access(db.path))
@@ -204,13 +201,16 @@ func (db *DB) settle(ctx context.Context, first bool, left int64) error {
 	}
 	db.salvages++
 	if err := db.salvage(ctx, err); err != nil {
+		if isFull(err) || isBusy(err) || cannotRead(err) || ctx.Err() != nil || FaultOf(err) == FaultDenied {
+			db.salvages-- // that says nothing of what is in the file
+		}
 		return err
 	}
 	db.gate.forget()
-	if err := db.verify(ctx, 0); err != nil {
+	if err := db.verify(ctx); err != nil {
 		return err
 	}
-	db.salvages = 0
+	db.salvages, db.acquitted, db.unreadable = 0, 0, 0
 	return nil
 }
 
@@ -242,7 +242,7 @@ func hasPages(log string) bool {
 // verify opens the file as any other would, looks through it as far as that is
 // cheap, and goes on with the session in it. Samples left behind in the file
 // that was there before are counted as lost.
-func (db *DB) verify(ctx context.Context, left int64) (err error) {
+func (db *DB) verify(ctx context.Context) (err error) {
 	// Even to open a file for writing may change it: first see whose it is.
 	version, err := versionOf(ctx, db.path)
 	if Refused(err) {
@@ -271,25 +271,23 @@ func (db *DB) verify(ctx context.Context, left int64) (err error) {
 	if !db.opts.Owner {
 		return nil
 	}
-	if err := db.gate.seenAgain(); err != nil {
-		return err
-	}
 	if err := one.check(ctx); err != nil {
 		return err
 	}
-	if wanted, err := one.repairWanted(ctx); err != nil || wanted != "" {
-		return errors.Join(err, fmt.Errorf("%w: another reader met it: %s", errCheck, wanted))
+	if err := db.acquit(ctx, one); err != nil {
+		return err
 	}
-	if left > 0 {
+	if left := int(db.leftBehind); left > 0 {
 		err := one.tx(ctx, func(tx *sql.Tx) error {
-			if err := addToLedger(ctx, tx, map[string]int{"captured": int(left)}); err != nil {
+			if err := addToLedger(ctx, tx, map[string]int{"captured": left}); err != nil {
 				return err
 			}
-			return addLoss(ctx, tx, lostReplaced, int(left), time.Now())
+			return addLoss(ctx, tx, lostReplaced, left, time.Now())
 		})
 		if err != nil {
 			return err
 		}
+		db.leftBehind = 0
 	}
 	if db.damagedLog != "" {
 		if err := one.noteDamagedLog(ctx, db.damagedLog); err != nil {

@@ -70,6 +70,10 @@ func (db *DB) salvage(ctx context.Context, cause error) error {
 			result, err = db.copyInto(ctx, part, patched, version, cause, aside)
 		}
 	}
+	if err == nil && db.unreadable < unreadableLimit {
+		// What the device failed to read meanwhile would be taken for lost.
+		err = readThrough(ctx, db.path)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("salvage the damaged database: %w", err), removeAll(part), removeAll(patched))
 	}

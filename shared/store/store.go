@@ -75,6 +75,8 @@ type DB struct {
 	begun      *Session   // to go on with in another file
 	resumed    int64      // its number there
 	salvages   int        // of files that were not found good yet
+	acquitted  int        // times that damage was met in a file that is sound as a whole
+	leftBehind int64      // samples in a file that was replaced, until they are counted as lost
 	told       bool       // the log knows that it is being opened again
 	damagedLog string     // what was found wrong with the log, until it is written down
 	unreadable int        // looks in a row at a file that the device could not read
@@ -97,7 +99,7 @@ func New(path string, opts Options) *DB {
 	if opts.Synchronous == "" {
 		opts.Synchronous = "FULL"
 	}
-	return pools(path, opts, &gate{closed: errNotOpen})
+	return pools(path, opts, &gate{path: path, closed: errNotOpen})
 }
 
 // pools opens no file yet, and never makes one: a connection that made a file
@@ -176,7 +178,7 @@ type connector struct {
 }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) {
-	if err := c.gate.pass(); err != nil {
+	if err := c.gate.admits(); err != nil {
 		return nil, err
 	}
 	return c.Driver().Open(c.dsn)

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+const (
+	// unreadableLimit is how often in a row the owner finds a file that the device
+	// cannot read before it takes it for damaged.
+	unreadableLimit = 6
+	// acquittals is how often a file in which damage was met may be found sound as
+	// a whole. After that it is made anew, which loses nothing that can be read.
+	acquittals = 3
+)
+
+// errDevice means that the device fails to read what was stored, for now or for
+// good.
+var errDevice = errors.New("the device cannot read the database")
+
+// cannotRead says whether an error is the device's rather than the file's.
+func cannotRead(err error) bool {
+	if se, ok := errors.AsType[sqlite3.Error](err); ok {
+		switch se.ExtendedCode {
+		case sqlite3.ErrIoErrRead, sqlite3.ErrIoErrShortRead, sqlite3.ErrNoExtended(sqlite3.ErrIoErr):
+			return true
+		}
+	}
+	return errors.Is(err, errDevice)
+}
+
+// lookAgain is verify for a file that was just found damaged. SQLite says
+// SQLITE_CORRUPT also of a page that the device failed to read (os_unix.c,
+// unixRead: EIO becomes SQLITE_IOERR_CORRUPTFS, and that SQLITE_CORRUPT), and a
+// card that was away for a moment has lost nothing.
+func (db *DB) lookAgain(ctx context.Context) error {
+	if err := readThrough(ctx, db.path); err != nil {
+		db.gate.forget() // what was seen of it may have been the device's
+		return err
+	}
+	return db.verify(ctx)
+}
+
+// readThrough reads all of a database and its log, as SQLite does but without
+// asking what it means. No connection of ours may be open.
+func readThrough(ctx context.Context, path string) error {
+	buf := make([]byte, 256<<10)
+	for _, part := range []string{"", "-wal"} {
+		f, err := os.Open(path + part)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errDevice, err)
+		}
+		for at := int64(0); err == nil; at += int64(len(buf)) {
+			if err = ctx.Err(); err == nil {
+				_, err = f.ReadAt(buf, at)
+			}
+		}
+		if closing := f.Close(); !errors.Is(err, io.EOF) || closing != nil {
+			return fmt.Errorf("%w: %w", errDevice, errors.Join(err, closing))
+		}
+	}
+	return nil
+}
+
+// acquit looks at every page and every index of a file in which damage was met
+// that the bounded check does not see. One that is sound is gone on with.
+func (db *DB) acquit(ctx context.Context, one *DB) error {
+	met := db.gate.seenAgain()
+	if met == nil {
+		wanted, err := one.repairWanted(ctx)
+		if err != nil {
+			return err
+		}
+		if wanted != "" {
+			met = fmt.Errorf("%w: another reader met it: %s", errCheck, wanted)
+		}
+	}
+	if met == nil {
+		return nil
+	}
+	if db.acquitted >= acquittals {
+		return met
+	}
+	if err := one.pragmaCheck(ctx, "integrity_check"); err != nil {
+		return err
+	}
+	err := one.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE component = ?", repairRow)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	db.acquitted++
+	db.gate.forget()
+	db.log().Warn("damage was met, and a check of the whole database finds none; it is used on", "database", db.path, "cause", met.Error(), "times", db.acquitted)
+	return nil
+}
+
+// pragmaCheck runs quick_check or integrity_check up to its first finding.
+func (db *DB) pragmaCheck(ctx context.Context, name string) error {
+	var found string
+	if err := db.write.QueryRowContext(ctx, "PRAGMA "+name+"(1)").Scan(&found); err != nil {
+		return fmt.Errorf("check the database: %w", err)
+	}
+	if found != "ok" {
+		return fmt.Errorf("%w: %s", errCheck, found)
+	}
+	return nil
+}
