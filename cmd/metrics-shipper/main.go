@@ -56,13 +56,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 		return p.Loop(loops, "upload", func(ctx context.Context) (time.Duration, error) { return round(ctx, p, db, s) })
 	})
 	g.Go(func() error {
-		return p.Loop(loops, "skew", func(ctx context.Context) (time.Duration, error) {
-			next, err := p.Config.Monitoring.ClockSkewCheckInterval, s.CheckSkew(ctx)
-			if err != nil { // a board without another source of time waits for the answer
-				next = min(next, p.Config.Remote.UploadInterval)
-			}
-			return next, err
-		})
+		return p.Loop(loops, "skew", s.CheckSkew)
 	})
 	p.Ready()
 	err = g.Wait()

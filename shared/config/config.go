@@ -130,7 +130,7 @@ type Logging struct {
 type Monitoring struct {
 	ClockSkewCheckInterval   time.Duration `yaml:"clock_skew_check_interval" want:"1s..24h"`
 	ClockSkewWarnThresholdMs int64         `yaml:"clock_skew_warn_threshold_ms" want:"1..86400000"`
-	ClockSkewURL             string        `yaml:"clock_skew_url" want:"url"`
+	ClockSkewURL             string        `yaml:"clock_skew_url" want:"url or empty"` // empty: see Config.ClockURL
 }
 
 // Metric is one collector of the list.
@@ -209,7 +209,6 @@ func Default() Config {
 		Monitoring: Monitoring{
 			ClockSkewCheckInterval:   5 * time.Minute,
 			ClockSkewWarnThresholdMs: 2000,
-			ClockSkewURL:             "http://localhost:8428/health",
 		},
 		Metrics: DefaultMetrics(),
 	}

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"net"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -18,6 +20,23 @@ func (c Config) UploadAge() (degraded, failed time.Duration) {
 		return intervals * c.Remote.UploadInterval
 	}
 	return age(c.Health.DegradedThreshold, 2), age(c.Health.ErrorThreshold, 20)
+}
+
+// ClockURL returns the page whose Date header the clock is compared with:
+// monitoring.clock_skew_url, or /health of the server that remote.url names.
+func (c Config) ClockURL() (*url.URL, error) {
+	if c.Monitoring.ClockSkewURL != "" {
+		u, err := url.Parse(c.Monitoring.ClockSkewURL)
+		if err != nil {
+			return nil, errors.New("monitoring.clock_skew_url is no URL")
+		}
+		return u, nil
+	}
+	u, err := url.Parse(c.Remote.URL)
+	if err != nil {
+		return nil, errors.New("remote.url is no URL")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/health"}, nil
 }
 
 // LockPath returns the file that the named program locks while it runs, beside

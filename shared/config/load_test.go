@@ -96,7 +96,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"fragment", "remote:\n  url: http://a/x#y\n", "2: remote.url: " + aURL + "one with a fragment (#)"},
 		{"port of a URL", "remote:\n  url: http://a:99999/\n", "2: remote.url: " + aURL + "one with a port over 65535"},
 		{"no URL", "remote:\n  url: 'http://a b/'\n", "2: remote.url: " + aURL + "a text that is no URL"},
-		{"empty URL", "monitoring:\n  clock_skew_url: ''\n", "2: monitoring.clock_skew_url: " + aURL + "an empty text"},
+		{"empty URL", "remote:\n  url: ''\n", "2: remote.url: " + aURL + "an empty text"},
 		{"credentials", "remote:\n  url: http://me:hunter2@a/\n", "2: remote.url: " + aURL + "one with a user name or password in it"},
 		{"listen", "health:\n  listen: 300.1.1.1\n", "2: health.listen: " + anAddress + `"300.1.1.1"`},
 		{"listen port", "health:\n  listen: 127.0.0.1:http\n", "2: health.listen: " + anAddress + `"127.0.0.1:http"`},

@@ -73,9 +73,11 @@ func wrong(kind, s string) (want, instead string) {
 			// To net.Listen no host is every address; who wants that has to say so.
 			want, ok = "0.0.0.0 or [::] to open it everywhere", false
 		}
-	case "url":
+	case "url", "url or empty":
 		want = "an http or https URL with a host, such as http://localhost:8428/health"
-		instead = wrongURL(s)
+		if s != "" || kind == "url" {
+			instead = wrongURL(s)
+		}
 		ok = instead == ""
 	case "pattern", "pattern or empty":
 		want = "a regular expression for the whole name such as eth.*"

@@ -44,6 +44,7 @@ var errEnough = errors.New("enough for this round")
 type flight struct {
 	c     *chunk
 	index int
+	ended bool // a connection ended without a word before this
 	done  chan struct{}
 	a     answer
 	err   error
@@ -51,7 +52,7 @@ type flight struct {
 
 // start makes a request in the background.
 func (s *Shipper) start(ctx context.Context, b *batch, c *chunk) *flight {
-	f := &flight{c: c, index: b.requests, done: make(chan struct{})}
+	f := &flight{c: c, index: b.requests, ended: s.client.link.ended.Swap(false), done: make(chan struct{})}
 	b.requests++
 	go func() {
 		defer close(f.done)
@@ -88,6 +89,9 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 	v := s.weigh(f.c, a, f.err)
 	s.detail.Outcome, s.detail.HTTPStatus = v.outcome.String(), a.status
 	if v.outcome != Delivered {
+		if f.ended {
+			s.client.link.ended.Store(true)
+		}
 		s.self.Tally.Add(failures, 1)
 		switch a.status {
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
@@ -99,7 +103,7 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 		if _, known := s.uploads.skew(); known {
 			s.budget.follow(s.serverMs(), time.Now())
 		}
-		s.watchServer(a.header.Get("X-Server-Hostname"))
+		s.watchServer(a.header.Get("X-Server-Hostname"), f.ended)
 		if len(v.taken) < len(f.c.rows) {
 			s.self.Tally.Add(partial, 1)
 		}
@@ -133,7 +137,7 @@ func (s *Shipper) weigh(c *chunk, a answer, err error) verdict {
 		}
 		return give(o, fmt.Errorf("send to %s: %w", host, err))
 	}
-	said := s.client.creds.redact(words(a.body, maxWords))
+	said := s.client.creds.words(a.body)
 	switch o := judge(a.status); o {
 	case Refused:
 		return verdict{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
@@ -144,14 +148,14 @@ func (s *Shipper) weigh(c *chunk, a answer, err error) verdict {
 	switch {
 	case err != nil:
 		return give(Misconfigured, fmt.Errorf("%s answered HTTP %d: %w", host, a.status, err))
-	case r.all:
+	case r.all || len(c.lines) == 0:
 		return verdict{taken: c.sent}
 	case len(r.lines) == 0 && r.taken == 0:
 		return give(Later, fmt.Errorf("%s took none of the samples%s", host, quoted(said)))
 	case len(r.lines) == 0:
 		return verdict{taken: c.rows[:r.taken]}
 	}
-	v := verdict{refused: &refusal{status: a.status, words: s.client.creds.redact(words([]byte(r.because), maxWords))}}
+	v := verdict{refused: &refusal{status: a.status, words: s.client.creds.words([]byte(r.because))}}
 	for line := range c.lines {
 		if slices.Contains(r.lines, line) {
 			v.refused.rows = append(v.refused.rows, c.samplesOf(line)...)
@@ -226,6 +230,7 @@ func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) e
 	u := s.update(now)
 	n, err := s.db.Reject(context.WithoutCancel(ctx), bad, now.Wall, u)
 	if err != nil {
+		s.self.Tally.Add(rejected, -float64(len(bad))) // that it was so was never written
 		return err
 	}
 	s.self.wrote(u.Counters)

@@ -22,6 +22,7 @@ type traffic struct {
 	bytes uint64 // of all links
 	own   int64  // of ours, at the same time
 	busy  bool
+	blind bool // the last look failed, which was said
 }
 
 // newTraffic watches the links that network.traffic reads.

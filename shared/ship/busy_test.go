@@ -87,3 +87,20 @@ func TestBacklogStopsWhenTheLinksGetBusy(t *testing.T) {
 	}
 	b.want(0, 500, 0)
 }
+
+func TestBadSamplesWaitWhileTheLinksAreBusy(t *testing.T) {
+	proc := t.TempDir()
+	os.MkdirAll(filepath.Join(proc, "net"), 0o755)
+	f := newFaultServer(t, says(400, "", "no"))
+	b := newBench(t, f.url, func(c *config.Config) { c.Host.Procfs, c.Remote.BusyKbps = proc, 1000 })
+	b.record(50, "a")
+	for i := range 4 {
+		os.WriteFile(filepath.Join(proc, "net", "dev"), fmt.Appendf(nil, "eth0: 0 0 0 0 0 0 0 0 %d 0\n", (i+1)*10_000_000), 0o644)
+		b.ship.traffic.at, b.ship.traffic.bytes = time.Now().Add(-time.Minute), uint64(i*10_000_000)
+		b.round()
+		if seen, _ := f.state(); seen != i+1 {
+			t.Errorf("%d requests in %d rounds", seen, i+1)
+		}
+	}
+	b.want(50, 0, 0)
+}

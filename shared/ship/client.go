@@ -67,7 +67,7 @@ func (c *client) post(ctx context.Context, body []byte, batchID string, chunkInd
 		"X-Batch-Id":    {batchID},
 		"X-Chunk-Index": {strconv.Itoa(chunkIndex)},
 	}
-	if c.compress {
+	if c.compress && len(body) > 0 {
 		header["Content-Encoding"] = []string{"gzip"}
 	}
 	a, err := c.do(ctx, http.MethodPost, c.url, header, body)
@@ -97,8 +97,8 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 
-	req := &http.Request{Method: method, URL: to, Host: to.Host, Header: header, ProtoMajor: 1, ProtoMinor: 1}
-	if body != nil {
+	req := &http.Request{Method: method, URL: to, Host: to.Host, Header: header, Body: http.NoBody, ProtoMajor: 1, ProtoMinor: 1}
+	if len(body) > 0 {
 		req.ContentLength = int64(len(body))
 		req.Body = io.NopCloser(bytes.NewReader(body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
@@ -130,6 +130,9 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 func (c *client) plain(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %s", c.timeout)
+	}
+	if f, ok := errors.AsType[*fault](err); ok {
+		return f
 	}
 	if o, worded, ok := wordTLS(err, time.Now()); ok {
 		return &fault{outcome: o, err: worded}
@@ -163,9 +166,9 @@ func readAnswer(resp *http.Response) (body []byte, cut bool, err error) {
 	return body[:min(len(body), maxAnswerBytes)], cut, nil
 }
 
-// words makes the start of a body fit for logs and the database.
-func words(body []byte, limit int) string {
-	text := strings.ToValidUTF8(string(body[:min(len(body), limit)]), "")
+// words makes the start of what a server said fit for logs and the database.
+func words(said string) string {
+	text := strings.ToValidUTF8(said[:min(len(said), maxWords)], "")
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {
 			return ' '

@@ -22,11 +22,12 @@ type faultServer struct {
 	url    string
 	listen net.Listener
 
-	mu     sync.Mutex
-	script []step
-	seen   int            // requests
-	kept   map[string]int // samples, and how often each was kept
-	other  int            // requests that were not for /api/v1/import, or no POST
+	mu       sync.Mutex
+	script   []step
+	accepted int            // connections
+	seen     int            // requests
+	kept     map[string]int // samples, and how often each was kept
+	other    int            // requests that were not for /api/v1/import, or no POST
 }
 
 // A step does with one request what it likes. The request's body is not read yet.
@@ -50,6 +51,7 @@ func newFaultServer(t *testing.T, script ...step) *faultServer {
 			}
 			f.mu.Lock()
 			open[conn] = true
+			f.accepted++
 			f.mu.Unlock()
 			wg.Go(func() {
 				defer conn.Close()

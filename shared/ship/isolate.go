@@ -21,6 +21,9 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 	if b.isolated >= maxIsolation {
 		return errEnough
 	}
+	if err := s.mayGoOn(ctx, b); err != nil {
+		return err
+	}
 	// A body that is too large says nothing about the way there.
 	if r.status != http.StatusRequestEntityTooLarge || len(r.rows) == 1 {
 		if err := s.canary(ctx, b, r); err != nil {
@@ -120,9 +123,10 @@ func (s *Shipper) probe(ctx context.Context, b *batch) (verdict, error) {
 	return v, s.acknowledge(ctx, b, v.taken, f.index)
 }
 
-// send sends the chunk s.one as part of the search.
+// send sends the chunk s.one as part of the search, which waits while there are
+// no bytes for more than the newest samples.
 func (s *Shipper) send(ctx context.Context, b *batch) (*flight, verdict, error) {
-	if err := s.pace(ctx, b); err != nil {
+	if err := s.mayGoOn(ctx, b); err != nil {
 		return nil, verdict{}, err
 	}
 	b.isolated++

@@ -3,6 +3,7 @@ package ship
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
@@ -10,6 +11,10 @@ import (
 
 // liveWindow is how old a sample may be to count as new, at least.
 const liveWindow = time.Minute
+
+// wholeRound times chunk_size is what one small request holds: all that a board
+// collects at one time, so that no series is always left out.
+const wholeRound = 4
 
 // work sends the newest samples, then what a restarted server may have lost,
 // then the backlog.
@@ -26,7 +31,11 @@ func (s *Shipper) work(ctx context.Context, b *batch) error {
 	}
 	border := now.Add(-window).UnixMilli()
 	if small {
-		s.limit = min(s.limit, s.cfg.ChunkSize)
+		most := wholeRound * s.cfg.ChunkSize
+		if first {
+			most = s.cfg.ChunkSize
+		}
+		s.limit = min(s.limit, most)
 		if s.cfg.Backfill != "off" {
 			border = math.MinInt64 // whatever is newest
 		}
@@ -93,6 +102,12 @@ func (s *Shipper) ship(ctx context.Context, b *batch, rows []store.Row) error {
 // pack makes a chunk of the first rows, as many as the byte limit lets, and sets
 // those aside that the server would drop without a word.
 func (s *Shipper) pack(ctx context.Context, b *batch, c *chunk, rows []store.Row) (rest []store.Row, err error) {
+	if s.serverMs() == anyTime && slices.ContainsFunc(rows, s.outOfTime) {
+		// It may be this clock that is wrong, and the server knows better.
+		if err := s.askTime(ctx, b); err != nil {
+			return nil, err
+		}
+	}
 	if rest, err = s.enc.pack(c, rows, s.budget.chunkBytes(), s.serverMs()); err != nil {
 		return nil, err
 	}
@@ -190,8 +205,8 @@ func (s *Shipper) packNext(ctx context.Context, b *batch, at *store.Cursor, bord
 	}
 }
 
-// mayGoOn says whether the backlog may have another request now, and waits for
-// the rate to allow it.
+// mayGoOn says whether there may be another request now that is not for the
+// newest samples, and waits for the rate to allow it.
 func (s *Shipper) mayGoOn(ctx context.Context, b *batch) error {
 	if now := time.Now(); !s.forced && (s.budget.spent(now) || s.busy(now)) {
 		return errEnough

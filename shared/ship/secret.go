@@ -31,6 +31,7 @@ type credentials struct {
 	mu     sync.Mutex
 	stamp  stamp
 	secret string
+	sent   string // the last secret that a request had
 }
 
 // A stamp changes when a file is written or replaced.
@@ -73,6 +74,7 @@ func (c *credentials) header() (string, error) {
 	if err := c.refresh(); err != nil {
 		return "", err
 	}
+	c.sent = c.secret
 	if c.user != "" {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user+":"+c.secret)), nil
 	}
@@ -117,12 +119,18 @@ func (c *credentials) refresh() error {
 func (c *credentials) redact(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.secret == "" {
-		return text
+	for _, one := range []string{c.sent, c.secret} {
+		if one != "" {
+			both := base64.StdEncoding.EncodeToString([]byte(c.user + ":" + one))
+			text = strings.NewReplacer(one, "[secret]", both, "[secret]").Replace(text)
+		}
 	}
-	both := base64.StdEncoding.EncodeToString([]byte(c.user + ":" + c.secret))
-	return strings.NewReplacer(c.secret, "[secret]", both, "[secret]").Replace(text)
+	return text
 }
+
+// words is the start of what a server said, without the secret: that is taken
+// out first, as what is left of one after cutting would not be known for it.
+func (c *credentials) words(said []byte) string { return words(c.redact(string(said))) }
 
 func stampOf(info os.FileInfo) stamp {
 	s := stamp{size: info.Size(), changed: info.ModTime()}

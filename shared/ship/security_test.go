@@ -138,6 +138,7 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 		requests.Add(1)
 		if r.Header.Get("Authorization") != "Bearer "+valid.Load().(string) {
 			w.WriteHeader(401)
+			fmt.Fprint(w, "bad ", r.Header.Get("Authorization"))
 			return
 		}
 		w.WriteHeader(204)
@@ -175,6 +176,22 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 		t.Errorf("with the right token: %v", err)
 	}
 	b.want(0, 3, 0)
+	// The server repeats the token, and the file is gone meanwhile.
+	valid.Store("newest")
+	gone := b.ship.client.creds
+	gone.path += ".moved"
+	os.WriteFile(gone.path, []byte("newer"), 0o600)
+	if _, err := gone.header(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := b.ship.client.post(t.Context(), nil, "b", 0)
+	os.Remove(gone.path)
+	gone.changed()
+	if said := gone.words(a.body); err != nil || strings.Contains(said, "newer") || !strings.Contains(said, "[secret]") {
+		t.Errorf("said %q, %v", said, err)
+	}
+	gone.path = path
+	valid.Store("newer")
 	// A file that others may read is not used, and nothing goes without it.
 	os.Chmod(path, 0o644)
 	os.Chtimes(path, time.Now(), time.Now().Add(time.Hour))
@@ -211,7 +228,7 @@ func TestSecretsAreNowhereInLogsErrorsAndStatus(t *testing.T) {
 			if err := b.round(); err != nil {
 				all.WriteString(err.Error())
 			}
-			if err := b.ship.CheckSkew(t.Context()); err != nil {
+			if _, err := b.ship.CheckSkew(t.Context()); err != nil {
 				all.WriteString(err.Error())
 			}
 		}
@@ -387,4 +404,35 @@ func TestRedirectIsNotFollowedAndTakesNoToken(t *testing.T) {
 		t.Error("the redirect was followed")
 	}
 	b.want(1, 0, 0)
+}
+
+func TestASecretIsTakenOutBeforeTheWordsAreCut(t *testing.T) {
+	c := &credentials{user: "user", sent: "pass  word " + secret}
+	long := strings.Repeat("x", maxWords-20) + " " + c.sent
+	for _, said := range []string{"you sent " + c.sent, long, strings.Repeat("x", maxWords-len("Basic ")-20) + base64.StdEncoding.EncodeToString([]byte("user:"+c.sent))} {
+		if got := c.words([]byte(said)); strings.Contains(got, "pass") || strings.Contains(got, "dXNlcjpw") || len(got) > maxWords {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestAProxyThatRefusesIsNamedAndItsAnswerBlamesNoSample(t *testing.T) {
+	for status, outcome := range map[int]string{407: "misconfigured", 403: "misconfigured", 400: "later", 502: "later"} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		at, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t, "https://metrics.example.com/api/v1/import")
+		b.ship.client.transport.(*http.Transport).Proxy = http.ProxyURL(at)
+		b.record(1, "a")
+		if err := b.round(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the proxy %s answered HTTP %d", at.Host, status)) {
+			t.Errorf("%d: %v", status, err)
+		}
+		if st := b.status(); !strings.Contains(st.Detail, fmt.Sprintf(`"outcome":%q`, outcome)) {
+			t.Errorf("%d: %s", status, st.Detail)
+		}
+		b.want(1, 0, 0)
+		proxy.Close()
+	}
 }

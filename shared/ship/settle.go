@@ -25,8 +25,9 @@ const (
 	maxAgain = 64
 	// maxHosts bounds the names of servers that are remembered.
 	maxHosts = 16
-	// habit is how often in a row a server ends connections without a word
-	// until that is no news any more.
+	// habit is how often in a row a server ends connections without a word until
+	// that is no news any more, and how many signs in a row make it get samples
+	// again that it got again already.
 	habit = 3
 )
 
@@ -47,8 +48,10 @@ type settling struct {
 	Again  []span   `json:"again,omitempty"`
 	Hosts  []string `json:"hosts,omitempty"` // that answered
 
-	ended int // connections in a row that ended without a word
-	signs int // that made Again longer
+	ended    int // connections in a row that ended without a word
+	signs    int // that made Again longer
+	inARow   int // signs, none more than unsettled after the one before
+	lastSign time.Time
 
 	away     bool // a proxy said that the server does not answer
 	aways    int  // times in a row that this was so, none more than unsettled after the one before
@@ -91,6 +94,25 @@ func (s *settling) note(now time.Time, rows []store.Row) {
 		}
 	}
 	s.Recent = append(s.Recent[:current], atMost(union(spans, apart.Milliseconds()), maxSpans)...)
+}
+
+// begin goes on with what another process left. That one's end may have been
+// the server's as well, when both lost their power: what was not settled goes
+// again, once.
+func (s *settling) begin(now time.Time) {
+	s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)
+	s.Recent = nil
+	s.inARow, s.lastSign = habit+1, now
+}
+
+// sign counts a sign of a restart.
+func (s *settling) sign(now time.Time) {
+	s.signs++
+	if now.Sub(s.lastSign) > unsettled {
+		s.inARow = 0
+	}
+	s.inARow++
+	s.lastSign = now
 }
 
 // wasAway says whether a proxy could not reach the server, and forgets it. A
@@ -136,9 +158,9 @@ func atMost(spans []span, limit int) []span {
 }
 
 // watchServer looks for signs that the server restarted since the last answer:
-// nothing listened, a connection ended without a word, or the answer names
-// another host.
-func (s *Shipper) watchServer(host string) {
+// nothing listened, a connection ended without a word before the request, or the
+// answer names another host.
+func (s *Shipper) watchServer(host string, ended bool) {
 	cause := ""
 	if s.client.link.refused.Swap(false) {
 		cause = "nothing listened for a while"
@@ -146,7 +168,7 @@ func (s *Shipper) watchServer(host string) {
 	if s.detail.Settling.wasAway(time.Now()) {
 		cause = "a proxy did not reach the server for a while"
 	}
-	switch ended := s.client.link.ended.Swap(false); {
+	switch {
 	case ended:
 		s.detail.Settling.ended++
 		if s.detail.Settling.ended <= habit {
@@ -155,7 +177,7 @@ func (s *Shipper) watchServer(host string) {
 	case s.client.link.dials.Swap(0) == 0:
 		s.detail.Settling.ended = 0
 	}
-	host = words([]byte(host), maxWords)
+	host = s.client.creds.words([]byte(host))
 	if host != "" && !slices.Contains(s.detail.Settling.Hosts, host) {
 		if len(s.detail.Settling.Hosts) > 0 {
 			cause = "another host answers"
@@ -168,7 +190,7 @@ func (s *Shipper) watchServer(host string) {
 	}
 	s.detail.Settling.Again = atMost(union(append(s.detail.Settling.Again, s.detail.Settling.Recent...), 0), maxAgain)
 	s.detail.Settling.Recent = nil
-	s.detail.Settling.signs++
+	s.detail.Settling.sign(time.Now())
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }
 
@@ -217,7 +239,9 @@ func (s *Shipper) resendSpan(ctx context.Context, b *batch) (done bool, err erro
 			}
 			s.grow(v.outcome)
 			b.resent += len(v.taken)
-			s.detail.Settling.note(time.Now(), v.taken)
+			if s.detail.Settling.inARow <= habit { // or all since the first sign would go with each
+				s.detail.Settling.note(time.Now(), v.taken)
+			}
 			if v.refused != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
 					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))

@@ -31,27 +31,29 @@ func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps []step
-		again bool
+		anew  bool // the shipper starts anew before the third
+		again int
 	}{
-		{"nothing happened", []step{named("one"), named("one"), named("one")}, false},
-		{"another host", []step{named("one"), named("one"), named("two")}, true},
-		{"connection ended", []step{named("one"), vanishes, named("one")}, true},
+		{"nothing happened", []step{named("one"), named("one"), named("one")}, false, 0},
+		{"another host", []step{named("one"), named("one"), named("two")}, false, 20},
+		{"connection ended", []step{named("one"), vanishes, named("one")}, false, 20},
 		{"the server said that it closes", []step{named("one"), func(f *faultServer, conn net.Conn, r *http.Request) bool {
 			f.keep(r)
 			io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 			return false
-		}, named("one")}, false},
+		}, named("one")}, false, 0},
+		{"the shipper starts anew, perhaps with the server", []step{named("one")}, true, 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFaultServer(t, c.steps...)
 			b := newBench(t, f.url)
-			for i := range 3 {
-				if i == 2 {
-					// A process in between must not forget what is not settled.
+			for i := range 4 {
+				if c.anew && i == 2 {
 					b.db.Close()
-					old := b.ship.client.link
 					b.open()
-					b.ship.client.link.ended.Store(old.ended.Load())
+				}
+				for until := time.Now().Add(5 * time.Second); i == 2 && c.name == "connection ended" && !b.ship.client.link.ended.Load() && time.Now().Before(until); {
+					time.Sleep(time.Millisecond)
 				}
 				b.record(10, "a")
 				if err := b.round(); err != nil {
@@ -63,10 +65,10 @@ func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
 			for _, n := range kept {
 				twice += n - 1
 			}
-			if want := map[bool]int{true: 20}[c.again]; twice != want {
-				t.Errorf("%d samples were sent again, want %d", twice, want)
+			if twice != c.again {
+				t.Errorf("%d samples were sent again, want %d", twice, c.again)
 			}
-			b.want(0, 30, 0)
+			b.want(0, 40, 0)
 		})
 	}
 }
@@ -102,6 +104,55 @@ func TestRefusedConnectionInBetweenCountsAsARestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhoElseTellsTheTimeIsNotTheServer(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url, func(c *config.Config) { c.Monitoring.ClockSkewURL = "http://127.0.0.2:1/health" }) // nothing listens
+	waits := []time.Duration{}
+	for range 6 {
+		b.record(10, "a")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		next, err := b.ship.CheckSkew(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "127.0.0.2") {
+			t.Fatalf("asked for the time: %v", err)
+		}
+		waits = append(waits, next)
+	}
+	if want := []time.Duration{30e9, 60e9, 120e9, 240e9, 300e9, 300e9}; !slices.Equal(waits, want) {
+		t.Errorf("asks again after %v, want %v", waits, want)
+	}
+	_, kept := f.state()
+	for k, n := range kept {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", k, n)
+		}
+	}
+	b.want(0, 60, 0)
+}
+
+func TestSignsOfARestartInARowDoNotSendAllOfItEachTime(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url)
+	const rounds = 20
+	for range rounds {
+		b.record(10, "a")
+		b.ship.client.link.refused.Store(true)
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, kept := f.state()
+	most := 0
+	for _, n := range kept {
+		most = max(most, n)
+	}
+	if most < 2 || most > habit+2 {
+		t.Errorf("a sample was sent %d times in %d rounds", most, rounds)
+	}
+	b.want(0, 10*rounds, 0)
 }
 
 func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testing.T) {

@@ -83,17 +83,19 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 	if err != nil {
 		return nil, errors.New("remote.url is no URL")
 	}
-	ask, err := url.Parse(cfg.Monitoring.ClockSkewURL)
+	ask, err := cfg.ClockURL()
 	if err != nil {
-		return nil, errors.New("monitoring.clock_skew_url is no URL")
+		return nil, err
 	}
 	creds, err := newCredentials(cfg.Remote, to, os.Getenv("CREDENTIALS_DIRECTORY"))
 	if err != nil {
 		return nil, err
 	}
-	l := &link{}
-	transport, err := newTransport(cfg.Remote, l)
-	if err != nil {
+	c := &client{
+		url: to, userAgent: "belabox-metrics/" + d.Version, device: cfg.Device.ID,
+		compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, link: &link{}, creds: creds,
+	}
+	if c.transport, err = newTransport(cfg.Remote, c.link); err != nil {
 		return nil, err
 	}
 	watch, err := newTraffic(cfg)
@@ -111,10 +113,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 	now := time.Now()
 	s := &Shipper{
 		db: db, cfg: cfg.Remote, log: log.With("endpoint", to.Host), daemon: d, device: cfg.Device.ID, alive: alive,
-		client: &client{
-			url: to, userAgent: "belabox-metrics/" + d.Version, device: cfg.Device.ID,
-			compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, transport: transport, link: l, creds: creds,
-		},
+		client: c,
 		enc:    encoder{compress: cfg.Remote.Compression, retention: cfg.Remote.ServerRetention},
 		part:   part(d, "shipper", cfg.Remote.UploadInterval, statuses),
 		limit:  cfg.Remote.ChunkSize,
@@ -123,13 +122,19 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
 		uploads: &clock{}, visible: visibleAfter,
 		check: skewCheck{
-			url: ask, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
+			client: c, url: ask, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
 			part: part(d, "skew", cfg.Monitoring.ClockSkewCheckInterval, statuses),
 		},
 	}
 	s.asked = s.uploads
 	if ask.Host != to.Host {
+		// What becomes of its connections says nothing about the server.
 		s.asked = &clock{}
+		other := &client{url: to, userAgent: c.userAgent, device: c.device, timeout: c.timeout, link: &link{}, creds: creds}
+		if other.transport, err = newTransport(cfg.Remote, other.link); err != nil {
+			return nil, err
+		}
+		s.check.client = other
 	}
 	for _, old := range statuses {
 		if old.Component == "shipper" {
@@ -137,6 +142,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 			var left detail
 			if json.Unmarshal([]byte(old.Detail), &left) == nil {
 				s.detail.Settling = left.Settling
+				s.detail.Settling.begin(now)
 			}
 		}
 	}
@@ -277,9 +283,14 @@ func (s *Shipper) beat() time.Duration {
 
 // busy says whether the links are to be left to others.
 func (s *Shipper) busy(now time.Time) bool {
-	busy, err := s.traffic.look(now, s.client.link.sent.Load())
-	if err != nil && !s.detail.Busy {
-		s.log.Warn("traffic of the links not known, going on as if it were little", "error", err)
+	busy, err := s.traffic.look(now, s.onWire(func(l *link) int64 { return l.sent.Load() }))
+	if blind := err != nil; blind != s.traffic.blind {
+		s.traffic.blind = blind
+		if !blind {
+			s.log.Info("traffic of the links is known again")
+		} else {
+			s.log.Warn("traffic of the links not known, going on as if it were little", "error", err)
+		}
 	}
 	if busy != s.detail.Busy {
 		s.log.Info("links changed; the backlog waits while they are busy", "busy", busy)
@@ -288,9 +299,18 @@ func (s *Shipper) busy(now time.Time) bool {
 	return busy
 }
 
+// onWire sums bytes over all of our links.
+func (s *Shipper) onWire(of func(*link) int64) int64 {
+	sum := of(s.client.link)
+	if s.check.client != s.client {
+		sum += of(s.check.client.link)
+	}
+	return sum
+}
+
 // spend enters what went over the wire since the last time.
 func (s *Shipper) spend() {
-	total := s.client.link.sent.Load() + s.client.link.received.Load()
+	total := s.onWire(func(l *link) int64 { return l.sent.Load() + l.received.Load() })
 	s.budget.spend(total-s.billed, time.Now())
 	s.billed = total
 	if s.budget.perDay > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
 // maxDrift is how fast two clocks may part: what the kernel may slew one by
@@ -45,7 +46,7 @@ func (c *clock) observe(a answer, host string) {
 		return
 	}
 	if name := a.header.Get("X-Server-Hostname"); name != "" {
-		host = words([]byte(name), maxWords)
+		host = words(name)
 	}
 	sent := ms(a.begun)
 	low := sent - ms(date) - 1000
@@ -77,22 +78,26 @@ func ms(t time.Time) float64 { return float64(t.UnixMicro()) / 1e3 }
 
 // A SkewCheck asks a server for the time. It is owned by one goroutine.
 type skewCheck struct {
-	url   *url.URL
-	limit float64 // milliseconds
-	part  *store.Part
-	over  bool // the last estimate was beyond the limit
-	said  bool
+	client *client
+	url    *url.URL
+	limit  float64 // milliseconds
+	part   *store.Part
+	every  time.Duration
+	failed int  // checks in a row
+	over   bool // the last estimate was beyond the limit
+	said   bool
 }
 
-// CheckSkew asks monitoring.clock_skew_url for the time and writes the status of
-// the clock. It may run beside Round.
-func (s *Shipper) CheckSkew(ctx context.Context) error {
-	if !s.cfg.Enabled {
-		return nil
-	}
+// CheckSkew asks a server for the time, see Config.ClockURL, and writes the status
+// of the clock. Next is when to ask again: a board without another source of time
+// waits for the answer. It may run beside Round.
+func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error) {
 	k := &s.check
+	if !s.cfg.Enabled {
+		return k.every, nil
+	}
 	header := http.Header{"User-Agent": {s.client.userAgent}, "X-Device-Id": {s.device}}
-	a, fault := s.client.do(ctx, http.MethodGet, k.url, header, nil)
+	a, fault := k.client.do(ctx, http.MethodGet, k.url, header, nil)
 	if fault == nil && (a.status < 200 || a.status > 299) {
 		fault = fmt.Errorf("HTTP %d", a.status)
 	}
@@ -101,24 +106,25 @@ func (s *Shipper) CheckSkew(ctx context.Context) error {
 			fault = fmt.Errorf("the answer has no Date: %w", err)
 		}
 	}
-	if fault != nil {
-		fault = fmt.Errorf("ask %s for the time: %w", k.url.Host, fault)
-	} else {
-		s.asked.observe(a, k.url.Host)
-	}
 	now, err := moment()
 	if err != nil {
-		return err
+		return k.every, err
 	}
+	next = k.every
 	if fault == nil {
+		s.asked.observe(a, k.url.Host)
 		k.part.Succeed(now, 1)
+		k.failed = 0
 	} else {
+		fault = fmt.Errorf("ask %s for the time: %w", k.url.Host, fault)
 		k.part.Fail(now, fault, 1)
+		next = max(min(k.every, s.cfg.UploadInterval<<min(k.failed, 16)), retryAfter(a.header))
+		k.failed++
 	}
 	if at, known := s.asked.skew(); known {
 		text, err := json.Marshal(at)
 		if err != nil {
-			return err
+			return k.every, err
 		}
 		k.part.SetDetail(string(text))
 		if fault == nil {
@@ -126,16 +132,16 @@ func (s *Shipper) CheckSkew(ctx context.Context) error {
 		}
 	}
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
-		return fmt.Errorf("write the status of the clock: %w", err)
+		return k.every, fmt.Errorf("write the status of the clock: %w", err)
 	}
-	return fault
+	return next, fault
 }
 
 // sayClock logs the first estimate, and every crossing of the limit.
 func (s *Shipper) sayClock(at skew) {
 	k := &s.check
 	over := math.Abs(at.Ms)-at.Error > k.limit
-	attrs := []any{"skew_ms", at.Ms, "error_ms", at.Error, "host", at.Host, "clock_skew_url", k.url.Redacted()}
+	attrs := []any{"skew_ms", at.Ms, "error_ms", at.Error, "host", at.Host}
 	switch {
 	case over && !k.over:
 		s.log.Warn("this clock and the server's are apart; samples are sent with the time they have", attrs...)
@@ -157,11 +163,30 @@ func (s *Shipper) skewSample(atMs int64) []metric.Sample {
 	return []metric.Sample{{Name: "time.skew_ms", TimeMs: atMs, Value: at.Ms}}
 }
 
-// serverMs is the server's time as far as it is known.
-func (s *Shipper) serverMs() int64 {
-	now := time.Now().UnixMilli()
-	if at, known := s.uploads.skew(); known {
-		now -= int64(at.Ms)
+// now is the server's time, anyTime while it is not known. That this clock is
+// set meanwhile does not change it.
+func (c *clock) now() (unixMs int64) {
+	at, known := c.skew()
+	if !known {
+		return anyTime
 	}
-	return now
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at.UnixMilli() - int64(at.Ms) + time.Since(c.at).Milliseconds()
+}
+
+// serverMs is the time of the server that takes the samples.
+func (s *Shipper) serverMs() int64 { return s.uploads.now() }
+
+// outOfTime says that by this clock the server would not keep a row.
+func (s *Shipper) outOfTime(r store.Row) bool {
+	return vmjson.CheckSample(0, r.TimeMs, time.Now().UnixMilli(), s.enc.retention) != nil
+}
+
+// askTime sends a chunk of nothing, for the Date of the answer.
+func (s *Shipper) askTime(ctx context.Context, b *batch) error {
+	if err := s.pace(ctx, b); err != nil {
+		return err
+	}
+	return s.land(ctx, b, s.start(ctx, b, &chunk{})).err
 }

@@ -66,7 +66,7 @@ func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
 		}))
 		b := newBench(t, server.URL+"/api/v1/import")
 		for range 3 {
-			if err := b.ship.CheckSkew(t.Context()); err != nil {
+			if _, err := b.ship.CheckSkew(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -89,8 +89,45 @@ func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
 		if len(own) != 1 || math.Abs(own[0].Value-float64(off)/1e6) > 1000 {
 			t.Errorf("%+v", own)
 		}
-		if err := b.ship.CheckSkew(t.Context()); err == nil {
+		if _, err := b.ship.CheckSkew(t.Context()); err == nil {
 			t.Error("a server that is gone is no error")
 		}
+	}
+}
+
+// A board without a clock of its own may wake years off, with samples of before.
+func TestAWrongClockBlamesNoSample(t *testing.T) {
+	for _, off := range []time.Duration{60 * 24 * time.Hour, -60 * 24 * time.Hour, 0} { // of the samples, by this clock
+		there := false
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !there {
+				w.WriteHeader(503)
+				return
+			}
+			w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
+			w.WriteHeader(204)
+		}))
+		b := newBench(t, server.URL+"/api/v1/import")
+		b.last += off.Milliseconds()
+		b.record(100, "a")
+		for range 3 {
+			if err := b.round(); err == nil {
+				t.Error("503 was no error")
+			}
+			b.want(100, 0, 0)
+		}
+		there = true
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		b.want(0, 100, 0)
+		// What is too far off by the server's time is set aside now.
+		b.last -= 50 * 24 * 3600_000
+		b.record(1, "old")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		b.want(0, 100, 1)
+		server.Close()
 	}
 }

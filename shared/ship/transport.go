@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -31,6 +33,7 @@ func newTransport(r config.Remote, l *link) (*http.Transport, error) {
 	}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: checkProxy,
 		DialContext:            l.dial(&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}),
 		TLSClientConfig:        secure,
 		TLSHandshakeTimeout:    15 * time.Second,
@@ -40,6 +43,19 @@ func newTransport(r config.Remote, l *link) (*http.Transport, error) {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}, nil
+}
+
+// checkProxy judges a proxy's answer to CONNECT, of which RoundTrip says no more
+// than the words.
+func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	o := judge(resp.StatusCode)
+	if o != Misconfigured {
+		o = Later // it says nothing about a sample
+	}
+	return &fault{outcome: o, err: fmt.Errorf("the proxy %s answered HTTP %d to CONNECT", proxy.Host, resp.StatusCode)}
 }
 
 func newTLS(r config.Remote) (*tls.Config, error) {

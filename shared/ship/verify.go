@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,6 +231,10 @@ func seconds(ms int64) string { return strconv.FormatFloat(float64(ms)/1000, 'f'
 func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(c.timeout, func() { cancel(fmt.Errorf("nothing came for %s", c.timeout)) })
+	defer stalled.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
 		return err
@@ -244,12 +249,26 @@ func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) er
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return c.plain(ctx, err)
+		return cmp.Or(context.Cause(ctx), c.plain(ctx, err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxWords))
-		return errors.Join(fmt.Errorf("HTTP %d%s", resp.StatusCode, quoted(c.creds.redact(words(body, maxWords)))), err)
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+		return errors.Join(fmt.Errorf("HTTP %d%s", resp.StatusCode, quoted(c.creds.words(body))), err)
 	}
-	return use(resp.Body)
+	if err := use(watched{resp.Body, func() { stalled.Reset(c.timeout) }}); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return nil
+}
+
+// A watched reader tells of every read.
+type watched struct {
+	io.Reader
+	tell func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	w.tell()
+	return w.Reader.Read(p)
 }

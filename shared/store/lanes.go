@@ -21,7 +21,7 @@ func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
 }
 
 // Fresh appends to into up to limit pending rows that are not older than
-// sinceMs, the newest first whatever their priority.
+// sinceMs, the newest first, and of one time those of the first priority.
 func (r *Reader) Fresh(ctx context.Context, into []Row, sinceMs int64, limit int) ([]Row, error) {
 	return r.appendRows(ctx, into, freshQuery(), int64(limit), sinceMs)
 }
@@ -35,7 +35,7 @@ func freshQuery() string {
 	for p := range lowest + 1 {
 		walks = append(walks, fmt.Sprintf(one, p))
 	}
-	return strings.Join(walks, " UNION ALL ") + " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1"
+	return strings.Join(walks, " UNION ALL ") + " ORDER BY timestamp_ms DESC, priority, series_id DESC LIMIT ?1"
 }
 
 // A Cursor is how far a walk over the backlog has come. The zero value is its
