@@ -167,9 +167,9 @@ func (db *DB) WantRepair(ctx context.Context, daemon string, met error) error {
 func (db *DB) RepairWanted(ctx context.Context) error {
 	met, err := db.repairWanted(ctx)
 	if err == nil && met != "" {
-		err = db.gate.notice(fmt.Errorf("%w: another process met it: %s", errCheck, met))
+		err = fmt.Errorf("%w: another process met it: %s", errCheck, met)
 	}
-	return err
+	return db.gate.notice(err)
 }
 
 func (db *DB) repairWanted(ctx context.Context) (met string, err error) {

@@ -43,9 +43,19 @@ func setAside(path, aside string, parts ...string) error {
 	return syncDir(path)
 }
 
+// mended says whether the owner is about to put another file in place.
+func (db *DB) mended() bool {
+	for _, suffix := range []string{unfinishedSuffix, salvagedSuffix} {
+		if _, err := os.Lstat(db.path + suffix); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // adopt puts a salvaged file in place, if there is one. A file that is at the
 // path comes before it, unless it is empty: it was not set aside yet, and is
-// salvaged again.
+// salvaged again. The other is kept all the same.
 func (db *DB) adopt() error {
 	if err := removeAll(db.path + unfinishedSuffix); err != nil {
 		return err
@@ -55,7 +65,12 @@ func (db *DB) adopt() error {
 		return nil //nolint:nilerr // there is none
 	}
 	if info, err := os.Lstat(db.path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 || hasPages(db.path+"-wal")) {
-		return removeAll(whole)
+		kept := asideName(db.path, time.Now())
+		db.log().Warn("a salvaged database is not needed, as there is one at the path; it is kept", "database", db.path, "kept", kept)
+		if err := os.Rename(whole, kept); err != nil {
+			return fmt.Errorf("set the salvaged database aside: %w", err)
+		}
+		return syncDir(db.path)
 	}
 	// A log without its file would be taken for that of the new one.
 	if err := setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm", "-journal"); err != nil {

@@ -11,17 +11,14 @@ import (
 	"time"
 )
 
-const (
-	logHead   = 32 // bytes of a write-ahead log's header
-	frameHead = 24 // bytes before each page in it
-	logMagic  = 0x377f0682
-)
+const logMagic = 0x377f0682 // of a write-ahead log
 
 // A logState is what a write-ahead log has in it.
 type logState struct {
 	frames int // pages up to the last commit that SQLite will find
 	beyond int // commits after the first frame that is broken
 	broken bool
+	salt   string // of this use of the file
 }
 
 // readLog reads a write-ahead log as SQLite's recovery does, and on beyond the
@@ -30,7 +27,7 @@ type logState struct {
 // cut tore; more than one, or a header that is none, is damage.
 // Format: sqlite.org/fileformat2.html, "The Write-Ahead Log".
 func readLog(r io.Reader) (s logState, err error) {
-	head := make([]byte, logHead)
+	head := make([]byte, logHeader)
 	if _, err := io.ReadFull(r, head); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return s, nil // it was never begun
@@ -56,8 +53,8 @@ func readLog(r io.Reader) (s logState, err error) {
 		s.broken = true
 		return s, nil
 	}
-	salt := string(head[16:24])
-	frame := make([]byte, frameHead+size)
+	s.salt = string(head[16:24])
+	frame := make([]byte, frameHeader+size)
 	for n := 1; ; n++ {
 		if _, err := io.ReadFull(r, frame); err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -65,9 +62,9 @@ func readLog(r io.Reader) (s logState, err error) {
 			}
 			return s, err
 		}
-		ofThis, commit := string(frame[8:16]) == salt, binary.BigEndian.Uint32(frame[4:]) != 0
+		ofThis, commit := string(frame[8:16]) == s.salt, binary.BigEndian.Uint32(frame[4:]) != 0
 		if s.beyond == 0 && !s.broken {
-			next := checksum(order, checksum(order, sum, frame[:8]), frame[frameHead:])
+			next := checksum(order, checksum(order, sum, frame[:8]), frame[frameHeader:])
 			if ofThis && next == [2]uint32{binary.BigEndian.Uint32(frame[16:]), binary.BigEndian.Uint32(frame[20:])} {
 				sum = next
 				if commit {
@@ -106,9 +103,10 @@ func (db *DB) keepDamagedLog() {
 	}
 	defer f.Close()
 	s, err := readLog(f)
-	if err != nil || !s.broken {
+	if err != nil || !s.broken || s.salt == db.keptLog && s.salt != "" {
 		return
 	}
+	db.keptLog = s.salt
 	to := asideName(db.path, time.Now()) + "-wal"
 	err = copyFile(f, to)
 	db.damagedLog = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; kept as %s", s.beyond, to)
@@ -136,5 +134,8 @@ func copyFile(from *os.File, to string) (err error) {
 		return err
 	}
 	_, err = io.Copy(out, from)
-	return errors.Join(err, out.Close())
+	if err = errors.Join(err, out.Close()); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return nil
 }

@@ -165,7 +165,7 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 		{"garbage -shm", func(t *testing.T, p string) { overwrite(t, p+"-shm", 0, garbage) }, stockedTotal, stockedTotal, 0, ""},
 		{"no -wal", func(t *testing.T, p string) { mustRemove(t, p+"-wal") }, stockedTotal / 2, stockedTotal * 4 / 5, 0, ""},
 		{"garbage -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", 0, garbage) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
-		{"flipped bit in the first frame of -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", logHead+frameHead+100, []byte{0xff}) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
+		{"flipped bit in the first frame of -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", logHeader+frameHeader+100, []byte{0xff}) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
 		{"a page in the middle", func(t *testing.T, p string) { overwrite(t, p, size(t, p)/2/pageSize*pageSize, garbage) }, stockedTotal * 9 / 10, stockedTotal - 1, 1, "salvaged"},
 		{"ten pages in the middle", func(t *testing.T, p string) {
 			for i := range int64(10) {

@@ -120,7 +120,7 @@ func (g *gate) seenAgain() error {
 	if g.damaged < 2 {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errCheck, g.suspect)
+	return g.suspect
 }
 
 // forget forgets the damage of a file that is no longer at the path.
@@ -226,5 +226,5 @@ func (db *DB) admit(ctx context.Context) error {
 	if db.inserts[0] == nil {
 		return db.prepareInserts(ctx)
 	}
-	return nil
+	return db.write.PingContext(ctx) // a deleted file is rescued through what is open
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -36,13 +37,32 @@ func cannotRead(err error) bool {
 	return errors.Is(err, errDevice)
 }
 
+// cannotWrite says whether an error is of what is being written, rather than of
+// what is read.
+func cannotWrite(err error) bool {
+	se, ok := errors.AsType[sqlite3.Error](err)
+	if !ok {
+		return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS)
+	}
+	switch se.Code {
+	case sqlite3.ErrIoErr:
+		return !cannotRead(err)
+	case sqlite3.ErrReadonly, sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrNomem:
+		return true
+	}
+	return false
+}
+
+// errSound means that a file was to be made anew, could not be whole, and is
+// good as it is.
+var errSound = errors.New("the database is sound")
+
 // lookAgain is verify for a file that was just found damaged. SQLite says
 // SQLITE_CORRUPT also of a page that the device failed to read (os_unix.c,
 // unixRead: EIO becomes SQLITE_IOERR_CORRUPTFS, and that SQLITE_CORRUPT), and a
 // card that was away for a moment has lost nothing.
 func (db *DB) lookAgain(ctx context.Context) error {
-	if err := readThrough(ctx, db.path); err != nil {
-		db.gate.forget() // what was seen of it may have been the device's
+	if err := db.through(ctx, db.path); err != nil {
 		return err
 	}
 	return db.verify(ctx)
@@ -105,6 +125,13 @@ func (db *DB) acquit(ctx context.Context, one *DB) error {
 	db.gate.forget()
 	db.log().Warn("damage was met, and a check of the whole database finds none; it is used on", "database", db.path, "cause", met.Error(), "times", db.acquitted)
 	return nil
+}
+
+// sound says whether every page and every index of the file at the path is good.
+func (db *DB) sound(ctx context.Context) bool {
+	one := pools(db.path, db.opts, nil)
+	err := one.pragmaCheck(ctx, "integrity_check")
+	return errors.Join(err, one.write.Close(), one.read.Close()) == nil
 }
 
 // pragmaCheck runs quick_check or integrity_check up to its first finding.

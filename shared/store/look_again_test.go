@@ -1,12 +1,42 @@
 package store
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
+
+// mustGrow makes a database that is too large to be checked whole, with damage
+// in its middle that only a walk over all samples meets.
+func mustGrow(t testing.TB, path string) {
+	t.Helper()
+	db := mustOpen(t, path)
+	for i := range int64(200) {
+		var all []Group
+		for j := range int64(10) {
+			all = append(all, Group{Priority: 1, Samples: tick(1_700_000_000_000+i*100_000+j*10_000, 60)})
+		}
+		mustRecord(t, db, Update{Groups: all})
+	}
+	if _, err := db.Checkpoint(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := size(t, path); n <= wholeCheck {
+		t.Fatalf("only %d bytes", n)
+	}
+	at := size(t, path) / 3 / pageSize * pageSize
+	overwrite(t, path, at, []byte(strings.Repeat("\xff", 3*pageSize)))
+}
 
 // A device that fails to read for a moment looks like damage to another process.
 func TestASoundDatabaseThatSomebodyCalledDamagedIsUsedOn(t *testing.T) {
@@ -68,4 +98,163 @@ func TestWhatStaysInAReplacedFileIsCountedHoweverLongTheNextTakes(t *testing.T) 
 		t.Errorf("%+v, want 20 lost\n%s", l, log.String())
 	}
 	mustWork(t, db)
+}
+
+func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustGrow(t, path)
+	var log strings.Builder
+	db := notYet(t, path, &log)
+	db.through = func(context.Context, string) error { return fmt.Errorf("%w: %w", errDevice, syscall.EIO) }
+	tries := 0
+	for range 40 {
+		if db.Fault() == nil {
+			if _, err := db.Audit(t.Context()); err == nil {
+				break
+			}
+			continue
+		}
+		if err := db.Mend(t.Context()); errors.Is(err, errDevice) {
+			tries++
+		}
+	}
+	if l := mustAudit(t, db); tries != unreadableLimit-1 || l.Lost == 0 || l.Pending+l.Lost != l.Captured {
+		t.Errorf("%d tries, then %+v\n%s", tries, l, log.String())
+	}
+}
+
+func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustStock(t, path)
+	mustEmptyLog(t, path)
+	page := size(t, path) / 3 / pageSize * pageSize
+	good := make([]byte, 20*pageSize)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(good, page); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, path, page, []byte(strings.Repeat("\xff", len(good))))
+	var log strings.Builder
+	db := notYet(t, path, &log)
+	asked := 0
+	db.through = func(ctx context.Context, path string) error {
+		if asked++; asked == 2 { // the first copy is made, and the device is well again
+			overwrite(t, path, page, good)
+		}
+		return readThrough(ctx, path)
+	}
+	if err := db.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l := mustAudit(t, db); l.Captured != stockedTotal || l.Lost != 0 {
+		t.Errorf("%+v\n%s", l, log.String())
+	}
+}
+
+func TestASoundDatabaseIsNotReplacedByAPartOfIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustStock(t, path)
+	var log strings.Builder
+	db := mustOwn(t, path, &log)
+	before := mustAudit(t, db)
+	db.leave = 1 << 50 // as on a disk that is nearly full
+	for range 3 * acquittals {
+		db.gate.notice(fmt.Errorf("%w: a page that the card gave wrongly once", errCheck))
+		if err := db.Mend(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l := mustAudit(t, db); l != before {
+		t.Errorf("%+v, want %+v\n%s", l, before, log.String())
+	}
+	mustWork(t, db)
+}
+
+func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustGrow(t, path)
+	var log strings.Builder
+	db := mustOwn(t, path, &log)
+	for range 4 {
+		var sweep Sweep
+		for done := false; !done; {
+			var err error
+			if _, done, err = db.DeleteFinished(t.Context(), &sweep, 1<<60); err != nil {
+				break
+			}
+		}
+		if db.Fault() != nil {
+			if err := db.Mend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !strings.Contains(log.String(), "salvaged") {
+		t.Errorf("not repaired:\n%s", log.String())
+	}
+}
+
+func TestADamagedLogIsReportedAndKeptOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustStock(t, path)
+	overwrite(t, path+"-wal", logHeader+frameHeader+100, []byte{0xff})
+	var log strings.Builder
+	// While another process writes, it cannot be opened.
+	other := mustOpen(t, path)
+	conn, err := other.write.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	db := notYet(t, path, &log)
+	if err := db.Mend(t.Context()); err == nil {
+		t.Error("opened while somebody writes")
+	}
+	if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	other.Close()
+	for range 4 {
+		if err := db.Mend(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1_790_000_000_000, 10)}}})
+		db.Close()
+		db = notYet(t, path, &log)
+	}
+	kept, err := Aside(path)
+	if n := strings.Count(log.String(), "the write-ahead log is damaged"); n != 1 || len(kept) != 1 || err != nil {
+		t.Errorf("said %d times, kept %v, %v\n%s", n, kept, err, log.String())
+	}
+}
+
+func TestDamageOfAnEarlierSchemaIsSaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustSQL(t, path, oldV2, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 5000)
+		INSERT INTO metrics (timestamp_ms, metric_name, metric_value, value_type, uploaded, dedup_key) SELECT 1700000000000+i, 'cpu.usage', i, 0, 0, 'k' || i FROM n`)
+	overwrite(t, path, size(t, path)/3/4096*4096, []byte(strings.Repeat("\xff", 4096*6)))
+	db := notYet(t, path, io.Discard)
+	if err := db.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l := mustAudit(t, db); l.Captured == 0 || l.Captured == 5000 {
+		t.Errorf("%+v", l)
+	}
+	all, err := db.Statuses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Component == damageRow && strings.Contains(s.Error, "lost: unknown") {
+			return
+		}
+	}
+	t.Errorf("no word of it: %v", all)
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -30,7 +29,7 @@ func Refused(err error) bool {
 // written anew from the open descriptor. Another writer waits for the owner.
 //
 // While it runs all other methods fail. It may take as long as copying the file
-// takes; when it fails it has changed nothing, and may be called again.
+// takes; when it fails it may be called again, and goes on.
 func (db *DB) Mend(ctx context.Context) error {
 	db.mending.Lock()
 	defer db.mending.Unlock()
@@ -41,11 +40,15 @@ func (db *DB) Mend(ctx context.Context) error {
 	if errors.Is(why, errClosed) {
 		return why
 	}
-	err := db.mend(ctx, why)
-	if err != nil {
-		db.gate.close(err)
+	if db.cause == nil {
+		db.cause = why
 	}
-	return err
+	if err := db.mend(ctx, db.cause); err != nil {
+		db.gate.close(err)
+		return err
+	}
+	db.cause, db.rescued = nil, false
+	return nil
 }
 
 func (db *DB) mend(ctx context.Context, why error) error {
@@ -55,16 +58,18 @@ func (db *DB) mend(ctx context.Context, why error) error {
 	if err := os.MkdirAll(filepath.Dir(db.path), 0o750); err != nil {
 		return fmt.Errorf("create the database directory: %w", err)
 	}
-	if err := db.room(); err != nil {
-		return err
-	}
 	first := db.gate.file == nil
 	if !first && !db.told {
 		db.told = true
 		db.log().Warn("the database is opened again; samples wait in memory meanwhile", "database", db.path, "cause", why.Error())
 	}
-	db.rescue(ctx, why)
+	if err := db.rescue(ctx, why); err != nil {
+		return err
+	}
 	if err := db.shut(ctx, why); err != nil {
+		return err
+	}
+	if err := db.room(); err != nil {
 		return err
 	}
 	if err := db.partFromLog(why); err != nil {
@@ -88,64 +93,6 @@ func (db *DB) mend(ctx context.Context, why error) error {
 	return nil
 }
 
-// rescue saves what only the open descriptors can still reach, and counts the
-// samples that stay behind in a file that was replaced.
-func (db *DB) rescue(ctx context.Context, why error) {
-	if !db.opts.Owner || db.gate.pass() != nil {
-		return
-	}
-	db.swap.Lock() // nothing may be written between this and the closing
-	defer db.swap.Unlock()
-	switch {
-	case errors.Is(why, errGone):
-		if err := db.writeAnew(ctx); err != nil {
-			db.log().Error("the deleted database could not be written anew; a new one is begun", "error", err)
-		}
-	case errors.Is(why, errLogGone):
-		var busy, frames, moved int
-		err := db.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
-		if err != nil || busy != 0 {
-			db.log().Error("what was in the deleted write-ahead log may be lost", "busy", busy, "error", fmt.Sprint(err))
-		}
-	case errors.Is(why, errReplaced):
-		l, _, err := (&Reader{read: db.write}).Ledger(ctx) // its connection leads to the old file
-		if err != nil {
-			db.log().Error("how many samples stay behind in the replaced database is not known", "error", err)
-		}
-		db.leftBehind += max(0, l.Pending) + l.Held
-	}
-	db.gate.close(fmt.Errorf("%w (%w)", errMending, why))
-}
-
-// partFromLog keeps a file that was put in place of the open one apart from the
-// old one's log: SQLite would write the pages of one into the other.
-func (db *DB) partFromLog(why error) error {
-	if !errors.Is(why, errReplaced) {
-		return nil
-	}
-	log, err := os.Stat(db.path + "-wal")
-	if err != nil || !os.SameFile(log, db.gate.log) {
-		return nil //nolint:nilerr // no log is no wrong log
-	}
-	if !db.opts.Owner {
-		return errors.New("the write-ahead log belongs to the file that was there before; the collector sets it aside")
-	}
-	return setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm")
-}
-
-// writeAnew writes the open file, which has no name any more, to where adopt
-// finds it.
-func (db *DB) writeAnew(ctx context.Context) error {
-	part, whole := db.path+unfinishedSuffix, db.path+salvagedSuffix
-	if err := removeAll(part); err != nil {
-		return err
-	}
-	if _, err := db.write.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", part, err), removeAll(part))
-	}
-	return finish(part, whole)
-}
-
 // settle brings the file at the path into a state that can be relied on. No
 // connection of ours is open.
 func (db *DB) settle(ctx context.Context, first bool) error {
@@ -156,7 +103,7 @@ func (db *DB) settle(ctx context.Context, first bool) error {
 	}
 	info, err := os.Lstat(db.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !db.opts.Owner && (!first || hasPages(db.path+"-wal")) {
+		if !db.opts.Owner && (!first || hasPages(db.path+"-wal") || db.mended()) {
 			return errors.New("the database is gone; the collector makes a new one")
 		}
 		if err := create(db.path); err != nil {
@@ -181,7 +128,7 @@ func (db *DB) settle(ctx context.Context, first bool) error {
 		err = db.lookAgain(ctx)
 	}
 	if err == nil {
-		db.unreadable = 0
+		db.unreadable, db.salvages = 0, 0
 		return nil
 	}
 	if !db.opts.Owner || Refused(err) || ctx.Err() != nil {
@@ -199,15 +146,29 @@ func (db *DB) settle(ctx context.Context, first bool) error {
 	if db.salvages >= salvageTries {
 		return fmt.Errorf("%w; salvaging did not help", err)
 	}
-	db.salvages++
-	if err := db.salvage(ctx, err); err != nil {
-		if isFull(err) || isBusy(err) || cannotRead(err) || ctx.Err() != nil || FaultOf(err) == FaultDenied {
-			db.salvages-- // that says nothing of what is in the file
-		}
-		return err
+	return db.putRight(ctx, err)
+}
+
+// putRight salvages the file and looks at the one that takes its place.
+func (db *DB) putRight(ctx context.Context, cause error) error {
+	err := db.salvage(ctx, cause)
+	if errors.Is(err, errSound) {
+		db.log().Warn("there is no room or time to make the database anew, and a check of the whole finds no damage; it is used on", "database", db.path, "error", err)
+		db.acquitted = 0
+		return db.verify(ctx)
 	}
-	db.gate.forget()
-	if err := db.verify(ctx); err != nil {
+	if err == nil {
+		db.gate.forget()
+		err = db.verify(ctx)
+	}
+	if err != nil {
+		if cannotRead(err) {
+			db.unreadable++
+		}
+		// Whatever else it is, such as a full disk, says nothing of what is in the file.
+		if isDamage(notOurSchema(err)) {
+			db.salvages++
+		}
 		return err
 	}
 	db.salvages, db.acquitted, db.unreadable = 0, 0, 0
@@ -240,8 +201,7 @@ func hasPages(log string) bool {
 }
 
 // verify opens the file as any other would, looks through it as far as that is
-// cheap, and goes on with the session in it. Samples left behind in the file
-// that was there before are counted as lost.
+// cheap, and goes on with the session in it.
 func (db *DB) verify(ctx context.Context) (err error) {
 	// Even to open a file for writing may change it: first see whose it is.
 	version, err := versionOf(ctx, db.path)
@@ -277,23 +237,8 @@ func (db *DB) verify(ctx context.Context) (err error) {
 	if err := db.acquit(ctx, one); err != nil {
 		return err
 	}
-	if left := int(db.leftBehind); left > 0 {
-		err := one.tx(ctx, func(tx *sql.Tx) error {
-			if err := addToLedger(ctx, tx, map[string]int{"captured": left}); err != nil {
-				return err
-			}
-			return addLoss(ctx, tx, lostReplaced, left, time.Now())
-		})
-		if err != nil {
-			return err
-		}
-		db.leftBehind = 0
-	}
-	if db.damagedLog != "" {
-		if err := one.noteDamagedLog(ctx, db.damagedLog); err != nil {
-			return err
-		}
-		db.damagedLog = ""
+	if err := db.tell(ctx, one); err != nil {
+		return err
 	}
 	if db.begun != nil {
 		if db.resumed, err = one.resume(ctx, *db.begun); err != nil {
@@ -312,10 +257,6 @@ func notOurSchema(err error) error {
 	}
 	return err
 }
-
-// lostReplaced is the reason of samples that were pending in a file when
-// another was put in its place.
-const lostReplaced = "replaced"
 
 // create makes an empty file of the mode that all of the database's files then
 // get, whatever the umask: readers are in the group.

@@ -129,6 +129,7 @@ type rejectedKey struct{ at, timeMs, seriesID int64 }
 // rejections reads a page of what is behind the key; of the series it gives the
 // ids only.
 func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Rejection, last rejectedKey, err error) {
+	defer func() { err = r.gate.notice(err) }()
 	rows, err := r.read.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words
 		FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id)
 		WHERE s.uploaded = 2 AND (r.rejected_ms, r.timestamp_ms, r.series_id) > (?, ?, ?)

@@ -80,6 +80,7 @@ type Sweep struct {
 // DeliveredLate says whether a chunk with samples of before beforeMs was
 // acknowledged at sinceMs or later.
 func (r *Reader) DeliveredLate(ctx context.Context, beforeMs, sinceMs int64) (late bool, err error) {
+	defer func() { err = r.gate.notice(err) }()
 	err = r.read.QueryRowContext(ctx, deliveredLate, sinceMs, beforeMs).Scan(&late)
 	if err != nil {
 		return false, fmt.Errorf("look for late deliveries: %w", err)
@@ -111,6 +112,7 @@ const lostLocal = "local_expired"
 // ledger goes on counting what was delivered; local ones are lost. Done says that
 // none is left behind the sweep.
 func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64) (deleted int, done bool, err error) {
+	defer func() { err = db.gate.notice(err) }()
 	if !at.started {
 		*at = Sweep{started: true, timeMs: math.MinInt64}
 	}

@@ -30,11 +30,13 @@ const (
 // A salvage is one way from a damaged file to a new one. The old file is read
 // through SQLite, log included, and never written.
 type salvage struct {
-	conn   *sql.Conn // main is the new file, old the damaged one
-	until  time.Time
-	roomOf string // no more is copied when the filesystem of this path is nearly full
-	copied int64
-	halted string // why it ended early, "" for not at all
+	conn    *sql.Conn // main is the new file, old the damaged one
+	until   time.Time
+	roomOf  string // no more is copied when the filesystem of this path has less
+	leave   int64  // bytes left than this
+	copied  int64
+	halted  string // why it ended early, "" for not at all
+	skipped int    // places that could not be read
 }
 
 // salvage makes a new file of what can be read of the one at the path, sets that
@@ -48,31 +50,15 @@ func (db *DB) salvage(ctx context.Context, cause error) error {
 	if err := errors.Join(removeAll(part), removeAll(patched)); err != nil {
 		return err
 	}
+	if free, err := freeBytes(db.path); err == nil && free < sizeOf(db.path)+db.leave {
+		if _, err := db.ReleaseBallast(); err != nil {
+			db.log().Warn("no more room for the new database", "error", err)
+		}
+	}
 	aside := asideName(db.path, start)
-	version, err := versionOf(ctx, db.path)
-	switch {
-	case Refused(err):
-		return err
-	case err != nil || db.salvages >= salvageTries:
-		version = 0
-	case version > schemaVersion:
-		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
-	}
-	result, err := db.copyInto(ctx, part, db.path, version, cause, aside)
-	if err == nil && result.Salvaged == 0 && db.salvages < salvageTries {
-		// The schema may be what is damaged, and every fresh file of ours begins
-		// with the same one.
-		var patch error
-		if patch = db.patchHead(ctx, db.path, patched); patch == nil {
-			version, patch = versionOf(ctx, patched)
-		}
-		if patch == nil && version == schemaVersion {
-			result, err = db.copyInto(ctx, part, patched, version, cause, aside)
-		}
-	}
-	if err == nil && db.unreadable < unreadableLimit {
-		// What the device failed to read meanwhile would be taken for lost.
-		err = readThrough(ctx, db.path)
+	result, err := db.copyAgain(ctx, part, patched, cause, aside)
+	if err == nil && result.Halted != "" && db.sound(ctx) {
+		err = fmt.Errorf("%w; %s", errSound, result.Halted)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("salvage the damaged database: %w", err), removeAll(part), removeAll(patched))
@@ -94,11 +80,80 @@ func (db *DB) salvage(ctx context.Context, cause error) error {
 	return nil
 }
 
+// copyTries bounds how often a file is copied until it is read alike twice.
+const copyTries = 4
+
+// copyAgain is copyOut, until all could be read or the same could not be read
+// twice: what a device fails to read for a moment would be taken for lost.
+func (db *DB) copyAgain(ctx context.Context, part, patched string, cause error, aside string) (damage, error) {
+	var before *damage
+	for range copyTries {
+		result, err := db.copyOut(ctx, part, patched, cause, aside)
+		switch {
+		case err != nil:
+			return result, err
+		case result.skipped == 0 || db.unreadable >= unreadableLimit,
+			before != nil && result.skipped == before.skipped && result.Salvaged == before.Salvaged:
+			return result, nil
+		}
+		if err := db.through(ctx, db.path); err != nil {
+			return result, err
+		}
+		before = &result
+	}
+	return damage{}, fmt.Errorf("%w the same way twice", errDevice)
+}
+
+// copyOut makes a new file of what can be read of the one at the path.
+func (db *DB) copyOut(ctx context.Context, part, patched string, cause error, aside string) (result damage, err error) {
+	last := db.salvages >= salvageTries-1
+	version, unread := versionOf(ctx, db.path)
+	switch {
+	case Refused(unread):
+		return result, unread
+	case last:
+		version = 0
+	case unread != nil:
+		version = versionByTables(ctx, db.path)
+	case version > schemaVersion:
+		return result, fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
+	}
+	result, err = db.copyInto(ctx, part, db.path, version, cause, aside)
+	if err == nil && result.Salvaged == 0 && !last {
+		// The schema may be what is damaged, and every fresh file of ours begins
+		// with the same one.
+		var patch error
+		if patch = db.patchHead(ctx, db.path, patched); patch == nil {
+			version, patch = versionOf(ctx, patched)
+		}
+		if patch == nil && version == schemaVersion {
+			result, err = db.copyInto(ctx, part, patched, version, cause, aside)
+		}
+	}
+	if unread != nil {
+		result.skipped++
+	}
+	return result, err
+}
+
 // versionOf reads the schema version without changing the file or its log.
 func versionOf(ctx context.Context, path string) (version int, err error) {
 	read := sql.OpenDB(connector{readOnly(path), setUpReader, nil})
 	defer func() { err = errors.Join(err, read.Close()) }()
 	return schemaOf(ctx, read)
+}
+
+// versionByTables is the schema version of a file that cannot say it: the present
+// one if it has its tables, 0 otherwise.
+func versionByTables(ctx context.Context, path string) (version int) {
+	read := sql.OpenDB(connector{readOnly(path), setUpReader, nil})
+	defer read.Close()
+	var tables int
+	err := read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('samples', 'series', 'ledger', 'losses')").Scan(&tables)
+	if err != nil || tables < 4 {
+		return 0
+	}
+	return schemaVersion
 }
 
 func readOnly(path string) string { return dsn(path, url.Values{"mode": {"ro"}}) }
@@ -111,6 +166,7 @@ type damage struct {
 	Kept      string `json:"kept"`
 	Halted    string `json:"halted,omitempty"`
 	Cause     string `json:"-"`
+	skipped   int    // places in the file that could not be read
 }
 
 func (d damage) lostText() string {
@@ -159,7 +215,7 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 		return result, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	s := &salvage{conn: conn, until: time.Now().Add(salvageLimit), roomOf: part}
+	s := &salvage{conn: conn, until: time.Now().Add(salvageLimit), roomOf: part, leave: db.leave}
 	if version > 0 {
 		if _, err := conn.ExecContext(ctx, "ATTACH ? AS old", readOnly(from)); err != nil {
 			return result, fmt.Errorf("open the damaged database beside the new one: %w", err)
@@ -174,8 +230,9 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 	if err != nil {
 		return result, err
 	}
-	result.Salvaged, result.Halted = s.copied, s.halted
+	result.Salvaged, result.Halted, result.skipped = s.copied, s.halted, s.skipped
 	if older {
+		db.owed = &result
 		return result, nil // the migration keeps the books
 	}
 	return result, s.closeBooks(ctx, &result, sizeOf(from))

@@ -16,9 +16,11 @@ type walk struct {
 	below string // condition: the row's key is below ?1
 	from  string // condition: the row's key is ?2 or above
 	order string // of the keys, downwards: %s stands for DESC and ASC
-	copy  string // puts rows that make sense into the new file; conditions and order follow
+	into  string // of the new file
+	rows  string // those that make sense; conditions and order follow
 	table string
-	start int64 // above every key
+	start int64  // above every key
+	there string // the key in the new file that is ?2 rows above ?1
 }
 
 // A key of samples is that of metrics.id: milliseconds << 20 | series.
@@ -29,8 +31,10 @@ var samplesWalk = walk{
 	from:  "(timestamp_ms, series_id) >= (?2 >> 20, ?2 & 1048575)",
 	order: "timestamp_ms %[1]s, series_id %[1]s",
 	start: 1<<62 + 1<<61,
-	copy: `INSERT OR IGNORE INTO main.samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
-		SELECT timestamp_ms, series_id, value, value_text, session, uploaded, priority FROM old.samples NOT INDEXED
+	there: `SELECT timestamp_ms << 20 | series_id FROM main.samples WHERE (timestamp_ms, series_id) >= (?1 >> 20, ?1 & 1048575)
+		ORDER BY timestamp_ms, series_id LIMIT 1 OFFSET ?2`,
+	into: "INSERT OR IGNORE INTO main.samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority) ",
+	rows: `SELECT timestamp_ms, series_id, value, value_text, session, uploaded, priority FROM old.samples NOT INDEXED
 		WHERE typeof(timestamp_ms) = 'integer' AND typeof(uploaded) = 'integer' AND typeof(priority) = 'integer'
 			AND uploaded BETWEEN 0 AND 4 AND priority BETWEEN 0 AND 3 AND typeof(session) IN ('integer', 'null')
 			AND (typeof(value) IN ('real', 'integer') AND abs(value) <= 1.7976931348623157e308 OR uploaded IN (2, 4) AND value IS NULL)
@@ -44,7 +48,9 @@ var olderWalk = walk{
 	from:  "id >= ?2",
 	order: "id %[1]s",
 	start: 1<<63 - 1,
-	copy: `INSERT OR IGNORE INTO main.metrics SELECT * FROM old.metrics NOT INDEXED
+	there: "SELECT id FROM main.metrics WHERE id >= ?1 ORDER BY id LIMIT 1 OFFSET ?2",
+	into:  "INSERT OR IGNORE INTO main.metrics ",
+	rows: `SELECT * FROM old.metrics NOT INDEXED
 		WHERE typeof(timestamp_ms) = 'integer' AND typeof(metric_name) = 'text' AND `,
 }
 
@@ -57,7 +63,7 @@ const salvageRows = 4096
 func (s *salvage) walk(ctx context.Context, w walk) error {
 	desc, asc := fmt.Sprintf(w.order, "DESC"), fmt.Sprintf(w.order, "ASC")
 	next := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1 OFFSET ?2", w.key, w.table, w.below, desc)
-	copyAll := w.copy + w.below + " AND " + w.from + " ORDER BY " + asc
+	copyAll := w.into + w.rows + w.below + " AND " + w.from + " ORDER BY " + asc
 	at, rows := w.start, int64(salvageRows)
 	for at > 0 {
 		if err := ctx.Err(); err != nil {
@@ -93,12 +99,20 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 		case isFull(err):
 			s.halted = "the disk is full"
 			return nil
+		case cannotWrite(err):
+			return fmt.Errorf("write the new database: %w", err)
 		case rows > 1:
 			rows /= 2
-		case to.Valid && to.Int64 < at && to.Int64 > 0 && !last:
-			at = to.Int64 // this row is passed over
 		default:
-			at = s.readable(ctx, w, desc, at)
+			low := to.Int64 // this row is passed over
+			if !to.Valid || low >= at || low <= 0 || last {
+				low = s.readable(ctx, w, desc, at)
+			}
+			if err := s.around(ctx, w, low, at); err != nil {
+				return err
+			}
+			at = low
+			s.skipped++
 		}
 	}
 	return nil
@@ -135,12 +149,42 @@ func (s *salvage) readable(ctx context.Context, w walk, desc string, at int64) i
 	return at
 }
 
+// farAbove is how many rows lie between a place that cannot be read and where the
+// rows above it are begun with again: more than a page holds.
+const farAbove = 200
+
+// around copies one by one what lies between low and high, up to the damage from
+// either side. To look a key up SQLite compares it with the middle of a page,
+// which may be what is damaged; going through the page in order comes further.
+func (s *salvage) around(ctx context.Context, w walk, low, high int64) error {
+	top := w.start
+	err := s.conn.QueryRowContext(ctx, w.there, high, farAbove).Scan(&top)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	for _, way := range []string{"ASC", "DESC"} {
+		query := w.rows + w.below + " AND " + w.from + " ORDER BY " + fmt.Sprintf(w.order, way)
+		for _, row := range s.rows(ctx, query, top, low) {
+			n, err := affected(s.conn.ExecContext(ctx, w.into+"VALUES (?"+strings.Repeat(", ?", len(row)-1)+")", row...))
+			switch {
+			case err == nil:
+				s.copied += int64(n)
+			case isFull(err):
+				return nil // which the walk finds out as well
+			case cannotWrite(err):
+				return fmt.Errorf("write the new database: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // halt says why no more is to be copied.
 func (s *salvage) halt() string {
 	if time.Now().After(s.until) {
 		return fmt.Sprintf("it took longer than %s", salvageLimit)
 	}
-	if free, err := freeBytes(s.roomOf); err == nil && free < salvageRoom {
+	if free, err := freeBytes(s.roomOf); err == nil && free < s.leave {
 		return "the disk is nearly full"
 	}
 	return ""
@@ -159,12 +203,21 @@ func (s *salvage) table(ctx context.Context, name, key string) error {
 	if err == nil || ctx.Err() != nil || isFull(err) {
 		return ctx.Err()
 	}
+	if cannotWrite(err) {
+		return fmt.Errorf("write the new database: %w", err)
+	}
+	s.skipped++
 	insert := fmt.Sprintf("INSERT OR REPLACE INTO main.%s (%s) VALUES (?%s)", name, list, strings.Repeat(", ?", len(columns)-1))
 	for _, way := range []string{"ASC", "DESC"} {
 		query := fmt.Sprintf("SELECT %s FROM old.%s NOT INDEXED WHERE %s ORDER BY %s %s", list, name, sane, key, way)
-		for _, row := range s.rows(ctx, query, len(columns)) {
-			if _, err := s.conn.ExecContext(ctx, insert, row...); err != nil && isFull(err) {
+		for _, row := range s.rows(ctx, query) {
+			_, err := s.conn.ExecContext(ctx, insert, row...)
+			switch {
+			case err == nil:
+			case isFull(err):
 				return nil
+			case cannotWrite(err):
+				return fmt.Errorf("write the new database: %w", err)
 			}
 		}
 	}
@@ -172,17 +225,21 @@ func (s *salvage) table(ctx context.Context, name, key string) error {
 }
 
 // smallTable bounds the rows of a small table that are kept from each end.
-const smallTable = 100000
+const smallTable = 20000
 
 // rows reads rows up to the first that cannot be read.
-func (s *salvage) rows(ctx context.Context, query string, columns int) (all [][]any) {
-	rows, err := s.conn.QueryContext(ctx, query)
+func (s *salvage) rows(ctx context.Context, query string, args ...any) (all [][]any) {
+	rows, err := s.conn.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil
 	}
 	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil
+	}
 	for len(all) < smallTable && rows.Next() {
-		row, into := make([]any, columns), make([]any, columns)
+		row, into := make([]any, len(columns)), make([]any, len(columns))
 		for i := range row {
 			into[i] = &row[i]
 		}

@@ -74,12 +74,21 @@ type DB struct {
 	mending    sync.Mutex // guards what follows
 	begun      *Session   // to go on with in another file
 	resumed    int64      // its number there
-	salvages   int        // of files that were not found good yet
+	salvages   int        // of files that were not found good
 	acquitted  int        // times that damage was met in a file that is sound as a whole
 	leftBehind int64      // samples in a file that was replaced, until they are counted as lost
-	told       bool       // the log knows that it is being opened again
-	damagedLog string     // what was found wrong with the log, until it is written down
-	unreadable int        // looks in a row at a file that the device could not read
+	partBehind bool       // some of those are in the file as well
+	owed       *damage    // of an earlier schema, until it is written down
+	cause      error      // why the database is being mended
+	rescued    bool       // nothing more is to be got from the open descriptors
+	rescues    int        // tries in a row that failed
+	keptLog    string     // salt of the damaged log that was kept last
+
+	through    func(ctx context.Context, path string) error // readThrough
+	leave      int64                                        // salvageRoom
+	told       bool                                         // the log knows that it is being opened again
+	damagedLog string                                       // what was found wrong with the log, until it is written down
+	unreadable int                                          // looks in a row at a file that the device could not read
 }
 
 // Open opens the database at path for reading and writing. A missing file and
@@ -113,7 +122,7 @@ func pools(path string, opts Options, g *gate) *DB {
 	write.SetMaxOpenConns(writers)
 	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
 	read.SetMaxOpenConns(readers)
-	return &DB{Reader: &Reader{path: path, read: read, gate: g}, write: write, opts: opts}
+	return &DB{Reader: &Reader{path: path, read: read, gate: g}, write: write, opts: opts, through: readThrough, leave: salvageRoom}
 }
 
 // open opens what is at the path and brings its schema up to date.
