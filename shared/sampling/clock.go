@@ -32,6 +32,8 @@ const (
 	// skewRow is the component under which the shipper keeps how far the
 	// server's clock is from ours.
 	skewRow = "skew"
+	// byOperator stands for time.untrusted: ship.
+	byOperator = "operator"
 )
 
 // notBefore is a time that no right clock shows: this program was not written
@@ -83,7 +85,7 @@ func (c *clock) look(now store.Moment, skew func() store.Status) {
 func (c *clock) vouch(now store.Moment, skew func() store.Status) string {
 	switch {
 	case c.ship:
-		return "operator"
+		return byOperator
 	case now.Wall.Before(notBefore):
 		return ""
 	}
@@ -159,7 +161,7 @@ func (c *clock) note(ctx context.Context, db *store.DB, now store.Moment) error 
 // restore takes over what an earlier run of this boot knew.
 func (c *clock) restore(ctx context.Context, db *store.DB) error {
 	last, offset, ok, err := db.LastClock(ctx, c.bootID)
-	if err != nil || !ok || c.known {
+	if err != nil || !ok || c.known || last.By == byOperator && !c.ship {
 		return err
 	}
 	c.said = last.Trusted

@@ -410,6 +410,7 @@ func (r *Rounds) Stop(ctx context.Context) error {
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return fmt.Errorf("read the boot clock: %w", err)
 	}
+	err = r.takeOver(ctx) // or our counts would go back to what this run counted
 	var last []store.Status
 	for _, a := range r.all {
 		a.part.Stop(now)
@@ -418,7 +419,10 @@ func (r *Rounds) Stop(ctx context.Context) error {
 	r.loop.Stop(now)
 	u := store.Update{Status: []store.Status{r.loop.Status()}, Counters: r.self.Tally.All()}
 	u.Groups, u.Lost = r.queue.add(nil, &r.clock)
-	if _, err := r.db.Record(ctx, u); err != nil {
+	if err == nil {
+		_, err = r.db.Record(ctx, u)
+	}
+	if err != nil {
 		if n := r.queue.size(); n > 0 {
 			r.log.Error("the database cannot be written at the end; the samples that waited in memory are lost", "samples", n)
 		}

@@ -258,7 +258,7 @@ func TestWhatADayCosts(t *testing.T) {
 		cpu, before := cpuTime(), written(t)
 		var sweep Sweep
 		for done := false; !done; {
-			if _, done, err = b.collector.DeleteFinished(t.Context(), &sweep, math.MaxInt64); err != nil {
+			if _, done, err = b.collector.DeleteFinished(t.Context(), &sweep, math.MaxInt64, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

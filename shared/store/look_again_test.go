@@ -183,7 +183,7 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 		var sweep Sweep
 		for done := false; !done; {
 			var err error
-			if _, done, err = db.DeleteFinished(t.Context(), &sweep, 1<<60); err != nil {
+			if _, done, err = db.DeleteFinished(t.Context(), &sweep, 1<<60, nil); err != nil {
 				break
 			}
 		}

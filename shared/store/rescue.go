@@ -37,7 +37,7 @@ func (db *DB) rescue(ctx context.Context, why error) error {
 	switch {
 	case gone:
 		err = db.writeAnew(ctx)
-	case logGone:
+	default: // wherever a replaced file is now, it is whole
 		err = db.emptyLog(ctx)
 	}
 	if err != nil && (isFull(err) || ctx.Err() != nil || db.rescues < rescueTries && (isBusy(err) || cannotWrite(err) || errors.Is(err, errLogInUse))) {
@@ -45,7 +45,7 @@ func (db *DB) rescue(ctx context.Context, why error) error {
 		return err
 	}
 	if err != nil {
-		db.log().Error("what was in the deleted file is lost and counted", "error", err)
+		db.log().Error("not all that the open files hold can be saved; what was pending is counted as lost", "error", err)
 	}
 	if err != nil || !gone && !logGone {
 		if unknown != nil {
@@ -72,9 +72,9 @@ func (db *DB) writeAnew(ctx context.Context) error {
 }
 
 // errLogInUse is a log that nobody can empty for now.
-var errLogInUse = errors.New("a reader keeps the deleted write-ahead log from being emptied into the database")
+var errLogInUse = errors.New("a reader keeps the write-ahead log from being emptied into its database")
 
-// emptyLog moves a log that has no name any more into the database.
+// emptyLog moves the open log into the open database.
 func (db *DB) emptyLog(ctx context.Context) (err error) {
 	conn, err := db.write.Conn(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ func (db *DB) emptyLog(ctx context.Context) (err error) {
 	}
 	var busy, frames, moved int
 	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
-		return fmt.Errorf("empty the deleted write-ahead log into the database: %w", err)
+		return fmt.Errorf("empty the write-ahead log into its database: %w", err)
 	}
 	if busy != 0 {
 		return errLogInUse
@@ -98,6 +98,10 @@ func (db *DB) emptyLog(ctx context.Context) (err error) {
 // old one's log: SQLite would write the pages of one into the other.
 func (db *DB) partFromLog(why error) error {
 	if !errors.Is(why, errReplaced) {
+		return nil
+	}
+	if now, err := os.Stat(db.path); err == nil && os.SameFile(now, db.gate.file) {
+		db.leftBehind = 0 // it is back
 		return nil
 	}
 	log, err := os.Stat(db.path + "-wal")

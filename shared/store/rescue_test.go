@@ -219,6 +219,28 @@ func TestALogThatIsDeletedUnderAReaderIsWaitedForOrCounted(t *testing.T) {
 	}
 }
 
+func TestAFileThatComesBackIsNotCountedAsLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	var log strings.Builder
+	db := mustOwn(t, path, &log)
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	rename(t, path, path+".away")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Mend(t.Context()); !errors.Is(err, errNotFile) {
+		t.Fatal(err)
+	}
+	mustRemove(t, path)
+	rename(t, path+".away", path)
+	if err := db.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l := mustAudit(t, db); l != (Ledger{Captured: 20, Pending: 20}) {
+		t.Errorf("%+v\n%s", l, log.String())
+	}
+}
+
 func TestAReplacedFileIsKeptApartHoweverOftenMendingIsBrokenOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder

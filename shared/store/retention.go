@@ -77,20 +77,43 @@ type Sweep struct {
 	seriesID int64
 }
 
-// DeliveredLate says whether a chunk with samples of before beforeMs was
-// acknowledged at sinceMs or later.
-func (r *Reader) DeliveredLate(ctx context.Context, beforeMs, sinceMs int64) (late bool, err error) {
-	defer func() { err = r.gate.notice(err) }()
-	err = r.read.QueryRowContext(ctx, deliveredLate, sinceMs, beforeMs).Scan(&late)
+// Times are a stretch of sample times, Unix milliseconds, both ends in it.
+type Times struct{ FromMs, ToMs int64 }
+
+// Between joined stretches of sample times lies no more than this.
+const joined = 60_000
+
+// DeliveredSince returns the times of the samples that were acknowledged at
+// sinceMs or later, in their order.
+func (r *Reader) DeliveredSince(ctx context.Context, sinceMs int64) (of []Times, err error) {
+	err = r.readTx(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, deliveredSince, sinceMs)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var t Times
+			if err := rows.Scan(&t.FromMs, &t.ToMs); err != nil {
+				return err
+			}
+			if n := len(of); n > 0 && t.FromMs <= of[n-1].ToMs+joined {
+				of[n-1].ToMs = max(of[n-1].ToMs, t.ToMs)
+			} else {
+				of = append(of, t)
+			}
+		}
+		return rows.Err()
+	})
 	if err != nil {
-		return false, fmt.Errorf("look for late deliveries: %w", err)
+		return nil, fmt.Errorf("look for late deliveries: %w", err)
 	}
-	return late, nil
+	return of, nil
 }
 
 // A receipt of an earlier schema knows the newest sample of its chunk only.
-const deliveredLate = `SELECT EXISTS (SELECT 1 FROM upload_checkpoints
-	WHERE upload_time >= ? AND coalesce(first_uploaded_timestamp, last_uploaded_timestamp) < ?)`
+const deliveredSince = `SELECT coalesce(first_uploaded_timestamp, last_uploaded_timestamp) AS first, last_uploaded_timestamp
+	FROM upload_checkpoints WHERE upload_time >= ? AND last_uploaded_timestamp IS NOT NULL ORDER BY first`
 
 // finished are the states of samples that wait for nothing: delivered and local.
 const finished = "uploaded IN (1, 4)"
@@ -108,25 +131,37 @@ const (
 const lostLocal = "local_expired"
 
 // DeleteFinished deletes the oldest samples that were delivered, or are local,
-// and are older than beforeMs: a slice of them, from where the sweep stands. The
-// ledger goes on counting what was delivered; local ones are lost. Done says that
-// none is left behind the sweep.
-func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64) (deleted int, done bool, err error) {
+// and are older than beforeMs: a slice of them, from where the sweep stands, and
+// none of the times that are to be kept, which are in order. The ledger goes on
+// counting what was delivered; local ones are lost. Done says that none is left
+// behind the sweep.
+func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, keep []Times) (deleted int, done bool, err error) {
 	defer func() { err = db.gate.notice(err) }()
 	if !at.started {
 		*at = Sweep{started: true, timeMs: math.MinInt64}
 	}
+	until := beforeMs
+	for _, k := range keep {
+		if k.FromMs <= at.timeMs && at.timeMs <= k.ToMs {
+			*at = Sweep{started: true, timeMs: k.ToMs, seriesID: math.MaxInt64}
+		}
+		if k.FromMs > at.timeMs {
+			until = min(until, k.FromMs)
+			break
+		}
+	}
 	var first, last Sweep
-	err = db.read.QueryRowContext(ctx, nextFinished, at.timeMs, at.seriesID, beforeMs).Scan(&first.timeMs, &first.seriesID)
+	err = db.read.QueryRowContext(ctx, nextFinished, at.timeMs, at.seriesID, until).Scan(&first.timeMs, &first.seriesID)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, true, nil
+		at.timeMs, at.seriesID = until, -1 // the times to keep begin here
+		return 0, until == beforeMs, nil
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("find samples to delete: %w", err)
 	}
-	err = db.read.QueryRowContext(ctx, rowsOn, first.timeMs, first.seriesID, beforeMs, sliceRows-1).Scan(&last.timeMs, &last.seriesID)
+	err = db.read.QueryRowContext(ctx, rowsOn, first.timeMs, first.seriesID, until, sliceRows-1).Scan(&last.timeMs, &last.seriesID)
 	if errors.Is(err, sql.ErrNoRows) {
-		last, err = Sweep{timeMs: beforeMs - 1, seriesID: math.MaxInt64}, nil
+		last, err = Sweep{timeMs: until - 1, seriesID: math.MaxInt64}, nil
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("find samples to delete: %w", err)

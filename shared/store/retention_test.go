@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
 	for range 10 {
 		var n int
 		var err error
-		n, done, err = db.DeleteFinished(t.Context(), &at, 600)
+		n, done, err = db.DeleteFinished(t.Context(), &at, 600, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,8 +92,34 @@ func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
 		from Sweep
 		n    int
 	}{{at, 0}, {Sweep{}, 7}} {
-		if n, _, err := db.DeleteFinished(t.Context(), &want.from, 600); err != nil || n != want.n {
+		if n, _, err := db.DeleteFinished(t.Context(), &want.from, 600, nil); err != nil || n != want.n {
 			t.Errorf("deleted %d, %v; want %d", n, err, want.n)
+		}
+	}
+}
+
+func TestASweepLeavesOutTheTimesThatAreKept(t *testing.T) {
+	for _, keep := range [][]Times{
+		{{0, 0}}, {{0, 990}}, {{-5, 2000}}, {{100, 190}, {400, 405}, {990, 990}}, {{0, 90}, {100, 190}}, {{595, 605}}, {{600, 700}},
+	} {
+		db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+		for at := range int64(100) {
+			mustRecord(t, db, Update{Groups: []Group{{Priority: 2, Samples: tick(at*10, 20)}}})
+		}
+		mustDeliver(t, db, 2000)
+		var at Sweep
+		for calls, done := 0, false; !done; calls++ {
+			var err error
+			if _, done, err = db.DeleteFinished(t.Context(), &at, 600, keep); err != nil || calls > 100 {
+				t.Fatal(calls, err)
+			}
+		}
+		for ms := int64(0); ms < 1000; ms += 10 {
+			want := int64(20)
+			if ms < 600 && !slices.ContainsFunc(keep, func(k Times) bool { return k.FromMs <= ms && ms <= k.ToMs }) {
+				want = 0
+			}
+			mustBe(t, db, want, fmt.Sprintf("SELECT count(*) FROM samples WHERE timestamp_ms = %d", ms))
 		}
 	}
 }
@@ -102,7 +129,7 @@ func TestLocalSamplesThatBecameTooOldAreLost(t *testing.T) {
 	mustSQL(t, path, oldV2, `INSERT INTO metrics (timestamp_ms, metric_name, value_text, value_type, uploaded, dedup_key) VALUES
 		(1000, 'encoder.state', 'on air', 1, 0, 'a'), (2000, 'encoder.state', 'off', 1, 0, 'b')`)
 	db := mustOpen(t, path)
-	if n, _, err := db.DeleteFinished(t.Context(), &Sweep{}, 1500); n != 1 || err != nil {
+	if n, _, err := db.DeleteFinished(t.Context(), &Sweep{}, 1500, nil); n != 1 || err != nil {
 		t.Errorf("deleted %d, %v", n, err)
 	}
 	if l := mustBalance(t, db); l.Captured != 2 || l.Local != 1 || l.Lost != 1 || l.Pending != 0 {
@@ -249,7 +276,7 @@ func TestFreedPagesAreUsedAgainAndCanBeReturned(t *testing.T) {
 		var at Sweep
 		for done := false; !done; {
 			var err error
-			if _, done, err = db.DeleteFinished(t.Context(), &at, math.MaxInt64); err != nil {
+			if _, done, err = db.DeleteFinished(t.Context(), &at, math.MaxInt64, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

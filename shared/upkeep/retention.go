@@ -96,12 +96,16 @@ type retention struct {
 
 	evicting string // the reason for which room is made; "": none is needed
 	bySize   store.Sweep
-	swept    int64 // the ledger's count of delivered when a sweep found none of them; -1: never
+	tier     int           // of what was delivered: the next that goes
+	kept     []store.Times // of this tier
+	from     int64         // the ledger's count of delivered when the first tier was begun
+	swept    int64         // the same, when all tiers were gone through at last; -1: never
 	begun    time.Time
 	deleted  int // finished samples
 	lost     int // samples that were not delivered
 
 	byAge    store.Sweep
+	young    []store.Times // delivered within remote.settle
 	aging    bool
 	ageDue   time.Time
 	wholeDue time.Time
@@ -114,12 +118,13 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 	used := f.room.Used()
 	if k.evicting == "" && used > f.limit {
 		k.evicting, k.bySize, k.begun, k.deleted, k.lost = f.reason, store.Sweep{}, now, 0, 0
+		k.tier = 0
 	}
 	if k.evicting != "" {
 		// A little more goes than must, or each round of collecting would find
 		// the limit reached again.
 		if used > f.limit-f.limit/64 {
-			if more, err = k.makeRoom(ctx, f); more || err != nil {
+			if more, err = k.makeRoom(ctx, f, now); more || err != nil {
 				return more, err
 			}
 		}
@@ -135,20 +140,41 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 	return k.age(ctx, now)
 }
 
+// unsettled is how long ago a sample must have been acknowledged for the server
+// to have it on its disk for sure.
+const unsettled = 2 * time.Minute
+
 // makeRoom deletes a slice: of what was delivered as long as there is any, then
-// of what was not. False means that nothing is left to delete.
-func (k *Keeper) makeRoom(ctx context.Context, f figures) (more bool, err error) {
+// of what was not. Of what was delivered goes first what settled, then what the
+// server would have to crash soon to miss, and then the rest. False means that
+// nothing is left to delete.
+func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more bool, err error) {
 	ledger, _, err := k.db.Ledger(ctx)
 	if err != nil {
 		return false, err
 	}
-	// A sweep that finds nothing reads the whole table: it is not made twice
-	// while nothing was delivered in between.
+	// Tiers in which nothing is found are read whole: that is not done twice while
+	// nothing was delivered in between.
 	if k.swept != ledger.Delivered {
-		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64)
+		tiers := [...]time.Duration{k.settle, unsettled, 0}
+		if k.bySize == (store.Sweep{}) {
+			if k.tier == 0 {
+				k.from = ledger.Delivered
+			}
+			k.kept = nil
+			if since := tiers[k.tier]; since > 0 {
+				if k.kept, err = k.db.DeliveredSince(ctx, now.Add(-since).UnixMilli()); err != nil {
+					return false, err
+				}
+			}
+		}
+		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64, k.kept)
 		k.deleted += n
 		if done {
-			k.swept, k.bySize = ledger.Delivered, store.Sweep{}
+			k.bySize = store.Sweep{}
+			if k.tier++; k.tier == len(tiers) {
+				k.tier, k.swept = 0, k.from
+			}
 		}
 		return true, err
 	}
@@ -185,25 +211,31 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 		if now.Before(k.ageDue) {
 			return false, nil
 		}
-		k.aging, k.ageDue = true, now.Add(min(ageEvery, k.cfg.Retention/10))
+		k.ageDue = now.Add(min(ageEvery, k.cfg.Retention/10))
+		if trusted, err := k.clockTrusted(ctx); !trusted || err != nil {
+			return false, err // by a clock that is ahead all would be old
+		}
+		// What was delivered is sent again when a server lost it, within remote.settle:
+		// also what was old already when it was delivered, as after a long outage.
+		if k.young, err = k.db.DeliveredSince(ctx, now.Add(-k.settle).UnixMilli()); err != nil {
+			return false, err
+		}
+		k.aging = true
 		if !now.Before(k.wholeDue) {
 			k.byAge, k.wholeDue = store.Sweep{}, now.Add(min(wholeEvery, k.cfg.Retention))
 		}
 	}
-	// What was delivered is sent again when a server lost it, within remote.settle:
-	// also what was old already when it was delivered, as after a long outage.
 	oldest := now.Add(-max(k.cfg.Retention, k.settle)).UnixMilli()
-	late, err := k.db.DeliveredLate(ctx, oldest, now.Add(-k.settle).UnixMilli())
-	if err != nil {
-		k.aging = false
-		return false, err
-	}
-	if !late {
-		if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, oldest); !done || err != nil {
-			return err == nil, err
-		}
+	if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, oldest, k.young); !done || err != nil {
+		return err == nil, err
 	}
 	n, err := k.db.TrimHistory(ctx, oldest)
 	k.aging = n > 0 && err == nil
 	return k.aging, err
+}
+
+// clockTrusted says whether anything vouches for the wall clock.
+func (k *Keeper) clockTrusted(ctx context.Context) (bool, error) {
+	clock, _, known, err := k.db.LastClock(ctx, k.bootID)
+	return !known || clock.Trusted, err
 }

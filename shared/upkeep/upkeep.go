@@ -42,6 +42,7 @@ type Keeper struct {
 	db     *store.DB
 	cfg    config.Storage
 	settle time.Duration
+	bootID string
 	log    *slog.Logger
 	part   *store.Part
 
@@ -56,7 +57,7 @@ type Keeper struct {
 // New prepares the upkeep of db.
 func New(db *store.DB, c config.Config, d store.Daemon, log *slog.Logger) *Keeper {
 	return &Keeper{
-		db: db, cfg: c.Storage, settle: c.Remote.Settle, log: log,
+		db: db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
 		part:        store.NewPart(d, "storage", sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		retention:   retention{swept: -1},

@@ -205,6 +205,76 @@ func TestDeliveredSamplesGoBeforeAnyPendingOne(t *testing.T) {
 	}
 }
 
+func TestWhatSettledGoesBeforeWhatWasJustDelivered(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
+	f.at = time.Now().Add(-20 * time.Hour).UnixMilli()
+	f.collect(100)
+	f.deliver(100_000)
+	f.exec(t, "UPDATE upload_checkpoints SET upload_time = upload_time - 48 * 3600000")
+	border := time.Now().Add(-2 * 24 * time.Hour).UnixMilli()
+	f.at = time.Now().Add(-5 * 24 * time.Hour).UnixMilli() // the backlog of an outage
+	f.collect(100)
+	f.deliver(100_000)
+	f.at = time.Now().UnixMilli()
+	for f.count("SELECT count(*) FROM samples WHERE uploaded = 1 AND timestamp_ms > ?", border) > 0 {
+		if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 1 AND timestamp_ms < ?", border); n != 6000 {
+			t.Fatalf("%d are left of 6000 that were delivered just now, while something else is there", n)
+		}
+		f.collect(20)
+		f.steps()
+	}
+}
+
+func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
+	f.collect(200)
+	f.deliver(3000)
+	fig, err := f.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.evicting, fig.reason = sizeLimit, sizeLimit
+	for i := range 1000 {
+		if i == 2 {
+			f.deliver(5000) // of samples that the sweep has passed
+		}
+		before := f.count("SELECT count(*) FROM samples WHERE uploaded = 1")
+		if _, err := f.makeRoom(t.Context(), fig, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, lost := f.ledger(); lost[sizeLimit] > 0 {
+			if before > 0 {
+				t.Errorf("%v given up while %d were delivered", lost, before)
+			}
+			return
+		}
+	}
+	t.Error("nothing was ever given up: the test is void")
+}
+
+func TestNothingAgesByAClockThatIsNotTrusted(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		f := newFixture(t, func(c *config.Config) { c.Storage.Retention, c.Remote.Settle = 168*time.Hour, 24*time.Hour })
+		f.at = time.Now().Add(-time.Hour).UnixMilli()
+		f.collect(10)
+		f.deliver(600)
+		f.bootID = "boot"
+		ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
+		if _, err := f.db.SetClock(t.Context(), store.Clock{Now: store.Moment{Wall: ahead, Boot: time.Hour}, BootID: "boot", Trusted: trusted, By: map[bool]string{true: "kernel"}[trusted]}); err != nil {
+			t.Fatal(err)
+		}
+		for more := true; more; {
+			var err error
+			if more, err = f.age(t.Context(), ahead); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 1"); trusted != (n == 0) {
+			t.Errorf("trusted %v: %d of 600 are left", trusted, n)
+		}
+	}
+}
+
 func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 8 })
 	f.collect(2000)
