@@ -34,12 +34,13 @@ func takeLock(path string) (*lock, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	// A file that stays in place is locked again by whoever comes next; its
-	// text is for people, and for LockHolder after a crash.
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0)
+	// text is for people, and for LockHolder after a crash. On a full disk it has
+	// none: that must not keep the collector from making room.
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(fmt.Errorf("empty the lock: %w", err), f.Close())
 	}
-	if err != nil {
+	_, err = f.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0)
+	if err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return nil, errors.Join(fmt.Errorf("write the pid to the lock: %w", err), f.Close())
 	}
 	return &lock{f}, nil

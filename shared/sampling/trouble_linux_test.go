@@ -298,7 +298,7 @@ func failingDisk(t *testing.T, dir string) {
 	r, db := owned(t, filepath.Join(dir, "metrics.db"), &log)
 	d := &driver{T: t, r: r}
 	failed, good := 0, 0
-	for d.done < 60 || good < 20 && d.done < 400 {
+	for d.done < 60 || good < 20 && d.done < 1500 {
 		good++
 		if err := d.round(); err != nil {
 			failed, good = failed+1, 0

@@ -364,9 +364,9 @@ func TestReadingTheNewestOfManyPending(t *testing.T) {
 	fmt.Println("-- the shipper's queries, 2500 rows, median")
 	show(t, []figure{
 		{"newest of 100,000 pending", fresh[0], "ms", 0},
-		{"newest of 1,000,000 pending", fresh[1], "ms", 0},
+		{"newest of 1,000,000 pending", fresh[1], "ms", 10},
 		{"oldest of 100,000 pending", backlog[0], "ms", 0},
-		{"oldest of 1,000,000 pending", backlog[1], "ms", 0},
+		{"oldest of 1,000,000 pending", backlog[1], "ms", 10},
 		{"a million against a hundred thousand, newest", fresh[1] / fresh[0], "times", 5},
 		{"a million against a hundred thousand, oldest", backlog[1] / backlog[0], "times", 5},
 	})
@@ -381,7 +381,7 @@ func TestTicksWhileAMillionAreShipped(t *testing.T) {
 	fmt.Printf("-- %d ticks while 1,000,000 samples are shipped, health is asked and old samples are deleted\n", len(took))
 	show(t, []figure{
 		{"tick, median", at(500), "ms", 0},
-		{"tick, 99 of 100 are shorter (wanted: 20)", at(990), "ms", 0},
+		{"tick, 99 of 100 are shorter", at(990), "ms", 20},
 		{"tick, the longest", float64(took[len(took)-1].Microseconds()) / 1000, "ms", 0},
 	})
 }

@@ -177,6 +177,6 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 }
 
 func TestNobodyIsTurnedAwayWhileABacklogIsShipped(t *testing.T) {
-	took := contend(t, t.TempDir(), "NORMAL", 100_000, 5*time.Millisecond)
+	took := contend(t, t.TempDir(), "NORMAL", 400_000, 5*time.Millisecond)
 	t.Logf("%d ticks", len(took))
 }
