@@ -96,9 +96,8 @@ func (s *settling) note(now time.Time, rows []store.Row) {
 	s.Recent = append(s.Recent[:current], atMost(union(spans, apart.Milliseconds()), maxSpans)...)
 }
 
-// begin goes on with what another process left. That one's end may have been
-// the server's as well, when both lost their power: what was not settled goes
-// again, once.
+// begin goes on after a power cut, which may have been the server's as well:
+// what was not settled goes again, once.
 func (s *settling) begin(now time.Time) {
 	s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)
 	s.Recent = nil

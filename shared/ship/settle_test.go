@@ -31,25 +31,27 @@ func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps []step
-		anew  bool // the shipper starts anew before the third
+		anew  string // the boot in which the shipper starts anew before the third
 		again int
 	}{
-		{"nothing happened", []step{named("one"), named("one"), named("one")}, false, 0},
-		{"another host", []step{named("one"), named("one"), named("two")}, false, 20},
-		{"connection ended", []step{named("one"), vanishes, named("one")}, false, 20},
+		{"nothing happened", []step{named("one"), named("one"), named("one")}, "", 0},
+		{"another host", []step{named("one"), named("one"), named("two")}, "", 20},
+		{"connection ended", []step{named("one"), vanishes, named("one")}, "", 20},
 		{"the server said that it closes", []step{named("one"), func(f *faultServer, conn net.Conn, r *http.Request) bool {
 			f.keep(r)
 			io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 			return false
-		}, named("one")}, false, 0},
-		{"the shipper starts anew, perhaps with the server", []step{named("one")}, true, 20},
+		}, named("one")}, "", 0},
+		{"the shipper starts anew", []step{named("one")}, "boot", 0},
+		{"the shipper starts anew after a power cut, perhaps with the server", []step{named("one")}, "another boot", 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFaultServer(t, c.steps...)
 			b := newBench(t, f.url)
 			for i := range 4 {
-				if c.anew && i == 2 {
+				if c.anew != "" && i == 2 {
 					b.db.Close()
+					b.boot = c.anew
 					b.open()
 				}
 				for until := time.Now().Add(5 * time.Second); i == 2 && c.name == "connection ended" && !b.ship.client.link.ended.Load() && time.Now().Before(until); {

@@ -142,7 +142,9 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 			var left detail
 			if json.Unmarshal([]byte(old.Detail), &left) == nil {
 				s.detail.Settling = left.Settling
-				s.detail.Settling.begin(now)
+				if old.State != store.StateStopped && old.BootID != d.BootID {
+					s.detail.Settling.begin(now)
+				}
 			}
 		}
 	}

@@ -28,7 +28,8 @@ type bench struct {
 	ship *Shipper
 	cfg  config.Config
 	log  *logText
-	last int64 // time of the newest sample
+	boot string // id
+	last int64  // time of the newest sample
 }
 
 // logText is a log that can be read while it is written.
@@ -51,7 +52,7 @@ func (l *logText) String() string {
 
 func newBench(t testing.TB, url string, edit ...func(*config.Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, cfg: config.Default(), log: &logText{}, last: time.Now().UnixMilli() - 20_000}
+	b := &bench{t: t, cfg: config.Default(), log: &logText{}, boot: "boot", last: time.Now().UnixMilli() - 20_000}
 	b.cfg.Device.ID = "board-1"
 	b.cfg.Storage.Path = filepath.Join(t.TempDir(), "metrics.db")
 	b.cfg.Remote.URL = url
@@ -78,7 +79,7 @@ func (b *bench) open() {
 		b.t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b.ship, err = New(context.Background(), b.db, b.cfg, store.Daemon{Name: "metrics-shipper", Version: "1.2.3", BootID: "boot", Started: time.Now()}, log, func() {})
+	b.ship, err = New(context.Background(), b.db, b.cfg, store.Daemon{Name: "metrics-shipper", Version: "1.2.3", BootID: b.boot, Started: time.Now()}, log, func() {})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -142,19 +142,16 @@ func Aside(path string) ([]string, error) {
 	return names, nil
 }
 
-// trimAside removes the damaged files that were set aside first, down to keep.
-// It comes after the database is open again: a start must not need it.
-func (db *DB) trimAside(keep int) error {
+// TrimAside removes the damaged files that were set aside first, down to keep,
+// and returns how many. It comes after the database is open again: a start must
+// not need it.
+func (db *DB) TrimAside(keep int) (removed int, err error) {
 	names, err := Aside(db.path)
-	if err != nil {
-		return err
-	}
-	for len(names) > keep {
+	for ; err == nil && len(names) > keep; names = names[1:] {
 		db.log().Warn("a damaged database that was kept is removed, as there are newer ones", "file", names[0], "kept", keep)
-		if err := removeAll(names[0]); err != nil {
-			return err
+		if err = removeAll(names[0]); err == nil {
+			removed++
 		}
-		names = names[1:]
 	}
-	return nil
+	return removed, err
 }

@@ -86,7 +86,7 @@ func (db *DB) mend(ctx context.Context, why error) error {
 		db.log().Info("the database is open again", "database", db.path)
 	}
 	if db.opts.Owner {
-		if err := db.trimAside(maxAside); err != nil {
+		if _, err := db.TrimAside(maxAside); err != nil {
 			db.log().Warn("old damaged databases are still there", "error", err)
 		}
 	}

@@ -178,6 +178,12 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 		}
 		return true, err
 	}
+	if k.evicting == lowSpace {
+		// What is in older damaged files was salvaged; what is given up is not.
+		if removed, err := k.db.TrimAside(1); removed > 0 || err != nil {
+			return true, err
+		}
+	}
 	n, err := k.db.GiveUp(ctx, k.evicting, time.Now())
 	if n > 0 && k.lost == 0 {
 		k.log.Warn("no room for all that was not delivered; the oldest of the lowest priority is given up and counted",

@@ -201,5 +201,14 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	if _, err := k.db.Record(ctx, store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
 		return err
 	}
-	return k.checkpoint(ctx, 0)
+	c, err := k.db.Checkpoint(ctx, 0)
+	switch {
+	case err != nil:
+		return err
+	case c.Busy:
+		k.log.Warn("a reader or writer kept the write-ahead log from being emptied; the next start goes on with it", "frames", c.Frames, "moved", c.Moved)
+	default:
+		k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -284,7 +285,15 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 		t.Fatalf("%+v, %d bytes", l, before)
 	}
 	f.cfg.MinFreeMB = 1 << 30 // more than any disk has
+	for _, stamp := range []string{"20260101T000000.000Z", "20260102T000000.000Z", "20260103T000000.000Z"} {
+		if err := os.WriteFile(f.path+".damaged-"+stamp, []byte("salvaged long ago"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
 	f.steps()
+	if kept, err := store.Aside(f.path); err != nil || len(kept) != 1 || !strings.HasSuffix(kept[0], "03T000000.000Z") {
+		t.Errorf("kept %v, %v; want only the newest damaged file", kept, err)
+	}
 	after := f.total()
 	if after > mega*5/4 || after < mega/2 {
 		t.Errorf("the files have %d bytes, had %d; want about %d", after, before, mega)
