@@ -111,6 +111,13 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 		logging.Output = "stderr"
 	}
 	log, closeLog, err := newLogger(logging, stdout, stderr)
+	if err != nil && logging.Output != "stderr" {
+		// Measuring goes before keeping a log: a file that one of the users cannot
+		// write, or a full disk, must not end the daemon at every start.
+		fmt.Fprintf(stderr, "%s: warning: %v; the log goes to stderr\n", pr.Name, err)
+		logging.Output = "stderr"
+		log, closeLog, err = newLogger(logging, stdout, stderr)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", pr.Name, err)
 		return exitFailure
