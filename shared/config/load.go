@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFileBytes bounds the file; a whole one with every comment has about 5 KiB.
+// maxFileBytes bounds the file; a whole one with every comment has about 8 KiB.
 const maxFileBytes = 1 << 20
 
 // Load reads the configuration from path over Default. An empty path means
