@@ -2,10 +2,18 @@
 # run.sh: runs the three daemons in the foreground with their data in ./run,
 # against VictoriaMetrics if it is installed and metrics-receiver otherwise.
 # Ctrl-C stops everything. Other places can be chosen: RUN_DIR, VM_PORT,
-# RECEIVER_PORT, HEALTH_PORT.
+# RECEIVER_PORT, HEALTH_PORT. A port that is taken, as 8428 is by the service of
+# Debian's victoria-metrics, is passed over for the next one.
 set -eu
 cd "$(dirname "$0")/.."
-vm_port=${VM_PORT:-8428} receiver_port=${RECEIVER_PORT:-9090} health_port=${HEALTH_PORT:-9100}
+# listened PORT: something on this machine listens there (state 0A).
+listened() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q ":$(printf %04X "$1") [0-9A-F]*:0000 0A "; }
+free() {
+	port=$1
+	while listened "$port"; do port=$((port + 1)); done
+	echo "$port"
+}
+vm_port=$(free "${VM_PORT:-8428}") receiver_port=$(free "${RECEIVER_PORT:-9090}") health_port=$(free "${HEALTH_PORT:-9100}")
 run=${RUN_DIR:-run}
 mkdir -p "$run"
 pids=

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 )
 
 // TestMakeRunShowsThisMachineAndCtrlCStopsEverything runs what a newcomer types
-// first, and then sends what a terminal sends to the whole process group.
+// first, with a server's usual port taken, and then sends what a terminal sends to
+// the whole process group.
 func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 	var ports []string
 	for range 3 {
@@ -23,10 +25,20 @@ func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 		}
 		ports = append(ports, port)
 	}
+	taken, err := net.Listen("tcp", "127.0.0.1:"+ports[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
 	dir := filepath.Join(t.TempDir(), "run")
 	cmd := exec.Command("make", "-C", "..", "run", "RUN_DIR="+dir, "VM_PORT="+ports[0], "RECEIVER_PORT="+ports[1], "HEALTH_PORT="+ports[2])
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	said := filepath.Join(t.TempDir(), "said")
+	out, err := os.Create(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), "RUN_DIR="+dir, "VM_PORT="+ports[0], "RECEIVER_PORT="+ports[1], "HEALTH_PORT="+ports[2])
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = patience
@@ -43,7 +55,7 @@ func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 	wait := func(url, want string) {
 		t.Helper()
 		re := regexp.MustCompile("(?s)" + want)
-		deadline := time.Now().Add(3 * patience) // the build is part of it
+		deadline := time.Now().Add(patience)
 		for {
 			body, _ := get(url)
 			if re.MatchString(body) {
@@ -55,17 +67,37 @@ func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 		}
 	}
-	wait("http://127.0.0.1:"+ports[2]+"/health", `"status": ?"ok"`)
+	// shown is an address that it prints, up to the path.
+	shown := func(what string) string {
+		t.Helper()
+		re := regexp.MustCompile(what + ` +(http://127\.0\.0\.1:\d+)/`)
+		deadline := time.Now().Add(3 * patience) // the build is part of it
+		for {
+			text, err := os.ReadFile(said)
+			if m := re.FindSubmatch(text); m != nil {
+				return string(m[1])
+			}
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("no address of the %s was printed: %s (%v)", what, text, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	server := shown("samples")
+	if strings.HasSuffix(server, ":"+ports[0]) {
+		t.Errorf("the server is at the port that is taken: %s", server)
+	}
+	wait(shown("status")+"/health", `"status": ?"ok"`)
 	for _, name := range []string{"cpu_usage_percent", "memory_used_bytes", "disk_write_bytes_total", "network_rx_bytes_total"} {
-		wait("http://127.0.0.1:"+ports[0]+"/api/v1/export?match[]="+name, `"__name__":"`+name+`"`)
+		wait(server+"/api/v1/export?match[]="+name, `"__name__":"`+name+`"`)
 	}
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Wait()
 	stopped = true
-	if !strings.Contains(out.String(), "stopped; the data is in") {
-		t.Errorf("it did not say that it stopped:\n%s", out.String())
+	if text, err := os.ReadFile(said); err != nil || !bytes.Contains(text, []byte("stopped; the data is in")) {
+		t.Errorf("it did not say that it stopped (%v):\n%s", err, text)
 	}
 	left, err := exec.Command("pgrep", "-af", dir).Output()
 	if err == nil {
