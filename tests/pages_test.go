@@ -3,17 +3,12 @@ package tests
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // operatorPages are those whose commands and queries are tried here. Above each
@@ -127,94 +122,6 @@ func TestTheTableOfAlertsIsWhole(t *testing.T) {
 	for _, r := range rules(t) {
 		if !regexp.MustCompile(`(?m)^\| [^|]*\b` + r.Alert + `\b[^|]* \|`).Match(text) {
 			t.Errorf("docs/victoriametrics-setup.md does not list %s", r.Alert)
-		}
-	}
-}
-
-// TestVmauthLeadsEachTokenToItsTenant runs the configuration that docs/fleet.md
-// shows, with one listener in place of all nodes of the cluster.
-func TestVmauthLeadsEachTokenToItsTenant(t *testing.T) {
-	program, err := exec.LookPath("vmauth")
-	if err != nil {
-		t.Skip("vmauth is not installed (Debian package victoria-metrics)")
-	}
-	var mu sync.Mutex
-	var paths []string
-	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		paths = append(paths, r.URL.Path)
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	t.Cleanup(cluster.Close)
-	var text string
-	for _, b := range blocks(t, "docs/fleet.md") {
-		if b.language == "yaml" && strings.Contains(b.text, "vmauth.yml") {
-			text = regexp.MustCompile(`http://vm(insert|select)-\d:\d+`).ReplaceAllString(b.text, cluster.URL)
-		}
-	}
-	cfg := filepath.Join(t.TempDir(), "vmauth.yml")
-	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	runBeside(t, exec.Command(program, "-auth.config="+cfg, "-httpListenAddr=127.0.0.1:"+port))
-	base := "http://127.0.0.1:" + port
-	deadline := time.Now().Add(patience)
-	for {
-		if _, status := get(base + "/metrics"); status == http.StatusOK {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("vmauth does not answer")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	const refused = 400
-	for _, c := range []struct {
-		path, token, user string
-		status            int
-		at                string // the path at the cluster
-	}{
-		{"/api/v1/import", "of the boards of customer 17", "", 204, "/insert/17/prometheus/api/v1/import"},
-		{"/health", "", "", 200, ""}, // its own
-		{"/api/v1/import", "guessed", "", refused, ""},
-		{"/api/v1/import", "", "", refused, ""},
-		{"/api/v1/query", "of the boards of customer 17", "", refused, ""},
-		{"/api/v1/query", "", "grafana-17", 204, "/select/17/prometheus/api/v1/query"},
-		{"/api/v1/import", "", "grafana-17", 204, "/select/17/prometheus/api/v1/import"}, // where nobody imports
-	} {
-		mu.Lock()
-		paths = nil
-		mu.Unlock()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+c.path, strings.NewReader("x"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c.token != "" {
-			req.Header.Set("Authorization", "Bearer "+c.token)
-		}
-		if c.user != "" {
-			req.SetBasicAuth(c.user, "of the customer's Grafana")
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		said, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		mu.Lock()
-		got := strings.Join(paths, " ")
-		mu.Unlock()
-		status := resp.StatusCode
-		if status >= 400 {
-			status = refused // 400 or 401, by the version
-		}
-		if status != c.status || got != c.at {
-			t.Errorf("%s with token %q, user %q: %d at %q, want %d at %q\n%s", c.path, c.token, c.user, resp.StatusCode, got, c.status, c.at, said)
 		}
 	}
 }
