@@ -23,3 +23,13 @@ rm -rf $data
 mv /var/lib/aside $data
 systemctl restart $units
 claim "the daemons are back on the old rows" within 30 rows_above "$before"
+
+# The log file that the others can write is closed to health, which goes on.
+cp $config /run/config.before
+sed -i 's|^  output: .*|  output: /var/lib/belabox-metrics/x.log|' $config
+systemctl restart metrics-health
+said() { journalctl --no-pager -u metrics-health | grep -q 'warning: open the log.*; the log goes to stderr'; }
+claim "health logs to the journal where it cannot write the log file, and says so" within 20 said
+claim "and serves" within 20 alive
+cp /run/config.before $config
+systemctl restart metrics-health

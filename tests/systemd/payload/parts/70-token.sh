@@ -14,6 +14,11 @@ mv /run/aside /etc/belabox-metrics/token
 before=$(delivered)
 systemctl restart metrics-shipper
 claim "with the token in its file the samples are taken" within 30 eval '[ "$(delivered)" -gt "$before" ]'
+carried() {
+	same token-of-the-test "$(systemd-run --quiet --pipe --wait -p User=metrics -p LoadCredential=token:belabox-metrics.token \
+		-p LoadCredential=password:belabox-metrics.password -- sh -c 'cat "$CREDENTIALS_DIRECTORY/token"')"
+}
+claim "a command by hand, as docs/operations.md starts it, is given the token" carried
 credential() { # 252 gives the file to the user, 257 gives it to root with an entry for the user
 	case $(stat -c '%U %a' /run/credentials/metrics-shipper.service/token) in
 	'metrics 400' | 'root 440') ;;
