@@ -48,6 +48,12 @@ func TestStreamComesFirst(t *testing.T) {
 	if !strings.Contains(b.status().Detail, `"busy":true`) {
 		t.Errorf("detail %s", b.status().Detail)
 	}
+	// Our own are none of others'.
+	look(10*time.Second, 2_500_000, 0)
+	b.ship.traffic.bytes, b.ship.traffic.own = 0, b.ship.traffic.own-2_400_000
+	if b.ship.busy(time.Now()) {
+		t.Error("busy with our own bytes")
+	}
 	look(10*time.Second, 2_500_000+100_000, 99_000_000) // 80 kbit/s, and a container's
 	if err := b.round(); err != nil {
 		t.Fatal(err)

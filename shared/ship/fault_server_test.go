@@ -139,7 +139,7 @@ func keepsAndSays(text string) step {
 	return func(f *faultServer, conn net.Conn, r *http.Request) bool {
 		f.keep(r)
 		write(conn, text)
-		return false
+		return text != ""
 	}
 }
 
@@ -191,11 +191,15 @@ func answersSlowly(f *faultServer, conn net.Conn, r *http.Request) bool {
 	return false
 }
 
+// noise is what endless answers are made of; one for all, as whoever counts the
+// client's memory is in the same process.
+var noise = bytes.Repeat([]byte("x"), 64<<10)
+
 func endlessBody(f *faultServer, conn net.Conn, r *http.Request) bool {
 	f.keep(r)
 	write(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"accepted\":1,\"x\":\"")
 	for {
-		if _, err := conn.Write(bytes.Repeat([]byte("x"), 64<<10)); err != nil {
+		if _, err := conn.Write(noise); err != nil {
 			return false
 		}
 	}
@@ -205,7 +209,7 @@ func endlessHeader(f *faultServer, conn net.Conn, r *http.Request) bool {
 	f.keep(r)
 	write(conn, "HTTP/1.1 204 No Content\r\n")
 	for {
-		if _, err := conn.Write([]byte("X-Long: " + strings.Repeat("x", 64<<10) + "\r\n")); err != nil {
+		if _, err := (&net.Buffers{[]byte("X-Long: "), noise, []byte("\r\n")}).WriteTo(conn); err != nil {
 			return false
 		}
 	}

@@ -13,6 +13,13 @@ import (
 // left stays pending for the next.
 const maxIsolation = 100
 
+const (
+	// maxRefused bounds the series that are remembered for having rows set aside.
+	maxRefused = 64
+	// maxKnownBad is how many rows of such series are tried one by one.
+	maxKnownBad = 16
+)
+
 // isolate finds the rows for which a chunk was refused and sets them aside; the
 // others are delivered. A row is blamed only if it was refused alone, twice, and
 // the server took another sample before, between and after: so that a server
@@ -59,7 +66,14 @@ func (s *Shipper) takeApart(ctx context.Context, b *batch, r *refusal) (suspects
 		half := len(rows) / 2
 		parts = append(parts, rows[half:], rows[:half])
 	}
-	divide(r.rows)
+	if known, others := s.knownBad(r.rows); len(known) > 0 && len(known) <= maxKnownBad && len(others) > 0 {
+		for _, row := range known {
+			parts = append(parts, []store.Row{row})
+		}
+		parts = append(parts, others)
+	} else {
+		divide(r.rows)
+	}
 	for len(parts) > 0 && b.isolated < maxIsolation {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
@@ -82,6 +96,19 @@ func (s *Shipper) takeApart(ctx context.Context, b *batch, r *refusal) (suspects
 		}
 	}
 	return suspects, len(parts) > 0, nil
+}
+
+// knownBad divides rows into those of series that had rows set aside before, and
+// the others. Most of what a server refuses, it refuses each time.
+func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
+	for _, row := range rows {
+		if s.refused[row.Series.ID] {
+			known = append(known, row)
+		} else {
+			others = append(others, row)
+		}
+	}
+	return known, others
 }
 
 // convict sends each suspect once more, between two samples that are taken, and
@@ -110,6 +137,12 @@ func (s *Shipper) convict(ctx context.Context, b *batch, r *refusal, suspects []
 	}
 	if err := s.canary(ctx, b, r); err != nil {
 		return err
+	}
+	if len(s.refused) > maxRefused {
+		clear(s.refused)
+	}
+	for _, one := range guilty {
+		s.refused[one.Row.Series.ID] = true
 	}
 	return s.reject(ctx, b, guilty)
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,71 @@ func TestNoSampleIsBlamedForAServerThatTurnsBad(t *testing.T) {
 		if len(rejected) != 2 || len(pending) != 0 {
 			t.Errorf("seed %d: %d set aside, %d pending", seed, len(rejected), len(pending))
 		}
+	}
+}
+
+func TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		good map[int]bool // requests, from the first refused one on, that are answered well
+	}{
+		{"not before", map[int]bool{}},
+		{"not between", map[int]bool{2: true, 7: true, 8: true, 9: true}},
+		{"not after", map[int]bool{2: true, 5: true}},
+	} {
+		n := 0
+		f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+			if n++; n == 1 || c.good[n-1] {
+				return ok(f, conn, r)
+			}
+			return says(400, "", "everything is wrong")(f, conn, r)
+		})
+		b := newBench(t, f.url)
+		b.record(1, "a")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		b.record(2, "a")
+		b.round()
+		if _, _, rejected := b.states(); len(rejected) > 0 {
+			t.Errorf("%s: %v set aside after %d requests", c.name, rejected, n)
+		}
+	}
+}
+
+func TestASeriesThatIsAlwaysRefusedCostsFewRequests(t *testing.T) {
+	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+		samples, _, err := readBody(r.Header, r.Body)
+		if err != nil {
+			f.t.Error(err)
+		}
+		for _, s := range samples {
+			if strings.HasPrefix(s.key, "bad@") {
+				io.WriteString(conn, answerText(400, "", "cannot take "+s.key))
+				return true
+			}
+		}
+		io.WriteString(conn, answerText(204, "", ""))
+		return true
+	})
+	b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 200 })
+	var requests []int
+	for range 4 {
+		before, _ := f.state()
+		b.record(30, "a", "b", "c", "d")
+		b.record(3, "bad")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		now, _ := f.state()
+		requests = append(requests, now-before)
+	}
+	pending, _, rejected := b.states()
+	if len(rejected) != 12 || len(pending) > 3 {
+		t.Errorf("%d set aside, %d pending", len(rejected), len(pending))
+	}
+	if most := slices.Max(requests[1:]); most > 14 || requests[0] <= most {
+		t.Errorf("%v requests in a round", requests)
 	}
 }
 

@@ -56,6 +56,8 @@ type Shipper struct {
 	forced    bool      // everything goes now, whatever the budget
 	lastGood  store.Row // the last row that the server took
 
+	refused map[int64]bool // ids of series of which rows were set aside by the server
+
 	overcounted int // deliveries that were counted and not marked
 
 	detail  detail
@@ -120,7 +122,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		begins: now.Add(share(time.Second, cfg.Device.ID)),
 		eager:  now.Add(eagerFor),
 		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
-		uploads: &clock{}, visible: visibleAfter,
+		refused: map[int64]bool{}, uploads: &clock{}, visible: visibleAfter,
 		check: skewCheck{
 			client: c, url: ask, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
 			part: part(d, "skew", cfg.Monitoring.ClockSkewCheckInterval, statuses),

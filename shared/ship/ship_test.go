@@ -379,6 +379,32 @@ func TestBodyIsNeverOverTheLimitAndNothingIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestNoRequestIsOverTheLimit(t *testing.T) {
+	b := newBench(t, "http://server.example/api/v1/import", func(c *config.Config) { c.Remote.ChunkSize, c.Remote.BatchSize = 60_000, 60_000 })
+	largest := 0
+	b.ship.client.transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		largest = max(largest, len(body))
+		return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody}, err
+	})
+	x := uint64(1)
+	var samples []metric.Sample
+	for i := range 60_000 {
+		x = x*6364136223846793005 + 1442695040888963407
+		samples = append(samples, metric.Sample{Name: "noise", TimeMs: b.last - int64(i), Value: metric.Round(float64(x>>11) / 1e3)})
+	}
+	if _, err := b.db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: samples}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	if largest > maxChunkBytes || largest < maxChunkBytes/4 {
+		t.Errorf("the largest body has %d bytes, at most %d are allowed", largest, maxChunkBytes)
+	}
+	b.want(0, 60_000, 0)
+}
+
 func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	b.record(1, "good")

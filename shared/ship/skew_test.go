@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
 )
 
 func TestSkewIsBoundedByEveryAnswerAndNarrows(t *testing.T) {
@@ -92,6 +95,26 @@ func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
 		if _, err := b.ship.CheckSkew(t.Context()); err == nil {
 			t.Error("a server that is gone is no error")
 		}
+	}
+}
+
+func TestWhoElseTellsTheTimeGetsNoToken(t *testing.T) {
+	var seen atomic.Value
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen.Store(r.Header.Get("Authorization")) }))
+	defer other.Close()
+	path := mustWrite(t, "token", secret, 0o600)
+	b := newBench(t, newFaultServer(t, ok).url, func(c *config.Config) {
+		c.Remote.TokenFile, c.Monitoring.ClockSkewURL = path, other.URL+"/health"
+	})
+	b.record(1, "a")
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ship.CheckSkew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := seen.Load(); got != "" {
+		t.Errorf("sent %q", got)
 	}
 }
 

@@ -1,7 +1,8 @@
 package ship
 
 import (
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
 	"math"
 	"net/http"
 	"strconv"
@@ -78,7 +79,6 @@ func beat(now time.Time, interval time.Duration, device string) time.Duration {
 
 // share is a part of a time that the device's id decides, spread evenly.
 func share(of time.Duration, device string) time.Duration {
-	h := fnv.New64a()
-	h.Write([]byte(device))
-	return time.Duration(h.Sum64() % uint64(of))
+	sum := sha256.Sum256([]byte(device)) // a weaker hash puts ids in sequence side by side
+	return time.Duration(binary.BigEndian.Uint64(sum[:]) % uint64(of))
 }

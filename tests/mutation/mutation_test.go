@@ -34,11 +34,11 @@ const (
 var few = []string{"CRASH_ROUNDS=40", "CRASH_SEED=1", "SERVER_KILLS=2"}
 
 const (
-	markBeforeSend    = "\tf := &flight{c: c, index: b.requests, done: make(chan struct{})}\n"
+	markBeforeSend    = "\tf := &flight{c: c, index: b.requests, ended: "
 	markBeforeSendNew = "\tif err := s.acknowledge(ctx, b, c.sent, b.requests); err != nil {\n\t\tpanic(err)\n\t}\n" + markBeforeSend
 	appendLine        = "\t\tc.plain = vmjson.Append("
 	skipRow           = "\t\tif len(e.values) > 1 {\n\t\t\te.values, e.times = e.values[1:], e.times[1:]\n\t\t}\n" + appendLine
-	sendAgain         = "s.detail.Settling.Again = append(s.detail.Settling.Again, s.detail.Settling.Recent...)"
+	sendAgain         = "s.detail.Settling.Again = atMost(union(append(s.detail.Settling.Again, s.detail.Settling.Recent...), 0), maxAgain)"
 	liveFirst         = "\tif err := s.live(ctx, b, border, small); err != nil || small {\n\t\treturn err\n\t}\n"
 	backlogFirst      = "\tif !small {\n\t\tif err := s.backlog(ctx, b, border); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n" + liveFirst
 )
@@ -110,6 +110,46 @@ var mutations = []mutation{
 	{
 		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
 		pkg: "./tests", run: serverIs, env: few,
+	},
+	{
+		name: "judge times by a clock that nobody vouches for", file: "shared/ship/skew.go", old: "\tif !known {\n\t\treturn anyTime\n", new: "\tif !known {\n\t\treturn time.Now().UnixMilli()\n",
+		pkg: "./shared/ship", run: "TestAWrongClockBlamesNoSample",
+	},
+	{
+		name: "take anybody's end for the server's", file: "shared/ship/ship.go", old: "if ask.Host != to.Host {", new: "if ask.Host == \"\" {",
+		pkg: "./shared/ship", run: "TestWhoElseTellsTheTimeIsNotTheServer",
+	},
+	{
+		name: "the token for whoever tells the time", file: "shared/ship/client.go", old: "if to.Host == c.url.Host && to.Scheme == c.url.Scheme {", new: "if to.Host != \"\" {",
+		pkg: "./shared/ship", run: "TestWhoElseTellsTheTimeGetsNoToken",
+	},
+	{
+		name: "unpack an answer whatever its size", file: "shared/ship/client.go", old: "io.ReadAll(io.LimitReader(packed, maxAnswerBytes+1))", new: "io.ReadAll(packed)",
+		pkg: "./shared/ship", run: "TestMemoryStaysFlatOverEndlessAnswers",
+	},
+	{
+		name: "requests of any size", file: "shared/ship/lanes.go", old: "s.budget.chunkBytes(), s.serverMs()", new: "math.MaxInt, s.serverMs()",
+		pkg: "./shared/ship", run: "TestNoRequestIsOverTheLimit",
+	},
+	{
+		name: "blame without a canary between", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tvar guilty", new: "\tvar guilty",
+		pkg: "./shared/ship", run: "TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter",
+	},
+	{
+		name: "blame without a canary after", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tif len(s.refused)", new: "\tif len(s.refused)",
+		pkg: "./shared/ship", run: "TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter",
+	},
+	{
+		name: "wait for no rate", file: "shared/ship/budget.go", old: "if b.tokens >= 0 {", new: "if b.tokens != 0.5 {",
+		pkg: "./shared/ship", run: "TestRateIsKeptOverManyRequests",
+	},
+	{
+		name: "salvage nothing", file: "shared/store/salvage_walk.go", old: "\tfor at > 0 {\n", new: "\tfor at > 0 && ctx == nil {\n",
+		pkg: "./shared/store", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
+	},
+	{
+		name: "take what a device fails to read for lost", file: "shared/store/salvage.go", old: "case result.skipped == 0 || db", new: "case result.skipped >= 0 || db",
+		pkg: "./shared/store", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
 	},
 	{
 		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
