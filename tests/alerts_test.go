@@ -19,11 +19,12 @@ import (
 const rulesPath = "../docker/vmalert/rules.yml"
 
 // A curve is a series of a board that an alert is tried on: its value at a
-// minute of three hours, absent for no sample.
+// minute, absent for no sample.
 type curve struct {
-	name string
-	tags []string
-	at   func(minute float64) float64
+	name     string
+	tags     []string
+	at       func(minute float64) float64
+	from, to float64 // in minutes; to 0 is three hours
 }
 
 var absent = math.NaN()
@@ -67,15 +68,19 @@ type trial struct {
 }
 
 func link(name string, at func(float64) float64) curve {
-	return curve{"network.tx_bytes_total", []string{"interface", name}, at}
+	return curve{name: "network.tx_bytes_total", tags: []string{"interface", name}, at: at}
+}
+
+func of(name string, at func(float64) float64, tags ...string) curve {
+	return curve{name: name, tags: tags, at: at}
 }
 
 func trials() []trial {
 	all := []string{"core", "all"}
-	uptime := curve{"system.uptime_seconds", nil, perMinute(60)}
-	cpu := func(at func(float64) float64) []curve { return []curve{{"cpu.usage_percent", all, at}} }
+	uptime := of("system.uptime_seconds", perMinute(60))
+	cpu := func(at func(float64) float64) []curve { return []curve{of("cpu.usage_percent", at, all...)} }
 	one := func(name string, at func(float64) float64, tags ...string) []curve {
-		return []curve{{name, tags, at}}
+		return []curve{of(name, at, tags...)}
 	}
 	return []trial{
 		{"BoardSilent", "gone", true, one("system.uptime_seconds", between(100, 999, absent, 1))},
@@ -104,9 +109,9 @@ func trials() []trial {
 		{"LinkDead", "no link of the board's", false, []curve{link("wlan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "plugged in anew", false, []curve{link("wwan0", func(m float64) float64 { return math.Floor(6e6 * math.Mod(m, 50)) }), link("usb0", perMinute(6e6))}},
 
-		{"UploadsFail", "one in five", true, []curve{{"uploader.upload_failures_total", nil, perMinute(0.4)}, {"uploader.upload_duration_seconds_count", nil, perMinute(2)}}},
-		{"UploadsFail", "one in twenty", false, []curve{{"uploader.upload_failures_total", nil, perMinute(0.1)}, {"uploader.upload_duration_seconds_count", nil, perMinute(2)}}},
-		{"UploadsFail", "nothing sent", false, []curve{{"uploader.upload_failures_total", nil, steady(7)}, {"uploader.upload_duration_seconds_count", nil, steady(70)}}},
+		{"UploadsFail", "one in five", true, []curve{of("uploader.upload_failures_total", perMinute(0.4)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
+		{"UploadsFail", "one in twenty", false, []curve{of("uploader.upload_failures_total", perMinute(0.1)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
+		{"UploadsFail", "nothing sent", false, []curve{of("uploader.upload_failures_total", steady(7)), of("uploader.upload_duration_seconds_count", steady(70))}},
 
 		{"BacklogWillFill", "grows fast", true, one("storage.metrics_pending_upload", perMinute(10_000))},
 		{"BacklogWillFill", "no uplink for three hours", false, one("storage.metrics_pending_upload", perMinute(360))},
@@ -126,10 +131,10 @@ func trials() []trial {
 		{"ClockWrong", "behind", true, one("time.skew_ms", between(100, 120, -2100, 0))},
 		{"ClockWrong", "a little behind", false, one("time.skew_ms", steady(-1900))},
 
-		{"ClockUntrusted", "no answer", true, []curve{uptime, {"time.skew_ms", nil, between(60, 999, absent, 5)}}},
+		{"ClockUntrusted", "no answer", true, []curve{uptime, of("time.skew_ms", between(60, 999, absent, 5))}},
 		{"ClockUntrusted", "never one", true, []curve{uptime}},
-		{"ClockUntrusted", "compared", false, []curve{uptime, {"time.skew_ms", nil, steady(5)}}},
-		{"ClockUntrusted", "silent", false, []curve{{"system.uptime_seconds", nil, between(55, 999, absent, 9)}, {"time.skew_ms", nil, between(55, 999, absent, 5)}}},
+		{"ClockUntrusted", "compared", false, []curve{uptime, of("time.skew_ms", steady(5))}},
+		{"ClockUntrusted", "silent", false, []curve{of("system.uptime_seconds", between(55, 999, absent, 9)), of("time.skew_ms", between(55, 999, absent, 5))}},
 
 		{"LogGrows", "200 MB", true, one("storage.wal_size_bytes", between(100, 150, 200<<20, 4<<20))},
 		{"LogGrows", "100 MB", false, one("storage.wal_size_bytes", steady(100<<20))},
@@ -241,7 +246,11 @@ func appendCurve(t *testing.T, lines []byte, device string, c curve, from time.T
 	}
 	var values []float64
 	var times []int64
-	for m := 0.0; m <= 180; m += 0.5 {
+	to := c.to
+	if to == 0 {
+		to = 180
+	}
+	for m := c.from; m <= to; m += 0.5 {
 		if v := c.at(m); !math.IsNaN(v) {
 			values = append(values, v)
 			times = append(times, from.UnixMilli()+int64(m*60_000))
