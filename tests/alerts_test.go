@@ -75,6 +75,14 @@ func of(name string, at func(float64) float64, tags ...string) curve {
 	return curve{name: name, tags: tags, at: at}
 }
 
+// since makes the curves begin earlier, at a minute below 0.
+func since(minute float64, curves []curve) []curve {
+	for i := range curves {
+		curves[i].from = minute
+	}
+	return curves
+}
+
 func trials() []trial {
 	all := []string{"core", "all"}
 	uptime := of("system.uptime_seconds", perMinute(60))
@@ -120,8 +128,14 @@ func trials() []trial {
 
 		{"SamplesLost", "the first ever", true, one("storage.lost_total", between(100, 999, 120, absent), "reason", "size_limit")},
 		{"SamplesLost", "more", true, one("storage.lost_total", between(100, 999, 120, 20), "reason", "size_limit")},
-		{"SamplesLost", "once, then silent for an hour", false, one("storage.lost_total", between(60, 130, absent, 120), "reason", "size_limit")},
-		{"SamplesLost", "once long ago", false, one("storage.lost_total", steady(120), "reason", "size_limit")},
+		// Minute 60 is the first that is judged.
+		{"SamplesLost", "in an outage of 70 minutes", true, since(-1500, one("storage.lost_total", awayWhileMoreIsLost(40, 110), "reason", "size_limit"))},
+		{"SamplesLost", "in an outage, all told half an hour later", true, since(-1500, one("storage.lost_total", between(30, 999, 120, 20), "reason", "size_limit"))},
+		{"SamplesLost", "the first ever, told half an hour later", true, since(-1500, one("storage.lost_total", between(30, 999, 120, absent), "reason", "size_limit"))},
+		{"SamplesLost", "once, then silent for an hour", false, since(-1500, one("storage.lost_total", between(60, 130, absent, 120), "reason", "size_limit"))},
+		{"SamplesLost", "once, then off for two days", false, since(-2900, one("storage.lost_total", between(-2800, 100, absent, 120), "reason", "size_limit"))},
+		{"SamplesLost", "two days ago", false, since(-2900, one("storage.lost_total", between(-2800, 999, 120, 20), "reason", "size_limit"))},
+		{"SamplesLost", "none", false, one("storage.metrics_pending_upload", steady(180))},
 
 		{"SamplesRejected", "some", true, one("storage.rejected_total", between(100, 999, 3, 0))},
 		{"SamplesRejected", "none", false, one("storage.rejected_total", steady(0))},
