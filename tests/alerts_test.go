@@ -112,6 +112,7 @@ func trials() []trial {
 
 		{"LinkDead", "stands still", true, []curve{link("wwan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "was pulled out", true, []curve{link("enx0c5b8f279a64", pulledOut(100, 6e6)), link("usb0", perMinute(6e6))}},
+		{"LinkDead", "a wired port named by its slot works", true, []curve{link("wwan0", until(100, 6e6)), link("enP4p65s0", perMinute(6e6))}},
 		{"LinkDead", "all dead", false, []curve{link("wwan0", until(100, 6e6)), link("usb0", until(100, 6e6))}},
 		{"LinkDead", "never used", false, []curve{link("wwan0", steady(12)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "no link of the board's", false, []curve{link("wlan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},

@@ -281,3 +281,32 @@ func TestPanelsHaveTheirOwnPlaces(t *testing.T) {
 		}
 	}
 }
+
+// TestLinksAreAllThatBoardsHave: what the dashboards and the rules take for links
+// are wired ports and modems, whatever the kernel and udev call them.
+func TestLinksAreAllThatBoardsHave(t *testing.T) {
+	for file, d := range dashboards(t) {
+		for _, v := range d.Templating.List {
+			if v.Name != "links" {
+				continue
+			}
+			var text string
+			if err := json.Unmarshal(v.Query, &text); err != nil {
+				t.Fatal(err)
+			}
+			if rules, err := os.ReadFile(rulesPath); err != nil || strings.Count(string(rules), `interface=~"`+text+`"`) != 3 {
+				t.Errorf("%s: %s is not what the rules take for links", file, text)
+			}
+			links := regexp.MustCompile("^(?:" + text + ")$")
+			for name, want := range map[string]bool{
+				"eth0": true, "enP4p65s0": true, "enP3p49s0": true, "end0": true, "enx0c5b8f279a64": true,
+				"wwan0": true, "wwx0c5b8f279a64": true, "wwp1s0u1i4": true, "usb0": true,
+				"lo": false, "wlan0": false, "docker0": false, "tailscale0": false, "br-lan": false,
+			} {
+				if links.MatchString(name) != want {
+					t.Errorf("%s: %s matches %s: %v, want %v", file, text, name, !want, want)
+				}
+			}
+		}
+	}
+}
