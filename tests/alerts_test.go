@@ -92,6 +92,8 @@ func trials() []trial {
 	}
 	return []trial{
 		{"BoardSilent", "gone", true, one("system.uptime_seconds", between(100, 999, absent, 1))},
+		{"BoardSilent", "for two days", true, since(-2900, one("system.uptime_seconds", between(-2890, 999, absent, 1)))},
+		{"BoardSilent", "for six days", true, since(-8700, one("system.uptime_seconds", between(-8640, 999, absent, 1)))},
 		{"BoardSilent", "nine minutes", false, one("system.uptime_seconds", between(100, 109, absent, 1))},
 		{"BoardSilent", "other collectors off", false, []curve{uptime}},
 
@@ -217,15 +219,18 @@ func TestEveryAlertFiresAndKeepsQuiet(t *testing.T) {
 
 	replay(t, base, from.Add(time.Hour), from.Add(3*time.Hour))
 
-	fired := func(alert, board string) bool {
-		got, err := askAt(t.Context(), base, fmt.Sprintf(`count_over_time(ALERTS{alertstate="firing", alertname=%q, device_id=%q}[3h])`, alert, board), from.Add(3*time.Hour))
+	fired := func(alert, board, within string) bool {
+		got, err := askAt(t.Context(), base, fmt.Sprintf(`count_over_time(ALERTS{alertstate="firing", alertname=%q, device_id=%q}[%s])`, alert, board, within), from.Add(3*time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(got) > 0
 	}
 	for _, c := range trials() {
-		if got := fired(c.alert, c.alert+"/"+c.board); got != c.fires {
+		if c.alert == "BoardSilent" && c.fires && !fired(c.alert, c.alert+"/"+c.board, "5m") {
+			t.Errorf("%s on %q: is over at the end", c.alert, c.board)
+		}
+		if got := fired(c.alert, c.alert+"/"+c.board, "3h"); got != c.fires {
 			t.Errorf("%s on %q: fired %v, want %v", c.alert, c.board, got, c.fires)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 )
@@ -20,7 +21,14 @@ type panel struct {
 	Title, Type string
 	Interval    string
 	FieldConfig struct {
-		Defaults struct{ Unit string }
+		Defaults  struct{ Unit string }
+		Overrides []struct {
+			Matcher    struct{ Options string }
+			Properties []struct {
+				ID    string
+				Value json.RawMessage
+			}
+		}
 	}
 	GridPos struct{ X, Y, W, H int }
 	Targets []struct {
@@ -309,4 +317,84 @@ func TestLinksAreAllThatBoardsHave(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestASilentBoardKeepsItsRow: a board that was last seen two or six days ago is
+// in the table, counted as silent, and has what it told last.
+func TestASilentBoardKeepsItsRow(t *testing.T) {
+	base := startVictoria(t)
+	var lines []byte
+	silent := map[string]float64{"here": 0, "two days": 2 * 24 * 60, "six days": 6 * 24 * 60}
+	for board, minutes := range silent {
+		for _, c := range []curve{
+			of("system.uptime_seconds", perMinute(60)), of("storage.metrics_pending_upload", steady(180)),
+			of("cpu.usage_percent", steady(40), "core", "all"),
+			of("disk.used_bytes", steady(20e9), "mountpoint", "/"), of("disk.total_bytes", steady(64e9), "mountpoint", "/"),
+		} {
+			lines = appendCurve(t, lines, board, c, recordingTo.Add(-time.Duration(minutes+180)*time.Minute))
+		}
+	}
+	load(t, base, lines)
+	ask := func(expr string) map[string]float64 {
+		series, err := askAt(t.Context(), base, expr, recordingTo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, s := range series {
+			got[s.Metric["device_id"]] = s.numbers(t)[0]
+		}
+		return got
+	}
+	columns := map[string]func(board string) float64{
+		"Silent for":   func(board string) float64 { return silent[board] * 60 },
+		"Fullest disk": func(string) float64 { return 31.25 },
+		"Pending":      func(string) float64 { return 180 },
+	}
+	asked := 0
+	for file, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				switch {
+				case p.Title == "Silent boards":
+					asked++
+					if got := ask(target.Expr); got[""] != 2 {
+						t.Errorf("%s: %v, want 2", p.Title, got)
+					}
+				case p.Title == "Silent for":
+					for board, minutes := range silent {
+						asked++
+						if got, there := ask(strings.ReplaceAll(target.Expr, "$device_id", board))[""]; !there || got != 60*minutes {
+							t.Errorf("%s: %s: %s: %v, want %v", file, p.Title, board, got, 60*minutes)
+						}
+					}
+				case p.Type == "table" && columns[p.column(target.RefID)] != nil:
+					asked++
+					rows := ask(target.Expr)
+					for board := range silent {
+						if got, there := rows[board]; !there || got != columns[p.column(target.RefID)](board) {
+							t.Errorf("%s: %s of %s: %v", p.Title, p.column(target.RefID), board, rows)
+						}
+					}
+				}
+			}
+		}
+	}
+	if asked != 7 {
+		t.Errorf("asked %d queries, want 7", asked)
+	}
+}
+
+// column is the heading of a table's column.
+func (p panel) column(refID string) (heading string) {
+	for _, o := range p.FieldConfig.Overrides {
+		for _, property := range o.Properties {
+			if o.Matcher.Options == "Value #"+refID && property.ID == "displayName" {
+				if err := json.Unmarshal(property.Value, &heading); err != nil {
+					return ""
+				}
+			}
+		}
+	}
+	return heading
 }
