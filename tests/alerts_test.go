@@ -122,6 +122,7 @@ func trials() []trial {
 
 		{"UploadsFail", "one in five", true, []curve{of("uploader.upload_failures_total", perMinute(0.4)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
 		{"UploadsFail", "one in twenty", false, []curve{of("uploader.upload_failures_total", perMinute(0.1)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
+		{"UploadsFail", "three minutes without the server", false, []curve{of("uploader.upload_failures_total", func(m float64) float64 { return min(max(m-100, 0), 3) }), of("uploader.upload_duration_seconds_count", perMinute(2))}},
 		{"UploadsFail", "nothing sent", false, []curve{of("uploader.upload_failures_total", steady(7)), of("uploader.upload_duration_seconds_count", steady(70))}},
 
 		{"BacklogWillFill", "grows fast", true, one("storage.metrics_pending_upload", perMinute(10_000))},
@@ -254,7 +255,7 @@ func replay(t *testing.T, base string, from, to time.Time) {
 	get(base + "/internal/force_flush")
 }
 
-// appendCurve adds a series with a sample every half minute.
+// appendCurve adds a series with the samples that the daemons would take.
 func appendCurve(t *testing.T, lines []byte, device string, c curve, from time.Time) []byte {
 	t.Helper()
 	if _, known := metric.Lookup(c.name); !known {
@@ -270,7 +271,7 @@ func appendCurve(t *testing.T, lines []byte, device string, c curve, from time.T
 	if to == 0 {
 		to = 180
 	}
-	for m := c.from; m <= to; m += 0.5 {
+	for m := c.from; m <= to; m += period(c.name) / 60 {
 		if v := c.at(m); !math.IsNaN(v) {
 			values = append(values, v)
 			times = append(times, from.UnixMilli()+int64(m*60_000))

@@ -92,15 +92,37 @@ func appendSeries(t *testing.T, lines []byte, board int, e metric.Entry, suffix 
 	return vmjson.Append(lines, head, values, times)
 }
 
-// period is the default interval of a metric, in seconds.
+// periods are the intervals of metrics in seconds, by the beginnings of their
+// names, the longest first: TestThePeriodsAreTheDaemons.
+var periods = []struct {
+	prefix  string
+	seconds float64
+}{
+	{"collector.collection_duration_seconds", 600},
+	{"uploader.upload_duration_seconds", 600},
+	{"storage.metrics_pending_upload", 60},
+	{"uploader.partial_success", 180},
+	{"storage.lost_total", 60},
+	{"disk.available", 60},
+	{"system.uptime", 60},
+	{"disk.total", 60},
+	{"disk.used", 60},
+	{"cpu.iowait", 10},
+	{"cpu.usage", 10},
+	{"cpu.steal", 10},
+	{"network.", 10},
+	{"collector.", 300},
+	{"uploader.", 60},
+	{"storage.", 180},
+	{"process.", 180},
+	{"time.", 60},
+}
+
+// period is the interval of a metric by default, in seconds.
 func period(name string) float64 {
-	for prefix, seconds := range map[string]float64{
-		"cpu.usage": 10, "cpu.iowait": 10, "cpu.steal": 10, "network.": 10,
-		"disk.total": 60, "disk.used": 60, "disk.available": 60, "system.uptime": 60,
-		"process.": 60, "uploader.": 60, "time.": 60, "collector.": 300, "storage.": 300,
-	} {
-		if strings.HasPrefix(name, prefix) {
-			return seconds
+	for _, p := range periods {
+		if strings.HasPrefix(name, p.prefix) {
+			return p.seconds
 		}
 	}
 	return 30
