@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -26,9 +27,12 @@ func defaults(boards int) load {
 	}
 }
 
-func (l load) samples() float64  { return float64(l.Boards) * l.SamplesPerSecond }
-func (l load) requests() float64 { return float64(l.Boards) / l.Interval.Seconds() }
-func (l load) bytes() float64    { return l.samples() * l.SteadyBytes }
+func (l load) samples() float64 { return float64(l.Boards) * l.SamplesPerSecond }
+func (l load) bytes() float64   { return l.samples() * l.SteadyBytes }
+
+// requests is one a round, and one a minute with the shipper's samples about
+// itself.
+func (l load) requests() float64 { return float64(l.Boards) * (1/l.Interval.Seconds() + 1.0/60) }
 
 // connections is one a board: it is kept open between rounds.
 func (l load) connections() int { return l.Boards }
@@ -42,13 +46,35 @@ func (l load) backlogBytes() float64 { return l.backlog() * l.DrainBytes }
 // which goes before the backlog. It comes within one interval.
 func (l load) present() float64 { return l.samples() * 2 * l.Interval.Seconds() }
 
-// surge is how many requests a second begin when everybody comes back: spread
-// over the interval, or, without a phase of their own, all at once.
-func (l load) surge(spread bool) float64 {
-	if spread {
-		return l.requests()
+// surge is how many rounds begin within the worst stretch of the given length, of
+// any when everybody is back. Without a phase of their own all do. Spread by a
+// hash of the device id, phases fall like dice, so that some stretches get well
+// more than their share: 99 fleets of 100 have none with more than this.
+//
+// For the worst stretch it is enough to look at those that begin with a round.
+// In one the other boards are a binomial number; there are as many as boards, and
+// together they may exceed the limit with a probability of 1 %.
+func (l load) surge(stretch time.Duration, spread bool) float64 {
+	others, part := float64(l.Boards-1), stretch.Seconds()/l.Interval.Seconds()
+	if !spread || others < 1 || part >= 1 {
+		return float64(l.Boards)
 	}
-	return float64(l.Boards)
+	mean, more := others*part, 0.0
+	for k := min(others, math.Floor(mean+20*math.Sqrt(mean)+20)); k > 0; k-- {
+		if more += binomial(others, k, part); float64(l.Boards)*more >= 0.01 {
+			return k + 1
+		}
+	}
+	return 1
+}
+
+// binomial is the probability of k of n when each has p.
+func binomial(n, k, p float64) float64 {
+	log := func(v float64) float64 {
+		l, _ := math.Lgamma(v + 1)
+		return l
+	}
+	return math.Exp(log(n) - log(k) - log(n-k) + k*math.Log(p) + (n-k)*math.Log1p(-p))
 }
 
 // table prints the figures of several fleets as Markdown.
@@ -65,6 +91,8 @@ func table(fleets ...load) string {
 	b.WriteString("| --- |" + strings.Repeat(" ---: |", len(fleets)) + "\n")
 	line("samples a second", func(l load) string { return whole(l.samples()) })
 	line("requests a second", func(l load) string { return whole(l.requests()) })
+	line("rounds that begin in the worst second, spread: at most", func(l load) string { return whole(l.surge(time.Second, true)) })
+	line("… the same without the spread", func(l load) string { return whole(l.surge(time.Second, false)) })
 	line("bytes a second at the server", func(l load) string { return size(l.bytes()) })
 	line("bytes a day at the server", func(l load) string { return size(l.bytes() * 86400) })
 	line("bytes a day of one board's link", func(l load) string { return size(l.bytes() * 86400 / float64(l.Boards)) })
@@ -74,8 +102,6 @@ func table(fleets ...load) string {
 	line("after an hour without the server: samples waiting", func(l load) string { return whole(l.backlog()) })
 	line("… bytes of them on the wire", func(l load) string { return size(l.backlogBytes()) })
 	line("… samples of the present, within 30 s", func(l load) string { return whole(l.present()) })
-	line("… requests that begin in the worst second, spread", func(l load) string { return whole(l.surge(true)) })
-	line("… the same without the spread", func(l load) string { return whole(l.surge(false)) })
 	line("… drained in an hour, it adds samples a second", func(l load) string { return whole(l.backlog() / 3600) })
 	return b.String()
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +99,7 @@ func TestTheArithmetic(t *testing.T) {
 		t.Errorf("%d connections, want one a board: %d", s.Connections, l.connections())
 	}
 
+	spreadPlan := p
 	// The same boards without a phase of their own come at once.
 	p.name, p.spread, p.outage, p.rounds = "together", false, 0, 2
 	together, err := run(t.Context(), p)
@@ -104,8 +107,14 @@ func TestTheArithmetic(t *testing.T) {
 		t.Fatal(err)
 	}
 	report(t.Output(), p, together)
-	if s.Worst*2 > together.Worst {
-		t.Errorf("at worst %d requests in an eighth of an interval with the spread and %d without: want less than half", s.Worst, together.Worst)
+	l.Interval = p.interval
+	near(t, "requests a second", s.rate(spreadPlan), l.requests(), 0.15)
+	spread, all := l.surge(p.interval/8, true), l.surge(p.interval/8, false)
+	if float64(s.Worst) > spread || float64(s.Worst) < spread/4 {
+		t.Errorf("in the worst eighth of an interval %d rounds begin, reckoned are at most %.0f", s.Worst, spread)
+	}
+	if float64(together.Worst) <= spread || float64(together.Worst) > all {
+		t.Errorf("without the spread %d rounds begin in the worst eighth, want more than %.0f and at most %.0f", together.Worst, spread, all)
 	}
 }
 
@@ -150,7 +159,42 @@ func TestNumbersAreForPeople(t *testing.T) {
 			t.Errorf("size(%v) = %q, want %q", v, got, want)
 		}
 	}
-	if fmt.Sprint(defaults(100).surge(false)) != "100" {
+	if fmt.Sprint(defaults(100).surge(time.Second, false)) != "100" {
 		t.Error("without the spread everybody comes at once")
+	}
+}
+
+// TestTheWorstSecond throws the dice for many fleets: about one in a hundred may
+// have a second with more rounds than is reckoned, and none is far below it.
+func TestTheWorstSecond(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for boards, fleets := range map[int]int{2: 2000, 100: 2000, 10_000: 200} {
+		l := defaults(boards)
+		limit, over, lowest := int(l.surge(time.Second, true)), 0, boards
+		for range fleets {
+			phases := make([]float64, boards, 2*boards)
+			for i := range phases {
+				phases[i] = rnd.Float64() * l.Interval.Seconds()
+			}
+			slices.Sort(phases)
+			for _, p := range phases { // the next interval
+				phases = append(phases, p+l.Interval.Seconds())
+			}
+			worst, first := 0, 0
+			for i, p := range phases {
+				for phases[first]+1 < p {
+					first++
+				}
+				worst = max(worst, i-first+1)
+			}
+			if worst > limit {
+				over++
+			}
+			lowest = min(lowest, worst)
+		}
+		t.Logf("%d boards: at most %d reckoned, %d fleets of %d had more; the least was %d", boards, limit, over, fleets, lowest)
+		if over > fleets/50 || limit > 2*lowest+2 {
+			t.Errorf("%d boards: at most %d reckoned, but %d fleets of %d had more; the least was %d", boards, limit, over, fleets, lowest)
+		}
 	}
 }

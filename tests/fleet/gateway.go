@@ -10,14 +10,20 @@ import (
 	"time"
 )
 
+// An arrival is a request, of the board that has this connection.
+type arrival struct {
+	at    time.Time
+	board string
+}
+
 // A gateway stands before the server and counts what comes.
 type gateway struct {
 	url    string
 	server *http.Server
 
 	mu          sync.Mutex
-	arrivals    []time.Time // of the requests
-	connections int         // made so far
+	arrivals    []arrival
+	connections int // made so far
 }
 
 // newGateway passes requests on to the server of the given import URL.
@@ -38,7 +44,7 @@ func newGateway(ctx context.Context, to string) (*gateway, error) {
 		ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			g.mu.Lock()
-			g.arrivals = append(g.arrivals, time.Now())
+			g.arrivals = append(g.arrivals, arrival{time.Now(), r.RemoteAddr})
 			g.mu.Unlock()
 			proxy.ServeHTTP(w, r)
 		}),
@@ -56,24 +62,34 @@ func newGateway(ctx context.Context, to string) (*gateway, error) {
 
 func (g *gateway) close() error { return g.server.Close() }
 
-// worst returns the most requests that arrived within any stretch of the given
-// length, and how many came in all, from the given moment on.
-func (g *gateway) worst(from time.Time, length time.Duration) (most, all int) {
+// worst returns the most rounds that began within a stretch of time of the given
+// length, and how many requests came in all, from the given moment on. A round is
+// what a board sends within half an interval: the newest samples, and those about
+// its shipper in a request of their own.
+func (g *gateway) worst(from time.Time, length, interval time.Duration) (most, requests int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	first := 0
-	for i, at := range g.arrivals {
-		if at.Before(from) {
-			first = i + 1
+	var begun []time.Time
+	last := map[string]time.Time{}
+	for _, a := range g.arrivals {
+		if a.at.Before(from) {
 			continue
 		}
-		all++
-		for g.arrivals[first].Add(length).Before(at) {
+		requests++
+		if a.at.Sub(last[a.board]) < interval/2 {
+			continue
+		}
+		last[a.board] = a.at
+		begun = append(begun, a.at)
+	}
+	first := 0
+	for i, at := range begun {
+		for begun[first].Add(length).Before(at) {
 			first++
 		}
 		most = max(most, i-first+1)
 	}
-	return most, all
+	return most, requests
 }
 
 func (g *gateway) made() int {

@@ -31,7 +31,7 @@ type seen struct {
 	Measured    time.Duration // by all boards together
 	Connections int
 	Requests    int // of the rounds
-	Worst       int // of these within an eighth of the interval
+	Worst       int // rounds that began within an eighth of the interval
 }
 
 // run makes the boards and lets them live.
@@ -95,7 +95,7 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 	if err := group.Wait(); err != nil {
 		return s, err
 	}
-	s.Worst, s.Requests = g.worst(begun.Add(p.interval), p.interval/8)
+	s.Worst, s.Requests = g.worst(begun.Add(p.interval), p.interval/8, p.interval)
 	s.Connections = g.made()
 	all, bytes, err := totals(ctx, boards)
 	if err != nil {
@@ -155,6 +155,11 @@ func totals(ctx context.Context, boards []*board) (samples, bytes float64, err e
 	return samples, bytes, nil
 }
 
+// rate is how many requests came in a second, after each board's first round.
+func (s seen) rate(p plan) float64 {
+	return float64(s.Requests) / (time.Duration(p.rounds-1)*p.interval + p.interval/2).Seconds()
+}
+
 // report prints what was seen beside what was to be expected.
 func report(w io.Writer, p plan, s seen) error {
 	l := defaults(p.boards)
@@ -165,8 +170,8 @@ bytes a sample, rounds          %.2f (docs: %.1f)
 bytes a sample, draining        %.2f (docs: %.1f)
 connections                     %d (docs: %d)
 requests a second               %.2f (docs: %.2f)
-worst eighth of an interval     %d requests, evenly spread %.1f
+worst eighth of an interval     %d rounds begin (docs: at most %.0f)
 `, p.boards, s.Stored, s.Delivered, s.SteadyBytes, l.SteadyBytes, s.DrainBytes, l.DrainBytes, s.Connections, l.connections(),
-		float64(s.Requests)/(time.Duration(p.rounds-1)*p.interval+p.interval/2).Seconds(), l.requests(), s.Worst, float64(p.boards)/8)
+		s.rate(p), l.requests(), s.Worst, l.surge(p.interval/8, p.spread))
 	return err
 }
