@@ -280,21 +280,27 @@ func appendCurve(t *testing.T, lines []byte, device string, c curve, from time.T
 	return vmjson.Append(lines, head, values, times)
 }
 
+// raisedIn replays a stretch and returns the boards and alerts that fired.
+func raisedIn(t *testing.T, base string, from, to time.Time) (raised []string) {
+	t.Helper()
+	replay(t, base, from, to)
+	series, err := askAt(t.Context(), base, `count by (device_id, alertname) (count_over_time(ALERTS{alertstate="firing"}[3h]))`, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range series {
+		raised = append(raised, s.Metric["device_id"]+" "+s.Metric["alertname"])
+	}
+	slices.Sort(raised)
+	return raised
+}
+
 // TestAWellBoardRaisesNothing replays the recording: board-1 is well, and what
 // happens to the others is all that is raised.
 func TestAWellBoardRaisesNothing(t *testing.T) {
 	base := startVictoria(t)
 	load(t, base, recording(t))
-	replay(t, base, recordingFrom.Add(20*time.Minute), recordingTo)
-	series, err := askAt(t.Context(), base, `count by (device_id, alertname) (count_over_time(ALERTS{alertstate="firing"}[3h]))`, recordingTo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var raised []string
-	for _, s := range series {
-		raised = append(raised, s.Metric["device_id"]+" "+s.Metric["alertname"])
-	}
-	slices.Sort(raised)
+	raised := raisedIn(t, base, recordingFrom.Add(20*time.Minute), recordingTo)
 	want := []string{"board-2 SamplesLost", "board-2 UploadsFail", "board-3 LinkDead"}
 	if !slices.Equal(raised, want) {
 		t.Errorf("raised %q, want %q", raised, want)
