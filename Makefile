@@ -2,7 +2,14 @@
 SHELL := /bin/sh
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# How every program that is handed out is built, whether it is run from here, put
+# into a package (systemd/package/build.sh) or into an image (docker/Dockerfile):
+# BIN is where to, STATIC=1 without the C library, GOARCH and CC for whom.
+BIN ?= bin
 LDFLAGS := -s -w -X github.com/taniwha3/thugshells/shared/daemon.Version=$(VERSION) -X main.version=$(VERSION)
+ifdef STATIC
+CLDFLAGS := -linkmode external -extldflags -static
+endif
 # What the daemons need not carry: HTTP/2, the C resolver and SQLite extensions
 # come to 2 MB of resident memory.
 TAGS := nethttpomithttp2,netgo,osusergo,sqlite_omit_load_extension
@@ -14,14 +21,21 @@ LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
 PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
-.PHONY: help build run check test bench bench-check soak mutation fuzz fleet deb arm64 systemd-test golden clean
+.PHONY: help build daemons receiver probe run check test bench bench-check soak mutation fuzz fleet deb arm64 systemd-test golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-build: ## the four programs, into bin/
-	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/metrics-receiver
+build: daemons receiver ## the four programs, into bin/
+
+daemons:
+	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) $(CLDFLAGS)' -o $(BIN)/ ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
+
+receiver:
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/metrics-receiver
+
+probe: # the health check of the images
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./docker/probe
 
 run: build ## all three daemons in the foreground, until Ctrl-C
 	@sh tests/run.sh

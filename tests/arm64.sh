@@ -17,10 +17,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 . tests/systemd/payload/claims.sh
 
-export GOOS=linux GOARCH=arm64
-CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc ${GO:-go} build -trimpath -ldflags '-s -w' -o "$work/" ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
-CGO_ENABLED=0 ${GO:-go} build -trimpath -ldflags '-s -w' -o "$work/" ./cmd/metrics-receiver
-unset GOOS GOARCH
+GOOS=linux GOARCH=arm64 CC=aarch64-linux-gnu-gcc make --no-print-directory build BIN="$work"
 
 # The files of a txtar archive (golang.org/x/tools/txtar), under $work/board.
 awk -v root="$work/board" '
@@ -54,6 +51,7 @@ CONFIG
 
 is_arm64() { for program in metrics-collector metrics-shipper metrics-health metrics-receiver; do same aarch64 "$(readelf -h "$work/$program" | awk '/Machine:/ {print tolower($2)}')" || return 1; done; }
 claim "the programs are for arm64" is_arm64
+claim "they are built like those of the packages" sh tests/built.sh "$work/metrics-collector" "$work/metrics-shipper" "$work/metrics-health" "$work/metrics-receiver"
 claim "the collector stores what the board shows" arm metrics-collector -config "$work/config.yaml" -once
 query() { sqlite3 -readonly "$work/data/metrics.db" "$1"; }
 golden() { # every sample of the first moment, as the collectors' own tests have it

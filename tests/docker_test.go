@@ -154,6 +154,9 @@ func TestDockerfilesFitTheTree(t *testing.T) {
 		if !regexp.MustCompile(`(?m)^USER 65532:65532$`).Match(text) {
 			t.Errorf("%s: does not say who it runs as", file)
 		}
+		if strings.Contains(string(text), "go build") || !strings.Contains(string(text), "make ") {
+			t.Errorf("%s: builds past the Makefile, which has the tags and flags", file)
+		}
 		for _, m := range regexp.MustCompile(`(?m)^COPY ([^-].*) \S+$`).FindAllStringSubmatch(string(text), -1) {
 			for from := range strings.FieldsSeq(m[1]) {
 				if _, err := os.Stat(filepath.Join("..", from)); err != nil {

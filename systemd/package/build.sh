@@ -24,7 +24,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
 [ $# -gt 0 ] || set -- amd64 arm64 armhf
-packages='gcc libc6-dev binutils gzip'
+packages='gcc libc6-dev make binutils gzip'
 for arch; do
 	case $arch in
 	amd64) ;;
@@ -56,11 +56,8 @@ for arch; do
 	armhf) goarch=arm cc=arm-linux-gnueabihf-gcc ;;
 	esac
 	[ "$goarch" != amd64 ] || [ "$(uname -m)" = x86_64 ] || cc=x86_64-linux-gnu-gcc
-	ldflags="-s -w -X github.com/taniwha3/thugshells/shared/daemon.Version=$version -X main.version=$version"
-	export GOOS=linux GOARCH=$goarch GOARM=7
-	CGO_ENABLED=1 CC=$cc $GO build -trimpath -ldflags "$ldflags" -o "$stage/bin/" ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
-	CGO_ENABLED=0 $GO build -trimpath -ldflags "$ldflags" -o "$stage/bin/" ./cmd/metrics-receiver
-	unset GOOS GOARCH GOARM
+	GOOS=linux GOARCH=$goarch GOARM=7 CC=$cc make --no-print-directory build GO="$GO" VERSION="$version" BIN="$PWD/$stage/bin" >&2
+	sh tests/built.sh "$stage/bin"/*
 
 	# Who wrote what is linked in, and on what terms, is in the package.
 	$GO version -m "$stage"/bin/* | awk '$1 == "dep" {print $2}' | sort -u | while read -r module; do
