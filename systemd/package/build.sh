@@ -1,7 +1,7 @@
 #!/bin/sh
 # build.sh [ARCH...]: builds dist/belabox-metrics_VERSION_ARCH.deb for amd64,
 # arm64 and armhf, or for those that are named. DEB_VERSION and RELEASE set the
-# version; without, it is the last tag, or the day and commit where there is none.
+# version; without, version.sh makes one.
 #
 # cgo is needed for SQLite: the compilers are Debian's gcc and its cross
 # compilers. The binaries run on any system with the C library of the one that
@@ -12,14 +12,7 @@ nfpm_version=v2.45.2 # from v2.46.0 on it needs modules that the proxy does not 
 nfpm=bin/nfpm-$nfpm_version
 GO=${GO:-go}
 
-default_version() {
-	if tag=$(git describe --tags --match 'v[0-9]*' --dirty=+dirty 2>/dev/null); then
-		echo "${tag#v}" | tr - +
-	else
-		echo "0~git$(git log -1 --format=%cd --date=format:%Y%m%d).$(git describe --always --dirty=+dirty)"
-	fi
-}
-version=${DEB_VERSION:-$(default_version)}
+version=${DEB_VERSION:-$(sh systemd/package/version.sh)}
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
