@@ -51,7 +51,15 @@ say() { tee -a "$work/lines"; }
 echo "-- package"
 arch=$(dpkg --print-architecture)
 first=$(RELEASE=1 sh systemd/package/build.sh "$arch" 2>"$work/build") || { cat "$work/build"; exit 1; }
-second=$(RELEASE=2 sh systemd/package/build.sh "$arch" 2>"$work/build") || { cat "$work/build"; exit 1; }
+# The next release: another default in the example and a key that was not there.
+second=$work/second.deb
+dpkg-deb -R "$first" "$work/second"
+example=$work/second/etc/belabox-metrics/config.yaml
+sed -i -e 's/^  upload_interval: .*/  upload_interval: 77s/' -e '1i # An example of the next release.' "$example"
+grep -q '^  upload_interval: 77s$' "$example"
+sed -i 's/^Version: .*/&.2/' "$work/second/DEBIAN/control"
+(cd "$work/second" && find etc usr -type f -exec md5sum {} + >DEBIAN/md5sums)
+dpkg-deb --root-owner-group -b "$work/second" "$second" >"$work/build" || { cat "$work/build"; exit 1; }
 if lintian --allow-root --fail-on error "$first" >"$work/lintian" 2>&1; then
 	echo "ok      lintian finds no error"
 else

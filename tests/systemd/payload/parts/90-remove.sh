@@ -5,7 +5,7 @@ claim "apt removes the package" remove
 gone() { same '' "$(systemctl list-units --no-legend --plain 'metrics-*' 'belabox-metrics.target'; pgrep -a metrics-)" && [ ! -e /usr/bin/metrics-collector ]; }
 claim "units, processes and programs are gone" gone
 claim "rows and configuration are kept" eval '[ "$(rows)" -ge "$before" ] && cmp $config /run/config.before'
-claim "apt installs it again" install_first
+claim "apt installs it again" upgrade
 claim "it runs" within 30 all_active
 claim "on the same rows" within 15 rows_above "$before"
 
