@@ -13,6 +13,7 @@ purge() { apt-get purge -y -q belabox-metrics; }
 claim "apt purges the package" purge
 left() {
 	systemctl daemon-reload
+	[ ! -e /run/belabox-metrics ] || return 1
 	same '' "$(find / -xdev \( -iname '*belabox*' -o -name 'metrics-*' \) ! -path '/payload/*' ! -path '/usr/lib/belabox-probe' ! -path '/root/*' ! -path '/var/log/*' 2>/dev/null)" &&
 		same '' "$(getent passwd metrics metrics-health; getent group metrics metrics-health)"
 }
