@@ -51,7 +51,7 @@ $(LINT):
 	mv bin/.tool/golangci-lint $@
 
 test: ## every test, with the race detector, in random order
-	@sh tests/need.sh victoria-metrics chromium
+	@sh tests/need.sh victoria-metrics chromium docker-compose
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
 
 bench: bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
