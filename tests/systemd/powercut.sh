@@ -5,7 +5,7 @@
 # part of the cache the disk still wrote. WORK is a directory to write to.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-package=$(realpath "$1")
+package=$(realpath -e "$1")
 work=$(realpath "$2")
 rootfs=$("$here/rootfs.sh")
 rounds=${ROUNDS:-10}
@@ -54,11 +54,11 @@ cut() {
 		</dev/null >"$dir/qemu.log" 2>&1 3>&- &
 	machine=$!
 
-	end=$(($(date +%s) + 300))
+	end=$(($(date +%s) + 600)) # without KVM and on busy processors, 60 s are usual
 	while [ "$(tr -d '\r' <"$dir/out" | awk '$1 == "row" {print $2}' | uniq | wc -l)" -lt "$rounds" ]; do
 		if [ "$(date +%s)" -gt "$end" ] || grep -q ') Z ' "/proc/$machine/stat"; then
 			echo "FAILED  the machine committed $rounds rounds ($1)"
-			tail -n 5 "$dir/out" "$dir/console" "$dir/qemu.log" | sed 's/^/        | /'
+			tail -n 25 "$dir/out" "$dir/console" "$dir/qemu.log" | cut -c1-300 | sed 's/^/        | /'
 			return 1
 		fi
 		sleep 0.2
