@@ -9,7 +9,7 @@ done
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing$missing"
-	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $missing; } >/tmp/need.$$ 2>&1 && { rm -f /tmp/need.$$; exit 0; }
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends $missing; } >/tmp/need.$$ 2>&1 && { rm -f /tmp/need.$$; exit 0; }
 	tail -n 5 /tmp/need.$$
 	rm -f /tmp/need.$$
 fi
