@@ -142,7 +142,7 @@ func (s *Shipper) convict(ctx context.Context, b *batch, r *refusal, suspects []
 		clear(s.refused)
 	}
 	for _, one := range guilty {
-		s.refused[one.Row.Series.ID] = true
+		s.refused[one.Series.ID] = true
 	}
 	return s.reject(ctx, b, guilty)
 }
