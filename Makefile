@@ -54,13 +54,19 @@ test: ## every test, with the race detector, in random order
 	@sh tests/need.sh victoria-metrics chromium docker-compose
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
 
-bench: bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
+bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure print
 	CGO_ENABLED=1 $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./shared/ship
 	$(GO) test -run '^$$' -bench . ./shared/vmjson
+	$(MEMORY) MEASURE=print $(GO) test -count 1 -run MemoryOfAMillion ./tests
 
-bench-check: bin/store.test ## fail when a day costs more than is budgeted
+bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than is budgeted
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
+	$(GO) test -count 1 -v -run ASampleCostsFewBytesOnTheWire ./shared/ship
+	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run MemoryOfAMillion ./tests
+
+# As the packaged units set it.
+MEMORY := MALLOC_ARENA_MAX=1 MEASURE_BIN=$(CURDIR)/bin
 
 MEASURED := WhatADayCosts|SyncsOfATick|NewestOfManyPending|WhileAMillion
 .PHONY: bin/store.test

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -123,12 +124,44 @@ func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
 	}
 }
 
+// samplesPage is where a page of the table of samples is in the file.
+func samplesPage(t testing.TB, path string) int64 {
+	t.Helper()
+	read, err := OpenRead(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	var page int64
+	if err := read.read.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'samples'").Scan(&page); err != nil {
+		t.Fatal(err)
+	}
+	// The first child of the root, which is an interior page: sqlite.org/fileformat2.html.
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	root := make([]byte, pageSize)
+	for range 2 {
+		if _, err := f.ReadAt(root, (page-1)*pageSize); err != nil {
+			t.Fatal(err)
+		}
+		if root[0] != 2 {
+			break
+		}
+		cell := int(root[12])<<8 | int(root[13])
+		page = int64(binary.BigEndian.Uint32(root[cell:]))
+	}
+	return (page - 1) * pageSize
+}
+
 func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	mustEmptyLog(t, path)
-	page := size(t, path) / 3 / pageSize * pageSize
-	good := make([]byte, 20*pageSize)
+	page := samplesPage(t, path)
+	good := make([]byte, 3*pageSize)
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +171,9 @@ func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	overwrite(t, path, page, []byte(strings.Repeat("\xff", len(good))))
+	if l := readableOf(t, path); l.Lost == 0 {
+		t.Fatalf("nothing is lost with the damage, and the test is void: %+v", l)
+	}
 	var log strings.Builder
 	db := notYet(t, path, &log)
 	asked := 0

@@ -66,12 +66,12 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 // deliver marks pending rows as delivered and returns how many were pending.
 func deliver(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err error) {
 	for p := 0; p <= lowest; p++ {
-		of := rows
-		if slices.ContainsFunc(rows, func(r Row) bool { return r.Priority != p }) {
-			of = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Priority != p })
-		}
-		if len(of) == 0 {
+		if !slices.ContainsFunc(rows, func(r Row) bool { return r.Priority == p }) {
 			continue
+		}
+		of := rows
+		if others := func(r Row) bool { return r.Priority != p }; slices.ContainsFunc(rows, others) {
+			of = slices.DeleteFunc(slices.Clone(rows), others)
 		}
 		n, whole, err := deliverRange(ctx, tx, of)
 		if err == nil && !whole {

@@ -195,9 +195,10 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 
 func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: c.setUp} }
 
-// Each connection gets a cache of 2 MiB and no memory map: more was measured to
-// gain nothing, and a map turns a failing disk into SIGBUS.
-const commonSettings = "PRAGMA cache_size=-2048; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+// Each connection gets a cache of half a MiB and no memory map: 2 MiB were
+// measured to save neither bytes nor time, and a map turns a failing disk into
+// SIGBUS.
+const commonSettings = "PRAGMA cache_size=-512; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
 
 func setUpReader(c *sqlite3.SQLiteConn) error {
 	if _, err := c.Exec(commonSettings, nil); err != nil {
