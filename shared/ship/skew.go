@@ -121,15 +121,13 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 		next = max(min(k.every, s.cfg.UploadInterval<<min(k.failed, 16)), retryAfter(a.header))
 		k.failed++
 	}
-	if at, known := s.asked.skew(); known {
+	if at, known := s.anySkew(); known {
 		text, err := json.Marshal(at)
 		if err != nil {
 			return k.every, err
 		}
 		k.part.SetDetail(string(text))
-		if fault == nil {
-			s.sayClock(at)
-		}
+		s.sayClock(at)
 	}
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
 		return k.every, fmt.Errorf("write the status of the clock: %w", err)
@@ -151,12 +149,17 @@ func (s *Shipper) sayClock(at skew) {
 	k.over, k.said = over, true
 }
 
-// skewSample is the clock as one of our own samples, if it is known.
-func (s *Shipper) skewSample(atMs int64) []metric.Sample {
-	at, known := s.asked.skew()
-	if !known {
+// anySkew is the estimate of whoever is asked, or else that from the uploads.
+func (s *Shipper) anySkew() (at skew, known bool) {
+	if at, known = s.asked.skew(); !known {
 		at, known = s.uploads.skew()
 	}
+	return at, known
+}
+
+// skewSample is the clock as one of our own samples, if it is known.
+func (s *Shipper) skewSample(atMs int64) []metric.Sample {
+	at, known := s.anySkew()
 	if !known {
 		return nil
 	}

@@ -98,6 +98,24 @@ func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
 	}
 }
 
+func TestTheUploadsTellTheTimeWhenNobodyElseDoes(t *testing.T) {
+	b := newBench(t, newFaultServer(t, ok).url, func(c *config.Config) { c.Monitoring.ClockSkewURL = "http://127.0.0.2:1/health" })
+	b.record(1, "a")
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ship.CheckSkew(t.Context()); err == nil {
+		t.Fatal("somebody listens at 127.0.0.2:1")
+	}
+	all, err := b.db.Statuses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := all[len(all)-1]; s.Component != "skew" || !strings.Contains(s.Detail, `"host":"one"`) {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestWhoElseTellsTheTimeGetsNoToken(t *testing.T) {
 	var seen atomic.Value
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen.Store(r.Header.Get("Authorization")) }))

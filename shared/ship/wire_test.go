@@ -41,6 +41,7 @@ func TestASampleCostsFewBytesOnTheWire(t *testing.T) {
 		t.Errorf("%.2f bytes a sample in %d rounds, want at most %.1f in 60", each, seen, inRounds)
 	}
 
+	t.Logf("%.2f bytes a sample in rounds", float64(b.ship.client.link.sent.Load())/float64(samples))
 	b = newBench(t, f.url)
 	n := fill(t, b.db, 50_000)
 	delivered, err := b.ship.Drain(t.Context())
@@ -48,6 +49,7 @@ func TestASampleCostsFewBytesOnTheWire(t *testing.T) {
 		t.Fatalf("%d of %d: %v", delivered, n, err)
 	}
 	each := float64(b.ship.client.link.sent.Load()) / float64(n)
+	t.Logf("%.2f bytes a sample in a drain", each)
 	if each > draining {
 		t.Errorf("%.2f bytes a sample in a drain, want at most %.1f", each, draining)
 	}
