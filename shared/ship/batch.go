@@ -104,7 +104,7 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 		if _, known := s.uploads.skew(); known {
 			s.budget.follow(s.serverMs(), time.Now())
 		}
-		s.watchServer(a.header.Get("X-Server-Hostname"), f.ended)
+		s.watchServer(a.server, f.ended)
 		if len(v.taken) < len(f.c.rows) {
 			s.self.Tally.Add(partial, 1)
 		}

@@ -50,6 +50,7 @@ type client struct {
 type answer struct {
 	status         int
 	header         http.Header
+	server         string // its name, "" if it says none
 	body           []byte
 	cut            bool // the body went on beyond maxAnswerBytes
 	sent, received int64
@@ -116,6 +117,7 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	defer resp.Body.Close()
 	a.headerTook = time.Since(a.begun)
 	a.status, a.header = resp.StatusCode, resp.Header
+	a.server = c.creds.words([]byte(resp.Header.Get("X-Server-Hostname")))
 	if resp.Close {
 		c.link.closing.Store(true)
 	}

@@ -211,6 +211,7 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 func TestSecretsAreNowhereInLogsErrorsAndStatus(t *testing.T) {
 	path := mustWrite(t, "token", secret, 0o600)
 	echo := func(w http.ResponseWriter, r *http.Request, status int) {
+		w.Header().Set("X-Server-Hostname", "host of "+r.Header.Get("Authorization"))
 		w.WriteHeader(status)
 		fmt.Fprintf(w, `you sent %s and %v`, r.Header.Get("Authorization"), r.Header)
 	}

@@ -176,7 +176,6 @@ func (s *Shipper) watchServer(host string, ended bool) {
 	case s.client.link.dials.Swap(0) == 0:
 		s.detail.Settling.ended = 0
 	}
-	host = s.client.creds.words([]byte(host))
 	if host != "" && !slices.Contains(s.detail.Settling.Hosts, host) {
 		if len(s.detail.Settling.Hosts) > 0 {
 			cause = "another host answers"

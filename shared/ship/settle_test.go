@@ -452,8 +452,10 @@ func TestRateIsKeptOverManyRequests(t *testing.T) {
 	}
 	b.record(1000, samples...)
 	start := time.Now()
-	if err := b.round(); err != nil {
-		t.Fatal(err)
+	for range 3 { // a round ends at the beat, which may be near
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	total := b.ship.client.link.sent.Load() + b.ship.client.link.received.Load()
 	// What was saved up in a second, and one request more than there was room for.

@@ -45,8 +45,8 @@ func (c *clock) observe(a answer, host string) {
 	if err != nil || a.header.Get("Age") != "" {
 		return
 	}
-	if name := a.header.Get("X-Server-Hostname"); name != "" {
-		host = words(name)
+	if a.server != "" {
+		host = a.server
 	}
 	sent := ms(a.begun)
 	low := sent - ms(date) - 1000
