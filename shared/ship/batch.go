@@ -99,7 +99,6 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 		}
 	} else {
 		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
-		// Only of these is it sure that they are the server's: samples are judged by it.
 		s.uploads.observe(a, s.client.url.Host)
 		if _, known := s.uploads.skew(); known {
 			s.budget.follow(s.serverMs(), time.Now())

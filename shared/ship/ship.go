@@ -65,8 +65,8 @@ type Shipper struct {
 	billed  int64 // bytes on the wire that the budget knows of
 	traffic *traffic
 
-	uploads *clock // of the server
-	asked   *clock // of whoever clock_skew_url asks; the same if it is the same host
+	uploads clock // by answers that took samples, which nobody but the server gives
+	asked   clock // by whatever answers at clock_skew_url
 	check   skewCheck
 
 	visible time.Duration // how long an acknowledged sample may be out of sight; see Verify
@@ -122,16 +122,14 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		begins: now.Add(share(time.Second, cfg.Device.ID)),
 		eager:  now.Add(eagerFor),
 		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
-		refused: map[int64]bool{}, uploads: &clock{}, visible: visibleAfter,
+		refused: map[int64]bool{}, visible: visibleAfter,
 		check: skewCheck{
 			client: c, url: ask, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
 			part: part(d, "skew", cfg.Monitoring.ClockSkewCheckInterval, statuses),
 		},
 	}
-	s.asked = s.uploads
 	if ask.Host != to.Host {
 		// What becomes of its connections says nothing about the server.
-		s.asked = &clock{}
 		other := &client{url: to, userAgent: c.userAgent, device: c.device, timeout: c.timeout, link: &link{}, creds: creds}
 		if other.transport, err = newTransport(cfg.Remote, other.link); err != nil {
 			return nil, err

@@ -116,6 +116,26 @@ func TestTheUploadsTellTheTimeWhenNobodyElseDoes(t *testing.T) {
 	}
 }
 
+func TestAPageThatAnswersInTheServersPlaceJudgesNoSample(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", time.Now().AddDate(-10, 0, 0).UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "text/html")
+		w.Write([]byte("<html><title>Sign in</title></html>"))
+	}))
+	defer server.Close()
+	b := newBench(t, server.URL+"/api/v1/import")
+	b.record(100, "a")
+	for range 3 {
+		if _, err := b.ship.CheckSkew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.round(); err == nil {
+			t.Error("a page for signing in took the samples")
+		}
+	}
+	b.want(100, 0, 0)
+}
+
 func TestWhoElseTellsTheTimeGetsNoToken(t *testing.T) {
 	var seen atomic.Value
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen.Store(r.Header.Get("Authorization")) }))

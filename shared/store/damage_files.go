@@ -66,6 +66,7 @@ func (db *DB) adopt() error {
 	}
 	if info, err := os.Lstat(db.path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 || hasPages(db.path+"-wal")) {
 		kept := asideName(db.path, time.Now())
+		db.leftBehind, db.inRescued = db.leftBehind+db.inRescued, 0
 		db.log().Warn("a salvaged database is not needed, as there is one at the path; it is kept", "database", db.path, "kept", kept)
 		if err := os.Rename(whole, kept); err != nil {
 			return fmt.Errorf("set the salvaged database aside: %w", err)
@@ -76,6 +77,7 @@ func (db *DB) adopt() error {
 	if err := setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm", "-journal"); err != nil {
 		return err
 	}
+	db.inRescued = 0
 	if err := os.Rename(whole, db.path); err != nil {
 		return fmt.Errorf("put the salvaged database in place: %w", err)
 	}

@@ -18,7 +18,7 @@ type logState struct {
 	frames int // pages up to the last commit that SQLite will find
 	beyond int // commits after the first frame that is broken
 	broken bool
-	salt   string // of this use of the file
+	head   string // of the file: another one for each use of it
 }
 
 // readLog reads a write-ahead log as SQLite's recovery does, and on beyond the
@@ -41,6 +41,7 @@ func readLog(r io.Reader) (s logState, err error) {
 	if empty {
 		return s, nil // a power cut came before its first sync
 	}
+	s.head = string(head)
 	magic := binary.BigEndian.Uint32(head)
 	var order binary.ByteOrder = binary.LittleEndian
 	if magic&1 == 1 {
@@ -53,7 +54,7 @@ func readLog(r io.Reader) (s logState, err error) {
 		s.broken = true
 		return s, nil
 	}
-	s.salt = string(head[16:24])
+	salt := string(head[16:24])
 	frame := make([]byte, frameHeader+size)
 	for n := 1; ; n++ {
 		if _, err := io.ReadFull(r, frame); err != nil {
@@ -62,7 +63,7 @@ func readLog(r io.Reader) (s logState, err error) {
 			}
 			return s, err
 		}
-		ofThis, commit := string(frame[8:16]) == s.salt, binary.BigEndian.Uint32(frame[4:]) != 0
+		ofThis, commit := string(frame[8:16]) == salt, binary.BigEndian.Uint32(frame[4:]) != 0
 		if s.beyond == 0 && !s.broken {
 			next := checksum(order, checksum(order, sum, frame[:8]), frame[frameHeader:])
 			if ofThis && next == [2]uint32{binary.BigEndian.Uint32(frame[16:]), binary.BigEndian.Uint32(frame[20:])} {
@@ -103,12 +104,13 @@ func (db *DB) keepDamagedLog() {
 	}
 	defer f.Close()
 	s, err := readLog(f)
-	if err != nil || !s.broken || s.salt == db.keptLog && s.salt != "" {
+	if err != nil || !s.broken || s.head == db.keptLog {
 		return
 	}
-	db.keptLog = s.salt
 	to := asideName(db.path, time.Now()) + "-wal"
-	err = copyFile(f, to)
+	if err = copyFile(f, to); err == nil {
+		db.keptLog = s.head
+	}
 	db.damagedLog = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; kept as %s", s.beyond, to)
 	db.log().Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
 		"transactions_lost", s.beyond, "frames_good", s.frames, "kept", to, "error", fmt.Sprint(err))

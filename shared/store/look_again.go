@@ -109,7 +109,7 @@ func (db *DB) acquit(ctx context.Context, one *DB) error {
 		return nil
 	}
 	if db.acquitted >= acquittals {
-		return met
+		return fmt.Errorf("%w: %w", errCheck, met) // met may be another error than the one of damage
 	}
 	if err := one.pragmaCheck(ctx, "integrity_check"); err != nil {
 		return err
@@ -127,10 +127,19 @@ func (db *DB) acquit(ctx context.Context, one *DB) error {
 	return nil
 }
 
-// sound says whether every page and every index of the file at the path is good.
+// sound says whether the file at the path can be opened, and every page and every
+// index of it is good.
 func (db *DB) sound(ctx context.Context) bool {
-	one := pools(db.path, db.opts, nil)
-	err := one.pragmaCheck(ctx, "integrity_check")
+	opts := db.opts
+	opts.Owner = false
+	one, err := open(ctx, db.path, opts)
+	if err != nil {
+		return false
+	}
+	err = one.check(ctx)
+	if err == nil {
+		err = one.pragmaCheck(ctx, "integrity_check")
+	}
 	return errors.Join(err, one.write.Close(), one.read.Close()) == nil
 }
 

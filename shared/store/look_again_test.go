@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/mattn/go-sqlite3"
 )
 
 // mustGrow makes a database that is too large to be checked whole, with damage
@@ -210,6 +212,25 @@ func TestASoundDatabaseIsNotReplacedByAPartOfIt(t *testing.T) {
 	mustWork(t, db)
 }
 
+func TestOtherErrorsAfterDamageDoNotKeepASoundDatabaseClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	mustStock(t, path)
+	db := mustOwn(t, path, &strings.Builder{})
+	before := mustAudit(t, db)
+	for range 2 * acquittals {
+		for range 2 {
+			db.gate.notice(fmt.Errorf("%w: a page that the card gave wrongly once", errCheck))
+		}
+		db.gate.notice(sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite})
+		if err := db.Mend(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l := mustAudit(t, db); l != before {
+		t.Errorf("%+v, want %+v", l, before)
+	}
+}
+
 func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustGrow(t, path)
@@ -235,9 +256,15 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 }
 
 func TestADamagedLogIsReportedAndKeptOnce(t *testing.T) {
+	for _, at := range []int64{logHeader + frameHeader + 100, 5} { // a frame, the header
+		damagedLogOnce(t, at)
+	}
+}
+
+func damagedLogOnce(t *testing.T, at int64) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
-	overwrite(t, path+"-wal", logHeader+frameHeader+100, []byte{0xff})
+	overwrite(t, path+"-wal", at, []byte{0xff})
 	var log strings.Builder
 	// While another process writes, it cannot be opened.
 	other := mustOpen(t, path)

@@ -72,7 +72,7 @@ func (db *DB) mend(ctx context.Context, why error) error {
 	if err := db.room(); err != nil {
 		return err
 	}
-	if err := db.partFromLog(why); err != nil {
+	if err := db.partFromLog(); err != nil {
 		return err
 	}
 	if err := db.settle(ctx, first); err != nil {
@@ -153,9 +153,12 @@ func (db *DB) settle(ctx context.Context, first bool) error {
 func (db *DB) putRight(ctx context.Context, cause error) error {
 	err := db.salvage(ctx, cause)
 	if errors.Is(err, errSound) {
-		db.log().Warn("there is no room or time to make the database anew, and a check of the whole finds no damage; it is used on", "database", db.path, "error", err)
 		db.acquitted = 0
-		return db.verify(ctx)
+		if verr := db.verify(ctx); verr != nil {
+			return verr
+		}
+		db.log().Warn("there is no room or time to make the database anew, and a check of the whole finds no damage; it is used on", "database", db.path, "error", err)
+		return nil
 	}
 	if err == nil {
 		db.gate.forget()

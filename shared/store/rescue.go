@@ -36,7 +36,9 @@ func (db *DB) rescue(ctx context.Context, why error) error {
 	var err error
 	switch {
 	case gone:
-		err = db.writeAnew(ctx)
+		if err = db.writeAnew(ctx); err == nil {
+			db.inRescued = max(0, l.Pending) + l.Held
+		}
 	default: // wherever a replaced file is now, it is whole
 		err = db.emptyLog(ctx)
 	}
@@ -52,7 +54,7 @@ func (db *DB) rescue(ctx context.Context, why error) error {
 			db.log().Error("how many samples stay behind in the old database is not known", "error", unknown)
 		}
 		db.leftBehind += max(0, l.Pending) + l.Held
-		db.partBehind = logGone // the rest is in the file
+		db.partBehind = err != nil // the rest is in the file, or comes out of its log
 	}
 	db.rescued, db.rescues = true, 0
 	return nil
@@ -94,14 +96,20 @@ func (db *DB) emptyLog(ctx context.Context) (err error) {
 	return nil
 }
 
-// partFromLog keeps a file that was put in place of the open one apart from the
-// old one's log: SQLite would write the pages of one into the other.
-func (db *DB) partFromLog(why error) error {
-	if !errors.Is(why, errReplaced) {
+// partFromLog keeps a file that was put in place of the one that was open, by now,
+// apart from the old one's log: SQLite would write the pages of one into the other.
+func (db *DB) partFromLog() error {
+	if db.gate.file == nil {
 		return nil
 	}
-	if now, err := os.Stat(db.path); err == nil && os.SameFile(now, db.gate.file) {
-		db.leftBehind = 0 // it is back
+	now, err := os.Stat(db.path)
+	if err != nil {
+		return nil //nolint:nilerr // whoever looks at it next says so
+	}
+	if os.SameFile(now, db.gate.file) {
+		if errors.Is(db.cause, errReplaced) {
+			db.leftBehind = 0 // it is back
+		}
 		return nil
 	}
 	log, err := os.Stat(db.path + "-wal")

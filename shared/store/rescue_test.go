@@ -241,6 +241,41 @@ func TestAFileThatComesBackIsNotCountedAsLost(t *testing.T) {
 	}
 }
 
+func TestAFileThatComesWhileADeletedOneIsRescuedIsKeptApartFromIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	var log strings.Builder
+	db := mustOwn(t, path, &log)
+	for i := range int64(50) {
+		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000+i, 10)}}})
+	}
+	conn, err := db.read.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRemove(t, path)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := db.Mend(ctx); err == nil {
+		t.Error("mended with a connection to the old file")
+	}
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	mustStock(t, backup)
+	mustEmptyLog(t, backup)
+	rename(t, backup, path)
+	conn.Close()
+	if err := db.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l := mustAudit(t, db); l.Captured != stockedTotal+500 || l.Lost != 500 {
+		t.Errorf("%+v\n%s", l, log.String())
+	}
+	kept, err := Aside(path)
+	if err != nil || len(kept) == 0 {
+		t.Errorf("the rescued file is not kept: %v, %v", kept, err)
+	}
+	mustWork(t, db)
+}
+
 func TestAReplacedFileIsKeptApartHoweverOftenMendingIsBrokenOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder

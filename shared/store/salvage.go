@@ -92,7 +92,7 @@ func (db *DB) copyAgain(ctx context.Context, part, patched string, cause error, 
 		switch {
 		case err != nil:
 			return result, err
-		case result.skipped == 0 || db.unreadable >= unreadableLimit,
+		case result.skipped == 0 || result.Halted != "" || db.unreadable >= unreadableLimit,
 			before != nil && result.skipped == before.skipped && result.Salvaged == before.Salvaged:
 			return result, nil
 		}

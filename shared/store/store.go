@@ -82,7 +82,8 @@ type DB struct {
 	cause      error      // why the database is being mended
 	rescued    bool       // nothing more is to be got from the open descriptors
 	rescues    int        // tries in a row that failed
-	keptLog    string     // salt of the damaged log that was kept last
+	inRescued  int64      // undelivered samples in the file that was written anew
+	keptLog    string     // head of the damaged log that was kept last
 
 	through    func(ctx context.Context, path string) error // readThrough
 	leave      int64                                        // salvageRoom
