@@ -24,6 +24,7 @@ type batch struct {
 	rejected  int
 	resent    int
 	isolated  int   // requests that looked for bad rows
+	small     bool  // there are no bytes for more than one small request
 	sent      int64 // bytes on the wire
 	received  int64
 	status    int // of the last answer

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,19 +95,33 @@ func TestBacklogStopsWhenTheLinksGetBusy(t *testing.T) {
 	b.want(0, 500, 0)
 }
 
-func TestBadSamplesWaitWhileTheLinksAreBusy(t *testing.T) {
+func TestOneRefusedSeriesDoesNotKeepTheOthersWhileTheLinksAreBusy(t *testing.T) {
 	proc := t.TempDir()
 	os.MkdirAll(filepath.Join(proc, "net"), 0o755)
-	f := newFaultServer(t, says(400, "", "no"))
+	f := newFaultServer(t, refusesSeries("bad"))
 	b := newBench(t, f.url, func(c *config.Config) { c.Host.Procfs, c.Remote.BusyKbps = proc, 1000 })
-	b.record(50, "a")
-	for i := range 4 {
+	good := 0
+	var requests []int
+	for i := range 10 {
 		os.WriteFile(filepath.Join(proc, "net", "dev"), fmt.Appendf(nil, "eth0: 0 0 0 0 0 0 0 0 %d 0\n", (i+1)*10_000_000), 0o644)
-		b.ship.traffic.at, b.ship.traffic.bytes = time.Now().Add(-time.Minute), uint64(i*10_000_000)
-		b.round()
-		if seen, _ := f.state(); seen != i+1 {
-			t.Errorf("%d requests in %d rounds", seen, i+1)
+		b.ship.traffic.at, b.ship.traffic.bytes, b.ship.traffic.own = time.Now().Add(-time.Minute), uint64(i*10_000_000), b.ship.client.link.sent.Load()
+		b.record(3, "a", "b", "bad", "c", "d")
+		good += 12
+		before, _ := f.state()
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		now, _ := f.state()
+		requests = append(requests, now-before)
+	}
+	_, delivered, _ := b.states()
+	n := 0
+	for k := range delivered {
+		if len(k) > 1 && k[1] == '@' {
+			n++
 		}
 	}
-	b.want(50, 0, 0)
+	if n != good || slices.Max(requests[1:]) != 1 {
+		t.Errorf("%d of %d good samples delivered, with %v requests in a round", n, good, requests)
+	}
 }

@@ -28,7 +28,12 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 	if b.isolated >= maxIsolation {
 		return errEnough
 	}
-	if err := s.mayGoOn(ctx, b); err != nil {
+	// A small request has none of the series that are known for it, unless it has
+	// nothing else: so this is news, and found out once.
+	if _, others := s.knownBad(r.rows); b.small && len(others) == 0 {
+		return errEnough
+	}
+	if err := s.maySearch(ctx, b); err != nil {
 		return err
 	}
 	// A body that is too large says nothing about the way there.
@@ -156,10 +161,17 @@ func (s *Shipper) probe(ctx context.Context, b *batch) (verdict, error) {
 	return v, s.acknowledge(ctx, b, v.taken, f.index)
 }
 
-// send sends the chunk s.one as part of the search, which waits while there are
-// no bytes for more than the newest samples.
+// maySearch says whether there may be another request of the search.
+func (s *Shipper) maySearch(ctx context.Context, b *batch) error {
+	if b.small {
+		return s.pace(ctx, b)
+	}
+	return s.mayGoOn(ctx, b)
+}
+
+// send sends the chunk s.one as part of the search.
 func (s *Shipper) send(ctx context.Context, b *batch) (*flight, verdict, error) {
-	if err := s.mayGoOn(ctx, b); err != nil {
+	if err := s.maySearch(ctx, b); err != nil {
 		return nil, verdict{}, err
 	}
 	b.isolated++

@@ -211,21 +211,26 @@ func TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter(t *testing.T)
 	}
 }
 
-func TestASeriesThatIsAlwaysRefusedCostsFewRequests(t *testing.T) {
-	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
+// refusesSeries keeps chunks without any sample of the series, and refuses others.
+func refusesSeries(name string) step {
+	return func(f *faultServer, conn net.Conn, r *http.Request) bool {
 		samples, _, err := readBody(r.Header, r.Body)
 		if err != nil {
 			f.t.Error(err)
 		}
 		for _, s := range samples {
-			if strings.HasPrefix(s.key, "bad@") {
+			if strings.HasPrefix(s.key, name+"@") {
 				io.WriteString(conn, answerText(400, "", "cannot take "+s.key))
 				return true
 			}
 		}
 		io.WriteString(conn, answerText(204, "", ""))
 		return true
-	})
+	}
+}
+
+func TestASeriesThatIsAlwaysRefusedCostsFewRequests(t *testing.T) {
+	f := newFaultServer(t, refusesSeries("bad"))
 	b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 200 })
 	var requests []int
 	for range 4 {

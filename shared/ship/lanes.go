@@ -29,6 +29,7 @@ func (s *Shipper) work(ctx context.Context, b *batch) error {
 	if spent {
 		window = max(window, 2*spentEvery)
 	}
+	b.small = small
 	border := now.Add(-window).UnixMilli()
 	if small {
 		most := wholeRound * s.cfg.ChunkSize
@@ -62,6 +63,11 @@ func (s *Shipper) live(ctx context.Context, b *batch, border int64, once bool) e
 		}
 		if len(s.rows) == 0 {
 			return nil
+		}
+		if once { // what was refused before waits for better times
+			if _, others := s.knownBad(s.rows); len(others) > 0 {
+				s.rows = append(s.rows[:0], others...)
+			}
 		}
 		if err := s.ship(ctx, b, s.rows); err != nil {
 			return err

@@ -149,12 +149,21 @@ func (s *Shipper) sayClock(at skew) {
 	k.over, k.said = over, true
 }
 
-// anySkew is the estimate of whoever is asked, or else that from the uploads.
+// anySkew is the estimate of whoever is asked, or that from the uploads while
+// there is none of late.
 func (s *Shipper) anySkew() (at skew, known bool) {
-	if at, known = s.asked.skew(); !known {
-		at, known = s.uploads.skew()
+	at, known = s.asked.skew()
+	if uploads, too := s.uploads.skew(); too && (!known || s.asked.age() > 2*s.check.every) {
+		return uploads, true
 	}
 	return at, known
+}
+
+// age is how long ago the last answer came.
+func (c *clock) age() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.at)
 }
 
 // skewSample is the clock as one of our own samples, if it is known.

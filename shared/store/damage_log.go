@@ -108,10 +108,13 @@ func (db *DB) keepDamagedLog() {
 		return
 	}
 	to := asideName(db.path, time.Now()) + "-wal"
+	kept := "kept as " + to
 	if err = copyFile(f, to); err == nil {
 		db.keptLog = s.head
+	} else {
+		kept = "it could not be kept"
 	}
-	db.damagedLog = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; kept as %s", s.beyond, to)
+	db.damagedLog = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.beyond, kept)
 	db.log().Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
 		"transactions_lost", s.beyond, "frames_good", s.frames, "kept", to, "error", fmt.Sprint(err))
 }

@@ -47,7 +47,7 @@ func (db *DB) Mend(ctx context.Context) error {
 		db.gate.close(err)
 		return err
 	}
-	db.cause, db.rescued = nil, false
+	db.cause, db.rescued, db.parted = nil, false, false
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -54,7 +55,7 @@ func (db *DB) rescue(ctx context.Context, why error) error {
 			db.log().Error("how many samples stay behind in the old database is not known", "error", unknown)
 		}
 		db.leftBehind += max(0, l.Pending) + l.Held
-		db.partBehind = err != nil // the rest is in the file, or comes out of its log
+		db.partBehind = logGone // the rest is in the file
 	}
 	db.rescued, db.rescues = true, 0
 	return nil
@@ -96,36 +97,57 @@ func (db *DB) emptyLog(ctx context.Context) (err error) {
 	return nil
 }
 
-// partFromLog keeps a file that was put in place of the one that was open, by now,
-// apart from the old one's log: SQLite would write the pages of one into the other.
+// partFromLog keeps what is or will be in place of the file that was open apart
+// from that one's log: SQLite would write the pages of one into the other. It is
+// done once: what is made later may get the numbers of what is gone.
 func (db *DB) partFromLog() error {
-	if db.gate.file == nil {
+	if db.gate.file == nil || db.parted {
 		return nil
 	}
 	now, err := os.Stat(db.path)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil //nolint:nilerr // whoever looks at it next says so
 	}
-	if os.SameFile(now, db.gate.file) {
-		if errors.Is(db.cause, errReplaced) {
-			db.leftBehind = 0 // it is back
-		}
+	if err == nil && os.SameFile(now, db.gate.file) {
 		return nil
 	}
 	log, err := os.Stat(db.path + "-wal")
 	if err != nil || !os.SameFile(log, db.gate.log) {
+		db.parted = true
 		return nil //nolint:nilerr // no log is no wrong log
 	}
 	if !db.opts.Owner {
 		return errors.New("the write-ahead log belongs to the file that was there before; the collector sets it aside")
 	}
+	db.parted = true
 	return setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm")
+}
+
+// isBack says whether a file that was replaced is at the path again.
+func (db *DB) isBack(ctx context.Context, one *DB) (bool, error) {
+	now, err := os.Stat(db.path)
+	if err != nil || !errors.Is(db.cause, errReplaced) || !os.SameFile(now, db.gate.file) {
+		return false, err
+	}
+	if db.begun == nil {
+		return true, nil
+	}
+	var ours bool // another file may have got the number of the old one
+	err = one.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?)", db.begun.ID).Scan(&ours)
+	return ours, err
 }
 
 // tell puts into the database what became of those before it: samples that were
 // left behind, a damaged log, and damage of an earlier schema.
 func (db *DB) tell(ctx context.Context, one *DB) error {
+	back, err := db.isBack(ctx, one)
+	if err != nil {
+		return err
+	}
 	left := db.leftBehind
+	if back {
+		left = 0
+	}
 	if db.partBehind {
 		l, _, err := one.Ledger(ctx)
 		if err != nil {

@@ -276,6 +276,36 @@ func TestAFileThatComesWhileADeletedOneIsRescuedIsKeptApartFromIt(t *testing.T) 
 	mustWork(t, db)
 }
 
+func TestWhatStaysBehindAReaderInAReplacedFileIsCounted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.db")
+	var log strings.Builder
+	db := mustOwn(t, path, &log)
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	if _, err := db.Checkpoint(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	end := otherReader(t, path)
+	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(2000, 30)}}})
+	other := filepath.Join(t.TempDir(), "other.db")
+	mustStock(t, other)
+	mustEmptyLog(t, other)
+	rename(t, path, path+".away")
+	rename(t, other, path)
+	var err error
+	for range 2 * rescueTries {
+		if err = db.Mend(t.Context()); err == nil {
+			break
+		}
+	}
+	end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := mustAudit(t, db); l.Captured != stockedTotal+50 || l.Lost != 50 {
+		t.Errorf("%+v\n%s", l, log.String())
+	}
+}
+
 func TestAReplacedFileIsKeptApartHoweverOftenMendingIsBrokenOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder

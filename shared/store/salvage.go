@@ -75,6 +75,9 @@ func (db *DB) salvage(ctx context.Context, cause error) error {
 	if err := db.adopt(); err != nil {
 		return err
 	}
+	if result.older {
+		db.owed = &result
+	}
 	db.log().Warn("the database was salvaged", "database", db.path, "salvaged", result.Salvaged, "lost", result.lostText(),
 		"kept", aside, "duration_ms", time.Since(start).Milliseconds(), "halted", result.Halted)
 	return nil
@@ -167,6 +170,7 @@ type damage struct {
 	Halted    string `json:"halted,omitempty"`
 	Cause     string `json:"-"`
 	skipped   int    // places in the file that could not be read
+	older     bool   // of an earlier schema: the row about it is still to be written
 }
 
 func (d damage) lostText() string {
@@ -232,7 +236,7 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 	}
 	result.Salvaged, result.Halted, result.skipped = s.copied, s.halted, s.skipped
 	if older {
-		db.owed = &result
+		result.older = true
 		return result, nil // the migration keeps the books
 	}
 	return result, s.closeBooks(ctx, &result, sizeOf(from))

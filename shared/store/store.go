@@ -81,6 +81,7 @@ type DB struct {
 	owed       *damage    // of an earlier schema, until it is written down
 	cause      error      // why the database is being mended
 	rescued    bool       // nothing more is to be got from the open descriptors
+	parted     bool       // the old file's log is kept apart
 	rescues    int        // tries in a row that failed
 	inRescued  int64      // undelivered samples in the file that was written anew
 	keptLog    string     // head of the damaged log that was kept last
@@ -281,6 +282,9 @@ func checkVersion() error {
 
 // tx runs fn in one immediate transaction.
 func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
+	if err := db.gate.pass(); err != nil {
+		return err // and do not wait for a rescue, which takes its time
+	}
 	db.swap.RLock()
 	defer db.swap.RUnlock()
 	defer func() { err = db.gate.notice(err) }()

@@ -100,11 +100,14 @@ type retention struct {
 	kept     []store.Times // of this tier
 	from     int64         // the ledger's count of delivered when the first tier was begun
 	swept    int64         // the same, when all tiers were gone through at last; -1: never
+	inPass   int           // deleted since the first tier was begun
+	giving   bool          // that was little: something else has to go as well
 	begun    time.Time
 	deleted  int // finished samples
 	lost     int // samples that were not delivered
 
 	byAge    store.Sweep
+	oldest   int64         // Unix milliseconds; older ones go
 	young    []store.Times // delivered within remote.settle
 	aging    bool
 	ageDue   time.Time
@@ -118,7 +121,7 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 	used := f.room.Used()
 	if k.evicting == "" && used > f.limit {
 		k.evicting, k.bySize, k.begun, k.deleted, k.lost = f.reason, store.Sweep{}, now, 0, 0
-		k.tier = 0
+		k.tier, k.inPass, k.giving = 0, 0, false
 	}
 	if k.evicting != "" {
 		// A little more goes than must, or each round of collecting would find
@@ -144,6 +147,11 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 // to have it on its disk for sure.
 const unsettled = 2 * time.Minute
 
+// aSlice is about what one deletion takes. When all tiers together hold less, a
+// slice of what was not delivered goes as well: while samples are delivered all
+// the time there is always some.
+const aSlice = 500
+
 // makeRoom deletes a slice: of what was delivered as long as there is any, then
 // of what was not. Of what was delivered goes first what settled, then what the
 // server would have to crash soon to miss, and then the rest. False means that
@@ -155,7 +163,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 	}
 	// Tiers in which nothing is found are read whole: that is not done twice while
 	// nothing was delivered in between.
-	if k.swept != ledger.Delivered {
+	if k.swept != ledger.Delivered && !k.giving {
 		tiers := [...]time.Duration{k.settle, unsettled, 0}
 		if k.bySize == (store.Sweep{}) {
 			if k.tier == 0 {
@@ -170,14 +178,16 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 		}
 		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64, k.kept)
 		k.deleted += n
+		k.inPass += n
 		if done {
 			k.bySize = store.Sweep{}
 			if k.tier++; k.tier == len(tiers) {
-				k.tier, k.swept = 0, k.from
+				k.tier, k.swept, k.giving, k.inPass = 0, k.from, k.inPass < aSlice, 0
 			}
 		}
 		return true, err
 	}
+	k.giving = false
 	if k.evicting == lowSpace {
 		// What is in older damaged files was salvaged; what is given up is not.
 		if removed, err := k.db.TrimAside(1); removed > 0 || err != nil {
@@ -226,22 +236,21 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 		if k.young, err = k.db.DeliveredSince(ctx, now.Add(-k.settle).UnixMilli()); err != nil {
 			return false, err
 		}
-		k.aging = true
+		k.aging, k.oldest = true, now.Add(-max(k.cfg.Retention, k.settle)).UnixMilli()
 		if !now.Before(k.wholeDue) {
 			k.byAge, k.wholeDue = store.Sweep{}, now.Add(min(wholeEvery, k.cfg.Retention))
 		}
 	}
-	oldest := now.Add(-max(k.cfg.Retention, k.settle)).UnixMilli()
-	if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, oldest, k.young); !done || err != nil {
+	if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, k.oldest, k.young); !done || err != nil {
 		return err == nil, err
 	}
-	n, err := k.db.TrimHistory(ctx, oldest)
+	n, err := k.db.TrimHistory(ctx, k.oldest)
 	k.aging = n > 0 && err == nil
 	return k.aging, err
 }
 
-// clockTrusted says whether anything vouches for the wall clock.
+// clockTrusted says whether anything vouches for the wall clock in this boot.
 func (k *Keeper) clockTrusted(ctx context.Context) (bool, error) {
 	clock, _, known, err := k.db.LastClock(ctx, k.bootID)
-	return !known || clock.Trusted, err
+	return known && clock.Trusted || k.bootID == "", err
 }

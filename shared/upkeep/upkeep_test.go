@@ -253,6 +253,27 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 	t.Error("nothing was ever given up: the test is void")
 }
 
+func TestTheBoundHoldsWhileSamplesAreDeliveredAllTheTime(t *testing.T) {
+	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 1, 365*24*time.Hour })
+	f.collect(700)
+	for i := range 400 {
+		if i%6 == 0 {
+			f.deliver(10)
+		}
+		if _, err := f.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fig, err := f.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := fig.room.Used(); used > fig.limit+fig.limit/64 {
+		_, lost := f.ledger()
+		t.Errorf("%d bytes are used, at most %d may be; %v", used, fig.limit, lost)
+	}
+}
+
 func TestNothingAgesByAClockThatIsNotTrusted(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		f := newFixture(t, func(c *config.Config) { c.Storage.Retention, c.Remote.Settle = 168*time.Hour, 24*time.Hour })
