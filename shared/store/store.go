@@ -11,14 +11,11 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -113,20 +110,6 @@ func New(path string, opts Options) *DB {
 	return pools(path, opts, &gate{path: path, closed: errNotOpen})
 }
 
-// pools opens no file yet, and never makes one: a connection that made a file
-// where one was deleted would hide it.
-func pools(path string, opts Options, g *gate) *DB {
-	write := sql.OpenDB(connector{dsn(path, url.Values{
-		"mode":         {"rw"},
-		"_synchronous": {opts.Synchronous},
-		"_txlock":      {"immediate"},
-	}), setUpWriter, g})
-	write.SetMaxOpenConns(writers)
-	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
-	read.SetMaxOpenConns(readers)
-	return &DB{Reader: &Reader{path: path, read: read, gate: g}, write: write, opts: opts, through: readThrough, leave: salvageRoom}
-}
-
 // open opens what is at the path and brings its schema up to date.
 func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
 	db := pools(path, opts, nil)
@@ -171,114 +154,6 @@ func (db *DB) Close() error {
 
 // Path is the path of the database file.
 func (r *Reader) Path() string { return r.path }
-
-// dsn is the data source name of a connection. Settings are part of it because
-// a PRAGMA sent to a pool reaches one of its connections only.
-func dsn(path string, params url.Values) string {
-	params.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
-	return u.String()
-}
-
-// A connector opens connections with settings that the data source name has no
-// word for.
-type connector struct {
-	dsn   string
-	setUp func(*sqlite3.SQLiteConn) error
-	gate  *gate
-}
-
-func (c connector) Connect(context.Context) (driver.Conn, error) {
-	if err := c.gate.admits(); err != nil {
-		return nil, err
-	}
-	return c.Driver().Open(c.dsn)
-}
-
-func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: c.setUp} }
-
-// Each connection gets a cache of half a MiB and no memory map: 2 MiB were
-// measured to save neither bytes nor time, and a map turns a failing disk into
-// SIGBUS.
-const commonSettings = "PRAGMA cache_size=-512; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-
-func setUpReader(c *sqlite3.SQLiteConn) error {
-	if _, err := c.Exec(commonSettings, nil); err != nil {
-		return err
-	}
-	return keepLog(c)
-}
-
-func setUpWriter(c *sqlite3.SQLiteConn) error {
-	settings := commonSettings
-	pages, err := pragma(c, "page_count")
-	if err != nil {
-		return err
-	}
-	if pages == 0 {
-		// For a file that has no table yet, and for nothing later: only then can
-		// pages that retention frees be given back to the filesystem.
-		settings += fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", pageSize)
-	}
-	// Only the collector checkpoints, between ticks, by calling Checkpoint.
-	settings += "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;"
-	if _, err := c.Exec(settings, nil); err != nil {
-		return err
-	}
-	return keepLog(c)
-}
-
-// pragma reads a whole number.
-func pragma(c *sqlite3.SQLiteConn, name string) (n int64, err error) {
-	rows, err := c.Query("PRAGMA "+name, nil)
-	if err != nil {
-		return 0, err
-	}
-	value := make([]driver.Value, 1)
-	err = rows.Next(value)
-	if err := errors.Join(err, rows.Close()); err != nil {
-		return 0, fmt.Errorf("read %s: %w", name, err)
-	}
-	n, ok := value[0].(int64)
-	if !ok {
-		return 0, fmt.Errorf("read %s: %v is no number", name, value[0])
-	}
-	return n, nil
-}
-
-// keepLog leaves -wal and -shm in place when the last connection closes, as
-// this one may be. Without them a reader with read-only rights can not open the
-// file at all.
-func keepLog(c *sqlite3.SQLiteConn) error {
-	return c.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
-}
-
-// checkSettings reads back what must hold on the writing connection.
-func (db *DB) checkSettings(ctx context.Context) error {
-	var mode string
-	if err := db.write.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
-		return fmt.Errorf("read the journal mode: %w", err)
-	}
-	if mode != "wal" {
-		return fmt.Errorf("journal mode is %q, not wal; the filesystem may not support shared memory", mode)
-	}
-	want := map[string]int{"FULL": 2, "NORMAL": 1}[strings.ToUpper(db.opts.Synchronous)]
-	var got int
-	if err := db.write.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&got); err != nil {
-		return fmt.Errorf("read synchronous: %w", err)
-	}
-	if want == 0 || got != want {
-		return fmt.Errorf("synchronous is %d after asking for %q", got, db.opts.Synchronous)
-	}
-	return nil
-}
-
-func checkVersion() error {
-	if text, number, _ := sqlite3.Version(); number < minSQLite {
-		return fmt.Errorf("SQLite %s can lose committed rows (its WAL-reset bug); 3.51.3 or newer is needed", text)
-	}
-	return nil
-}
 
 // tx runs fn in one immediate transaction.
 func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {

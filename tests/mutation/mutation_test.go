@@ -100,7 +100,7 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
-		name: "come back before Retry-After", file: "shared/ship/ship.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
+		name: "come back before Retry-After", file: "shared/ship/round.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
