@@ -148,7 +148,7 @@ var mutations = []mutation{
 		pkg: "./shared/store", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
 	},
 	{
-		name: "take what a device fails to read for lost", file: "shared/store/salvage.go", old: "case result.skipped == 0 || db", new: "case result.skipped >= 0 || db",
+		name: "take what a device fails to read for lost", file: "shared/store/salvage.go", old: "case result.skipped == 0 || result", new: "case result.skipped >= 0 || result",
 		pkg: "./shared/store", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
 	},
 	{
