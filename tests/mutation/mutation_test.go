@@ -196,7 +196,7 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 		default:
 			found++
 		}
-		fmt.Fprintf(&table, "%-36s %-28s %-90s %.0fs\n", m.name, m.file, killer, time.Since(begun).Seconds())
+		fmt.Fprintf(&table, "%-48s %-30s %-90s %.0fs\n", m.name, m.file, killer, time.Since(begun).Seconds())
 	}
 	t.Logf("planted %d, found %d\n%s", planted, found, table.String())
 }
