@@ -93,7 +93,7 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 		}
 		switch {
 		case err == nil && last:
-			return nil
+			return s.around(ctx, w, 0, w.start) // a key that lies leads a look-up astray without an error
 		case err == nil:
 			at, rows = to.Int64, min(rows*2, salvageRows)
 		case isFull(err):
@@ -115,7 +115,7 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 			s.skipped++
 		}
 	}
-	return nil
+	return s.around(ctx, w, 0, w.start) // a key that lies leads a look-up astray without an error
 }
 
 // readable returns the highest key at or above which nothing below at can be
@@ -155,7 +155,8 @@ const farAbove = 200
 
 // around copies one by one what lies between low and high, up to the damage from
 // either side. To look a key up SQLite compares it with the middle of a page,
-// which may be what is damaged; going through the page in order comes further.
+// which may be what is damaged; going through the page in order comes further. It
+// goes no further than smallTable rows: a damaged tree may lead round in a circle.
 func (s *salvage) around(ctx context.Context, w walk, low, high int64) error {
 	top := w.start
 	err := s.conn.QueryRowContext(ctx, w.there, high, farAbove).Scan(&top)
