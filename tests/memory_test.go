@@ -66,18 +66,24 @@ func TestMemoryOfAMillionPending(t *testing.T) {
 // resident reads megabytes from /proc/PID/status.
 func resident(t testing.TB, pid int, key string) float64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	kib, err := statusKiB(pid, key)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return float64(kib) / 1024
+}
+
+// statusKiB reads a number of /proc/PID/status that is in kB, by its key with the
+// colon.
+func statusKiB(pid int, key string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
 	}
 	_, after, _ := strings.Cut(string(text), key)
 	fields := strings.Fields(after)
 	if len(fields) == 0 {
-		t.Fatalf("no %s in the status", key)
+		return 0, fmt.Errorf("no %s in the status of %d", key, pid)
 	}
-	kib, err := strconv.ParseFloat(fields[0], 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kib / 1024
+	return strconv.ParseInt(fields[0], 10, 64)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,14 +96,8 @@ func (s *soak) watch(d time.Duration) {
 
 func (f *figures) read(pid int) {
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	text, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, after, found := strings.Cut(string(text), "VmRSS:")
-	fields := strings.Fields(after)
-	if err != nil || err2 != nil || !found || len(fields) == 0 {
-		return
-	}
-	rss, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil {
+	rss, err2 := statusKiB(pid, "VmRSS:")
+	if err != nil || err2 != nil {
 		return
 	}
 	if f.pid != pid {

@@ -9,6 +9,11 @@ import (
 	"time"
 )
 
+// Unsettled is how long ago a sample must have been acknowledged for the server to
+// have it for sure: VictoriaMetrics writes to disk some seconds after its 204, and
+// a kill takes up to ten seconds of that.
+const Unsettled = 2 * time.Minute
+
 // UploadAge returns how old the last upload may get before the status is
 // degraded, and before it is error: 2 and 20 times remote.upload_interval
 // unless the thresholds are set.

@@ -101,8 +101,8 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 	} else {
 		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
 		s.uploads.observe(a, s.client.url.Host)
-		if _, known := s.uploads.skew(); known {
-			s.budget.follow(s.serverMs(), time.Now())
+		if at := s.serverMs(); at != anyTime {
+			s.budget.follow(at, time.Now())
 		}
 		s.watchServer(a.server, f.ended)
 		if len(v.taken) < len(f.c.rows) {

@@ -30,8 +30,10 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 	}
 	// A small request has none of the series that are known for it, unless it has
 	// nothing else: so this is news, and found out once.
-	if _, others := s.knownBad(r.rows); b.small && len(others) == 0 {
-		return errEnough
+	if b.small {
+		if _, others := s.knownBad(r.rows); len(others) == 0 {
+			return errEnough
+		}
 	}
 	if err := s.maySearch(ctx, b); err != nil {
 		return err

@@ -7,14 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
-	// unsettled is how far back a restarted server is sent again what it
-	// acknowledged: VictoriaMetrics writes to disk some seconds after its 204,
-	// and a kill takes up to ten seconds of that.
-	unsettled = 2 * time.Minute
 	// stretch is how much of the time one span takes in.
 	stretch = 10 * time.Second
 	// apart is how far apart in time samples may lie that one span takes in.
@@ -50,11 +47,11 @@ type settling struct {
 
 	ended    int // connections in a row that ended without a word
 	signs    int // that made Again longer
-	inARow   int // signs, none more than unsettled after the one before
+	inARow   int // signs, none more than config.Unsettled after the one before
 	lastSign time.Time
 
 	away     bool // a proxy said that the server does not answer
-	aways    int  // times in a row that this was so, none more than unsettled after the one before
+	aways    int  // times in a row that this was so, none more than config.Unsettled after the one before
 	lastAway time.Time
 }
 
@@ -64,7 +61,7 @@ type settling struct {
 func (s *settling) note(now time.Time, rows []store.Row) {
 	at := now.UnixMilli()
 	s.Recent = slices.DeleteFunc(s.Recent, func(one span) bool {
-		return at-one.AckedMs > unsettled.Milliseconds() || one.AckedMs > at+unsettled.Milliseconds()
+		return at-one.AckedMs > config.Unsettled.Milliseconds() || one.AckedMs > at+config.Unsettled.Milliseconds()
 	})
 	current := len(s.Recent) // where the present stretch begins
 	if n := len(s.Recent); n > 0 {
@@ -99,15 +96,21 @@ func (s *settling) note(now time.Time, rows []store.Row) {
 // begin goes on after a power cut, which may have been the server's as well:
 // what was not settled goes again, once.
 func (s *settling) begin(now time.Time) {
-	s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)
-	s.Recent = nil
+	s.sendAgain()
 	s.inARow, s.lastSign = habit+1, now
 }
 
-// sign counts a sign of a restart.
+// sendAgain makes all that is not settled go again.
+func (s *settling) sendAgain() {
+	s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)
+	s.Recent = nil
+}
+
+// sign counts a sign of a restart, after which what is not settled goes again.
 func (s *settling) sign(now time.Time) {
+	s.sendAgain()
 	s.signs++
-	if now.Sub(s.lastSign) > unsettled {
+	if now.Sub(s.lastSign) > config.Unsettled {
 		s.inARow = 0
 	}
 	s.inARow++
@@ -121,7 +124,7 @@ func (s *settling) wasAway(now time.Time) bool {
 	if !s.away {
 		return false
 	}
-	if now.Sub(s.lastAway) > unsettled {
+	if now.Sub(s.lastAway) > config.Unsettled {
 		s.aways = 0
 	}
 	s.away, s.lastAway = false, now
@@ -186,8 +189,6 @@ func (s *Shipper) watchServer(host string, ended bool) {
 	if cause == "" || len(s.detail.Settling.Recent) == 0 {
 		return
 	}
-	s.detail.Settling.Again = atMost(union(append(s.detail.Settling.Again, s.detail.Settling.Recent...), 0), maxAgain)
-	s.detail.Settling.Recent = nil
 	s.detail.Settling.sign(time.Now())
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }

@@ -71,8 +71,11 @@ func (c *clock) observe(a answer, host string) {
 func (c *clock) skew() (s skew, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return skew{Ms: math.Round((c.low + c.high) / 2), Error: math.Ceil((c.high - c.low) / 2), Host: c.host}, c.known
+	return skew{Ms: c.middle(), Error: math.Ceil((c.high - c.low) / 2), Host: c.host}, c.known
 }
+
+// middle is the best guess, in whole milliseconds.
+func (c *clock) middle() float64 { return math.Round((c.low + c.high) / 2) }
 
 func ms(t time.Time) float64 { return float64(t.UnixMicro()) / 1e3 }
 
@@ -178,13 +181,12 @@ func (s *Shipper) skewSample(atMs int64) []metric.Sample {
 // now is the server's time, anyTime while it is not known. That this clock is
 // set meanwhile does not change it.
 func (c *clock) now() (unixMs int64) {
-	at, known := c.skew()
-	if !known {
-		return anyTime
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.at.UnixMilli() - int64(at.Ms) + time.Since(c.at).Milliseconds()
+	if !c.known {
+		return anyTime
+	}
+	return c.at.UnixMilli() - int64(c.middle()) + time.Since(c.at).Milliseconds()
 }
 
 // serverMs is the time of the server that takes the samples.

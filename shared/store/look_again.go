@@ -130,9 +130,7 @@ func (db *DB) acquit(ctx context.Context, one *DB) error {
 // sound says whether the file at the path can be opened, and every page and every
 // index of it is good.
 func (db *DB) sound(ctx context.Context) bool {
-	opts := db.opts
-	opts.Owner = false
-	one, err := open(ctx, db.path, opts)
+	one, err := open(ctx, db.path, db.opts)
 	if err != nil {
 		return false
 	}

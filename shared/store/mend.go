@@ -214,11 +214,9 @@ func (db *DB) verify(ctx context.Context) (err error) {
 	if err == nil && version > schemaVersion {
 		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
 	}
-	opts := db.opts
-	opts.Owner = false
 	var one *DB
 	err = retryBusy(ctx, openPatience, func() error {
-		one, err = open(ctx, db.path, opts)
+		one, err = open(ctx, db.path, db.opts)
 		return err
 	})
 	if err != nil || version == schemaVersion {

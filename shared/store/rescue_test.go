@@ -54,6 +54,15 @@ func limitFiles(t testing.TB, n uint64) (restore func()) {
 	return restore
 }
 
+// putStock puts another database in place of what is at the path.
+func putStock(t testing.TB, path string) {
+	t.Helper()
+	other := filepath.Join(t.TempDir(), "other.db")
+	mustStock(t, other)
+	mustEmptyLog(t, other)
+	rename(t, other, path)
+}
+
 func TestAnotherWriterMakesNoDatabaseWhileOneIsPutInPlace(t *testing.T) {
 	for _, suffix := range []string{salvagedSuffix, unfinishedSuffix} {
 		path := filepath.Join(t.TempDir(), "metrics.db")
@@ -258,10 +267,7 @@ func TestAFileThatComesWhileADeletedOneIsRescuedIsKeptApartFromIt(t *testing.T) 
 	if err := db.Mend(ctx); err == nil {
 		t.Error("mended with a connection to the old file")
 	}
-	backup := filepath.Join(t.TempDir(), "backup.db")
-	mustStock(t, backup)
-	mustEmptyLog(t, backup)
-	rename(t, backup, path)
+	putStock(t, path)
 	conn.Close()
 	if err := db.Mend(t.Context()); err != nil {
 		t.Fatal(err)
@@ -286,11 +292,8 @@ func TestWhatStaysBehindAReaderInAReplacedFileIsCounted(t *testing.T) {
 	}
 	end := otherReader(t, path)
 	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(2000, 30)}}})
-	other := filepath.Join(t.TempDir(), "other.db")
-	mustStock(t, other)
-	mustEmptyLog(t, other)
 	rename(t, path, path+".away")
-	rename(t, other, path)
+	putStock(t, path)
 	var err error
 	for range 2 * rescueTries {
 		if err = db.Mend(t.Context()); err == nil {
@@ -317,10 +320,7 @@ func TestAReplacedFileIsKeptApartHoweverOftenMendingIsBrokenOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := filepath.Join(t.TempDir(), "other.db")
-	mustStock(t, other)
-	mustEmptyLog(t, other)
-	rename(t, other, path)
+	putStock(t, path)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := db.Mend(ctx); err == nil {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// sliceRows bounds the rows that one call deletes. It keeps the collector, which
+// SliceRows bounds the rows that one call deletes. It keeps the collector, which
 // shares the connection, waiting for a few milliseconds.
-const sliceRows = 500
+const SliceRows = 500
 
 // Room is how a database file is filled.
 type Room struct {
@@ -159,7 +159,7 @@ func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, kee
 	if err != nil {
 		return 0, false, fmt.Errorf("find samples to delete: %w", err)
 	}
-	err = db.read.QueryRowContext(ctx, rowsOn, first.timeMs, first.seriesID, until, sliceRows-1).Scan(&last.timeMs, &last.seriesID)
+	err = db.read.QueryRowContext(ctx, rowsOn, first.timeMs, first.seriesID, until, SliceRows-1).Scan(&last.timeMs, &last.seriesID)
 	if errors.Is(err, sql.ErrNoRows) {
 		last, err = Sweep{timeMs: until - 1, seriesID: math.MaxInt64}, nil
 	}
@@ -216,19 +216,19 @@ func (db *DB) GiveUp(ctx context.Context, reason string, at time.Time) (lost int
 			args  []any
 			entry string // in the ledger, "" for what it derives
 		}{
-			{deleteRejected, []any{sliceRows}, "rejected"},
-			{deleteLeft, []any{sliceRows, db.session}, "held"},
-			{deletePending, []any{sliceRows, 3}, ""},
-			{deletePending, []any{sliceRows, 2}, ""},
-			{deletePending, []any{sliceRows, 1}, ""},
-			{deletePending, []any{sliceRows, 0}, ""},
-			{deleteHeld, []any{sliceRows}, "held"},
+			{deleteRejected, []any{SliceRows}, "rejected"},
+			{deleteLeft, []any{SliceRows, db.session}, "held"},
+			{deletePending, []any{SliceRows, 3}, ""},
+			{deletePending, []any{SliceRows, 2}, ""},
+			{deletePending, []any{SliceRows, 1}, ""},
+			{deletePending, []any{SliceRows, 0}, ""},
+			{deleteHeld, []any{SliceRows}, "held"},
 		} {
 			if lost, err = affected(tx.ExecContext(ctx, kind.query, kind.args...)); err != nil {
 				return err
 			}
 			if kind.entry == "rejected" {
-				if _, err := tx.ExecContext(ctx, deleteReasons, sliceRows); err != nil {
+				if _, err := tx.ExecContext(ctx, deleteReasons, SliceRows); err != nil {
 					return err
 				}
 			}
@@ -272,11 +272,11 @@ const (
 // It returns how many went; 0 means that nothing is left to trim.
 func (db *DB) TrimHistory(ctx context.Context, beforeMs int64) (deleted int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		receipts, err := affected(tx.ExecContext(ctx, deleteReceipts, sliceRows, keptReceipts, beforeMs))
+		receipts, err := affected(tx.ExecContext(ctx, deleteReceipts, SliceRows, keptReceipts, beforeMs))
 		if err != nil {
 			return fmt.Errorf("receipts: %w", err)
 		}
-		sessions, err := affected(tx.ExecContext(ctx, deleteSessions, sliceRows, keptSessions))
+		sessions, err := affected(tx.ExecContext(ctx, deleteSessions, SliceRows, keptSessions))
 		if err != nil {
 			return fmt.Errorf("sessions: %w", err)
 		}

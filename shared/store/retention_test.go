@@ -61,8 +61,8 @@ func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n > sliceRows {
-			t.Errorf("one slice deleted %d rows, want at most %d", n, sliceRows)
+		if n > SliceRows {
+			t.Errorf("one slice deleted %d rows, want at most %d", n, SliceRows)
 		}
 		left -= int64(n)
 		mustBe(t, db, left, "SELECT count(*) FROM samples WHERE uploaded = 1")
@@ -216,7 +216,7 @@ func TestOldestPendingOfOnePriorityGoFirst(t *testing.T) {
 	for at := range int64(12) {
 		mustRecord(t, db, Update{Groups: []Group{{Priority: 2, Samples: tick((at*7)%12, 100)}}})
 	}
-	if n, err := db.GiveUp(t.Context(), "low_space", time.Now()); n != sliceRows || err != nil {
+	if n, err := db.GiveUp(t.Context(), "low_space", time.Now()); n != SliceRows || err != nil {
 		t.Fatal(n, err)
 	}
 	mustBe(t, db, 5, "SELECT min(timestamp_ms) FROM samples")
@@ -231,7 +231,7 @@ func TestHistoryIsTrimmedToANumberAndAnAge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n > 2*sliceRows {
+			if n > 2*SliceRows {
 				t.Errorf("%d rows in one slice", n)
 			}
 			if n == 0 {

@@ -20,13 +20,7 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 	}
 	older := version == 1 || version == 2
 	if !older {
-		opts := db.opts
-		opts.Owner = false
-		fresh, err := open(ctx, part, opts)
-		if err != nil {
-			return result, err
-		}
-		if err := errors.Join(fresh.write.Close(), fresh.read.Close()); err != nil {
+		if err := db.makeTables(ctx, part); err != nil {
 			return result, err
 		}
 	}
@@ -59,6 +53,15 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 		return result, nil // the migration keeps the books
 	}
 	return result, s.closeBooks(ctx, &result, sizeOf(from))
+}
+
+// makeTables makes the tables of the present schema in an empty file.
+func (db *DB) makeTables(ctx context.Context, path string) error {
+	fresh, err := open(ctx, path, db.opts)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fresh.write.Close(), fresh.read.Close())
 }
 
 // present copies a file of the present schema.

@@ -63,13 +63,7 @@ func (db *DB) freshSchema(ctx context.Context, path string) (map[uint32][]byte, 
 	if err := create(path); err != nil {
 		return nil, err
 	}
-	opts := db.opts
-	opts.Owner = false
-	fresh, err := open(ctx, path, opts)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(fresh.write.Close(), fresh.read.Close()); err != nil {
+	if err := db.makeTables(ctx, path); err != nil {
 		return nil, err
 	}
 	// Leaving the log moves everything into the file.

@@ -93,7 +93,7 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 		}
 		switch {
 		case err == nil && last:
-			return s.around(ctx, w, 0, w.start) // a key that lies leads a look-up astray without an error
+			at = 0
 		case err == nil:
 			at, rows = to.Int64, min(rows*2, salvageRows)
 		case isFull(err):
@@ -115,7 +115,8 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 			s.skipped++
 		}
 	}
-	return s.around(ctx, w, 0, w.start) // a key that lies leads a look-up astray without an error
+	// A key that lies leads a look-up astray without an error.
+	return s.around(ctx, w, 0, w.start)
 }
 
 // readable returns the highest key at or above which nothing below at can be

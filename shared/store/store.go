@@ -110,8 +110,10 @@ func New(path string, opts Options) *DB {
 	return pools(path, opts, &gate{path: path, closed: errNotOpen})
 }
 
-// open opens what is at the path and brings its schema up to date.
+// open opens what is at the path as a writer that mends nothing, and brings its
+// schema up to date.
 func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
+	opts.Owner = false
 	db := pools(path, opts, nil)
 	defer func() {
 		if err != nil {

@@ -44,6 +44,10 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 		k.log.Info("checkpoint finished again", "busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries)
 		k.busySince, k.busyTries = time.Time{}, 0
 	}
-	k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
+	k.sayDone(c)
 	return nil
+}
+
+func (k *Keeper) sayDone(c store.Checkpoint) {
+	k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
 }

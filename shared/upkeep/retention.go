@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -143,15 +144,6 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 	return k.age(ctx, now)
 }
 
-// unsettled is how long ago a sample must have been acknowledged for the server
-// to have it on its disk for sure.
-const unsettled = 2 * time.Minute
-
-// aSlice is about what one deletion takes. When all tiers together hold less, a
-// slice of what was not delivered goes as well: while samples are delivered all
-// the time there is always some.
-const aSlice = 500
-
 // makeRoom deletes a slice: of what was delivered as long as there is any, then
 // of what was not. Of what was delivered goes first what settled, then what the
 // server would have to crash soon to miss, and then the rest. False means that
@@ -164,7 +156,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 	// Tiers in which nothing is found are read whole: that is not done twice while
 	// nothing was delivered in between.
 	if k.swept != ledger.Delivered && !k.giving {
-		tiers := [...]time.Duration{k.settle, unsettled, 0}
+		tiers := [...]time.Duration{k.settle, config.Unsettled, 0}
 		if k.bySize == (store.Sweep{}) {
 			if k.tier == 0 {
 				k.from = ledger.Delivered
@@ -181,8 +173,10 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 		k.inPass += n
 		if done {
 			k.bySize = store.Sweep{}
+			// All tiers together may hold less than a slice, and always something while
+			// samples are delivered: then a slice of the others goes as well.
 			if k.tier++; k.tier == len(tiers) {
-				k.tier, k.swept, k.giving, k.inPass = 0, k.from, k.inPass < aSlice, 0
+				k.tier, k.swept, k.giving, k.inPass = 0, k.from, k.inPass < store.SliceRows, 0
 			}
 		}
 		return true, err

@@ -208,7 +208,7 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	case c.Busy:
 		k.log.Warn("a reader or writer kept the write-ahead log from being emptied; the next start goes on with it", "frames", c.Frames, "moved", c.Moved)
 	default:
-		k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
+		k.sayDone(c)
 	}
 	return nil
 }

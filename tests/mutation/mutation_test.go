@@ -38,7 +38,7 @@ const (
 	markBeforeSendNew = "\tif err := s.acknowledge(ctx, b, c.sent, b.requests); err != nil {\n\t\tpanic(err)\n\t}\n" + markBeforeSend
 	appendLine        = "\t\tc.plain = vmjson.Append("
 	skipRow           = "\t\tif len(e.values) > 1 {\n\t\t\te.values, e.times = e.values[1:], e.times[1:]\n\t\t}\n" + appendLine
-	sendAgain         = "s.detail.Settling.Again = atMost(union(append(s.detail.Settling.Again, s.detail.Settling.Recent...), 0), maxAgain)"
+	sendAgain         = "s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)"
 	liveFirst         = "\tif err := s.live(ctx, b, border, small); err != nil || small {\n\t\treturn err\n\t}\n"
 	backlogFirst      = "\tif !small {\n\t\tif err := s.backlog(ctx, b, border); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n" + liveFirst
 )
@@ -104,15 +104,15 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
-		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
+		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.Again = nil",
 		pkg: "./shared/ship", run: "TestWhatARestartedServerMayHaveLostIsSentAgain",
 	},
 	{
-		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.detail.Settling.Again = nil",
+		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.Again = nil",
 		pkg: "./tests", run: serverIs, env: few,
 	},
 	{
-		name: "judge times by a clock that nobody vouches for", file: "shared/ship/skew.go", old: "\tif !known {\n\t\treturn anyTime\n", new: "\tif !known {\n\t\treturn time.Now().UnixMilli()\n",
+		name: "judge times by a clock that nobody vouches for", file: "shared/ship/skew.go", old: "\tif !c.known {\n\t\treturn anyTime\n", new: "\tif !c.known {\n\t\treturn time.Now().UnixMilli()\n",
 		pkg: "./shared/ship", run: "TestAWrongClockBlamesNoSample",
 	},
 	{
@@ -144,7 +144,7 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestRateIsKeptOverManyRequests",
 	},
 	{
-		name: "salvage nothing", file: "shared/store/salvage_walk.go", old: "\tfor at > 0 {\n", new: "\tfor at > 0 && ctx == nil {\n",
+		name: "salvage nothing", file: "shared/store/salvage_walk.go", old: "\tfor at > 0 {\n", new: "\tif at > 0 {\n\t\treturn nil\n\t}\n\tfor at > 0 {\n",
 		pkg: "./shared/store", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
 	},
 	{
