@@ -1,0 +1,36 @@
+package store
+
+import (
+	"context"
+	"errors"
+)
+
+// Create makes the tables of the present schema in the file at path and closes
+// it. A missing file is created; one of an earlier schema is brought up to date;
+// a newer one is refused (ErrNewerSchema).
+func Create(ctx context.Context, path string, opts Options) error {
+	if opts.Synchronous == "" {
+		opts.Synchronous = "FULL"
+	}
+	if err := create(path); err != nil {
+		return err
+	}
+	db, err := open(ctx, path, opts)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.write.Close(), db.read.Close())
+}
+
+// SeriesKey is the key under which an identity is stored: nothing else has it.
+func SeriesKey(s Series) string { return seriesKey(s.Name, s.Device, s.Tags, s.Type) }
+
+// KnownSeries returns the identities that this process has read or stored.
+func (r *Reader) KnownSeries() []Series {
+	known := r.series.all()
+	all := make([]Series, 0, len(known))
+	for id, s := range known {
+		all = append(all, Series{ID: id, Name: s.Name, Device: s.Device, Tags: s.Tags, Type: s.Type})
+	}
+	return all
+}
