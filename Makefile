@@ -13,9 +13,13 @@ endif
 # What the daemons need not carry: HTTP/2, the C resolver and SQLite extensions
 # come to 2 MB of resident memory.
 TAGS := nethttpomithttp2,netgo,osusergo,sqlite_omit_load_extension
-# fdatasync leaves the times of the files to the next journal commit: a sixth
-# less is written for each sample that is made durable.
-export CGO_CFLAGS ?= -O2 -g -DHAVE_FDATASYNC=1
+# How SQLite is compiled. fdatasync leaves the times of the files to the next
+# journal commit: a sixth less is written for each sample that is made durable.
+# Without full-text search, R*Trees, the shared cache and memory statistics, and
+# for size, the three daemons take 1.1 MiB less and are no slower. go-sqlite3
+# turns some of these on behind our flags; -Wp puts the -U behind its own.
+export CGO_CFLAGS ?= -Os -g -DHAVE_FDATASYNC=1 -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_DEFAULT_MEMSTATUS=0 \
+	-Wp,-USQLITE_ENABLE_FTS3 -Wp,-USQLITE_ENABLE_FTS3_PARENTHESIS -Wp,-USQLITE_ENABLE_RTREE
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
