@@ -85,6 +85,7 @@ type Remote struct {
 	Pins            []string      `yaml:"pins" want:"pin"`                  // of public keys in the server's chain
 
 	AllowPlaintextToken bool `yaml:"allow_plaintext_token"` // send credentials over http to other machines
+	AnyPath             bool `yaml:"any_path"`              // url may end in another path than ImportPath
 }
 
 // BasicAuth is a user name and the file that holds the password.

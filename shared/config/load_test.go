@@ -17,7 +17,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 	const (
 		sections  = "want device, host, storage, time, remote, health, logging, monitoring or metrics"
 		collector = "want cpu.usage, cpu.temperature, memory.usage, disk.io, disk.usage, network.traffic, system.load or system.uptime"
-		aURL      = "want an http or https URL with a host, such as http://localhost:8428/health, got "
+		aURL      = "want an http or https URL with a host, such as http://localhost:8428/api/v1/import, got "
 		pattern   = "want a regular expression for the whole name such as eth.*, got "
 		anAddress = "want an address such as 127.0.0.1, with a port or without, got "
 		endpoint  = "want a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api, got "
@@ -34,7 +34,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"unknown key", "logging:\n  colour: true\n", "2: logging.colour: no such key; want level, format or output"},
 		{"odd key", "\"a b\\tc\": 1\n", `1: "a b\tc": no such key; ` + sections},
 		{"empty key", "'': 1\n", `1: "": no such key; ` + sections},
-		{"merge key", "remote:\n  <<: {url: x}\n", `2: remote."<<": no such key; want url, enabled, upload_interval, timeout, compression, batch_size, chunk_size, retry, backfill, max_kbps, max_bytes_per_day, busy_kbps, settle, server_retention, token_file, basic_auth, ca_file, client_cert, client_key, pins or allow_plaintext_token`},
+		{"merge key", "remote:\n  <<: {url: x}\n", `2: remote."<<": no such key; want url, enabled, upload_interval, timeout, compression, batch_size, chunk_size, retry, backfill, max_kbps, max_bytes_per_day, busy_kbps, settle, server_retention, token_file, basic_auth, ca_file, client_cert, client_key, pins, allow_plaintext_token or any_path`},
 		{"list for a key", "? [a]\n: 1\n", "1: want a word for a key, got a list"},
 		{"key twice", "remote:\n  url: http://a/\n  enabled: true\n  url: http://b/\n", "4: remote.url: given twice, first on line 2; want it once"},
 		{"section twice", "device: {id: a}\nhost:\ndevice: {id: b}\n", "3: device: given twice, first on line 1; want it once"},
@@ -95,7 +95,10 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"only a port", "remote:\n  url: http://:8428/x\n", "2: remote.url: " + aURL + "one without a host"},
 		{"fragment", "remote:\n  url: http://a/x#y\n", "2: remote.url: " + aURL + "one with a fragment (#)"},
 		{"port of a URL", "remote:\n  url: http://a:99999/\n", "2: remote.url: " + aURL + "one with a port over 65535"},
-		{"no URL", "remote:\n  url: 'http://a b/'\n", "2: remote.url: " + aURL + "a text that is no URL"},
+		{"no URL", "remote:\n  url: 'http://a b/'\n", "2: remote.url: " + aURL + "one with white space in it"},
+		{"space in a path", "remote:\n  url: 'http://a/api/v1/import '\n", "2: remote.url: " + aURL + "one with white space in it"},
+		{"no-break space in a URL", "remote:\n  url: \"http://a/api/v1/import\\u00a0\"\n", "2: remote.url: " + aURL + "one with white space in it"},
+		{"no URL", "remote:\n  url: 'http://a%zz/'\n", "2: remote.url: " + aURL + "a text that is no URL"},
 		{"empty URL", "remote:\n  url: ''\n", "2: remote.url: " + aURL + "an empty text"},
 		{"credentials", "remote:\n  url: http://me:hunter2@a/\n", "2: remote.url: " + aURL + "one with a user name or password in it"},
 		{"listen", "health:\n  listen: 300.1.1.1\n", "2: health.listen: " + anAddress + `"300.1.1.1"`},

@@ -74,7 +74,10 @@ func wrong(kind, s string) (want, instead string) {
 			want, ok = "0.0.0.0 or [::] to open it everywhere", false
 		}
 	case "url", "url or empty":
-		want = "an http or https URL with a host, such as http://localhost:8428/health"
+		want = "an http or https URL with a host, such as http://localhost:8428" + ImportPath
+		if kind == "url or empty" {
+			want = "an http or https URL with a host, such as http://localhost:8428/health"
+		}
 		if s != "" || kind == "url" {
 			instead = wrongURL(s)
 		}
@@ -105,6 +108,8 @@ func wrongURL(s string) string {
 	switch {
 	case s == "":
 		return "an empty text"
+	case strings.ContainsFunc(s, unicode.IsSpace):
+		return "one with white space in it"
 	case err != nil || len(s) > 2048 || !plainText(s):
 		return "a text that is no URL"
 	case u.User != nil:

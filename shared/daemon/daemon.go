@@ -12,6 +12,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -97,6 +98,12 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 	cfg, err := config.Load(o.config)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	if advice := cfg.Advice(); o.check && len(advice) > 0 {
+		for _, text := range advice {
+			fmt.Fprintf(stderr, "%s: %s\n", cmp.Or(o.config, config.DefaultPath), text)
+		}
 		return exitUsage
 	}
 	if o.check {
