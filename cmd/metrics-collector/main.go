@@ -19,6 +19,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/sampling"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/upkeep"
 )
@@ -97,7 +98,7 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	if session.Metadata["boot_id"] == "" { // then no other session is of the same boot
 		session.Metadata["boot_id"] = session.ID
 	}
-	d := store.Daemon{Name: name, Version: p.Version, BootID: session.Metadata["boot_id"], Started: p.Started}
+	d := status.Daemon{Name: name, Version: p.Version, BootID: session.Metadata["boot_id"], Started: p.Started}
 	if err := db.StartSession(ctx, session); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

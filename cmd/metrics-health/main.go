@@ -15,7 +15,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/health"
 	"github.com/taniwha3/thugshells/shared/hostfs"
-	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // judgeEvery is how often the status is looked at while nobody asks.
@@ -90,7 +90,7 @@ func watchOf(p *daemon.Process) *health.Watch {
 	return health.NewWatch(p.Config, health.Host{
 		Now: func() health.Now {
 			var err error
-			now := health.Now{Moment: store.Moment{Wall: time.Now()}, BootID: bootID}
+			now := health.Now{Moment: status.Moment{Wall: time.Now()}, BootID: bootID}
 			if now.Boot, err = hostfs.BootTime(); err != nil {
 				now.BootID = ""
 			}

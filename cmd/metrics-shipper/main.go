@@ -16,6 +16,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/ship"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -89,7 +90,7 @@ func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, er
 		return nil, nil, err
 	}
 	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
-	d := store.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
+	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
 	s, err := ship.New(ctx, db, p.Config, d, p.Log, func() { p.Beat("upload") })
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())

@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 const (
@@ -19,7 +18,7 @@ const (
 
 // Evaluate judges one look. It reads no clock and no file.
 func Evaluate(seen Seen, t Thresholds, now Now) Report {
-	e := evaluation{seen: seen, t: t, now: now, rows: map[string]store.Status{}}
+	e := evaluation{seen: seen, t: t, now: now, rows: map[string]status.Row{}}
 	e.r = Report{
 		Timestamp:  now.Wall.UTC().Format(time.RFC3339),
 		Reasons:    []Reason{},
@@ -28,7 +27,7 @@ func Evaluate(seen Seen, t Thresholds, now Now) Report {
 		Time:       Time{Status: StatusOK, Local: now.Wall.Format(time.RFC3339)},
 	}
 	if seen.Fault != "" {
-		e.add(StatusError, seen.Fault, "storage", 0, "%s", seen.FaultText)
+		e.add(StatusError, seen.Fault, status.StorageRow, 0, "%s", seen.FaultText)
 		e.r.Uploader.Status, e.r.Storage.Status, e.r.Time.Status = StatusError, StatusError, StatusError
 	} else {
 		for _, s := range seen.Snapshot.Status {
@@ -49,7 +48,7 @@ type evaluation struct {
 	seen Seen
 	t    Thresholds
 	now  Now
-	rows map[string]store.Status // by component
+	rows map[string]status.Row // by component
 	r    Report
 }
 
@@ -99,7 +98,7 @@ func (e *evaluation) age(bootID string, ms, bootMs int64) time.Duration {
 }
 
 // facts are the parts of a row that every component has.
-func (e *evaluation) facts(s store.Status) Facts {
+func (e *evaluation) facts(s status.Row) Facts {
 	f := Facts{
 		PID: s.PID, Version: s.Version, Started: stamp(s.StartedMs),
 		IntervalSeconds: float64(s.IntervalMs) / 1000,
@@ -128,7 +127,7 @@ func (e *evaluation) readings() {
 	writer := e.r.Daemons[collector]
 	failing, total := 0, 0
 	for _, s := range e.seen.Snapshot.Status {
-		name, ok := strings.CutPrefix(s.Component, readingPrefix)
+		name, ok := status.Reading(s.Component)
 		if !ok {
 			continue
 		}
@@ -156,24 +155,24 @@ func (e *evaluation) readings() {
 		return
 	}
 	if total > 0 && failing == total {
-		e.add(StatusError, AllReadingsFailing, "collector", 0, "none of the %d collectors can read its source", total)
+		e.add(StatusError, AllReadingsFailing, status.CollectorRow, 0, "none of the %d collectors can read its source", total)
 	}
-	row := e.rows["collector"]
+	row := e.rows[status.CollectorRow]
 	running := e.age(row.BootID, row.StartedMs, -1)
 	for _, want := range e.t.Expected {
 		if _, ok := e.r.Collectors[want.Name]; !ok && running > allowed(want.Interval) {
 			e.r.Collectors[want.Name] = Collector{Status: StatusError}
-			e.add(StatusDegraded, ReadingSilent, readingPrefix+want.Name, row.StartedMs,
+			e.add(StatusDegraded, ReadingSilent, status.ReadingRow(want.Name), row.StartedMs,
 				"%s is configured and was never read; metrics-collector has to be restarted to see a changed configuration", want.Name)
 		}
 	}
 	if e.seen.Snapshot.Ledger.Captured == 0 {
-		e.add(StatusDegraded, NoSamplesYet, "collector", row.StartedMs, "no sample was stored yet")
+		e.add(StatusDegraded, NoSamplesYet, status.CollectorRow, row.StartedMs, "no sample was stored yet")
 	}
 }
 
 // interval is how often a component is due.
-func interval(s store.Status) time.Duration { return time.Duration(s.IntervalMs) * time.Millisecond }
+func interval(s status.Row) time.Duration { return time.Duration(s.IntervalMs) * time.Millisecond }
 
 // human writes a duration as people say it: 850ms, 14s, 3m20s, 5h10m, 3d4h.
 func human(d time.Duration) string {

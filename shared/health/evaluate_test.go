@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -29,13 +30,13 @@ type world struct {
 
 func well() *world {
 	w := &world{
-		now: Now{store.Moment{Wall: wall, Boot: uptime}, bootID},
+		now: Now{status.Moment{Wall: wall, Boot: uptime}, bootID},
 		t:   ThresholdsOf(config.Default()),
 	}
 	w.t.Expected = []Expected{{"cpu.usage", 10 * time.Second}, {"memory.usage", 30 * time.Second}}
-	row := func(component, daemon string, pid int, interval time.Duration) store.Status {
-		return store.Status{
-			Component: component, Daemon: daemon, State: store.StateRunning, PID: pid, Version: "1.0", BootID: bootID,
+	row := func(component, daemon string, pid int, interval time.Duration) status.Row {
+		return status.Row{
+			Component: component, Daemon: daemon, State: status.Running, PID: pid, Version: "1.0", BootID: bootID,
 			StartedMs: wall.Add(-time.Hour).UnixMilli(), IntervalMs: interval.Milliseconds(),
 			HeartbeatMs: wall.Add(-time.Second).UnixMilli(), HeartbeatBootMs: (uptime - time.Second).Milliseconds(),
 			SuccessMs: wall.Add(-time.Second).UnixMilli(), SuccessBootMs: (uptime - time.Second).Milliseconds(),
@@ -43,7 +44,7 @@ func well() *world {
 		}
 	}
 	w.seen.Snapshot = store.Snapshot{
-		Status: []store.Status{
+		Status: []status.Row{
 			row("clock", collector, 11, 0),
 			row("collector", collector, 11, 10*time.Second),
 			row("collector/cpu.usage", collector, 11, 10*time.Second),
@@ -62,13 +63,13 @@ func well() *world {
 	return w
 }
 
-func (w *world) row(component string) *store.Status {
-	i := slices.IndexFunc(w.seen.Snapshot.Status, func(s store.Status) bool { return s.Component == component })
+func (w *world) row(component string) *status.Row {
+	i := slices.IndexFunc(w.seen.Snapshot.Status, func(s status.Row) bool { return s.Component == component })
 	return &w.seen.Snapshot.Status[i]
 }
 
 func (w *world) drop(component string) {
-	w.seen.Snapshot.Status = slices.DeleteFunc(w.seen.Snapshot.Status, func(s store.Status) bool { return s.Component == component })
+	w.seen.Snapshot.Status = slices.DeleteFunc(w.seen.Snapshot.Status, func(s status.Row) bool { return s.Component == component })
 }
 
 // beat sets how old a component's heartbeat is.
@@ -203,7 +204,7 @@ func TestEvaluate(t *testing.T) {
 		{"collector killed a moment ago", func(w *world) { w.seen.Locks[collector] = Lock{Held: false, PID: 11} }, "error collector_crashed"},
 		{"collector killed long ago", func(w *world) { w.beat("collector", time.Hour); w.seen.Locks[collector] = Lock{Held: false, PID: 11} }, "error collector_crashed"},
 		{"collector stopped", func(w *world) {
-			w.row("collector").State = store.StateStopped
+			w.row("collector").State = status.Stopped
 			w.seen.Locks[collector] = Lock{}
 		}, "error collector_stopped"},
 		{"collector started again", func(w *world) { w.seen.Locks[collector] = Lock{Held: true, PID: 12} }, "degraded collector_starting"},
@@ -275,7 +276,7 @@ func TestEvaluate(t *testing.T) {
 			w.seen.Locks[shipper] = Lock{Held: true, PID: 23, Since: wall.Add(-70*s - ms)}
 		}, "degraded shipper_hung"},
 		{"shipper stopped", func(w *world) {
-			w.row("shipper").State = store.StateStopped
+			w.row("shipper").State = status.Stopped
 			w.seen.Locks[shipper] = Lock{}
 		}, "degraded shipper_stopped"},
 		{"shipper killed", func(w *world) { w.seen.Locks[shipper] = Lock{Held: false, PID: 22} }, "degraded shipper_crashed"},
@@ -312,7 +313,7 @@ func TestEvaluate(t *testing.T) {
 			}
 		}, "ok"},
 		{"collectors of a stopped daemon are not blamed", func(w *world) {
-			w.row("collector").State = store.StateStopped
+			w.row("collector").State = status.Stopped
 			w.beat("collector/cpu.usage", time.Hour)
 			w.seen.Locks[collector] = Lock{}
 		}, "error collector_stopped"},
@@ -467,7 +468,7 @@ func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
 		if since != "" {
 			r.Reasons = []Reason{{PendingHigh, "shipper", StatusDegraded, "many", since}}
 		}
-		d.settle(&r, Now{Moment: store.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, false)
+		d.settle(&r, Now{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, false)
 		if len(r.Reasons) == 0 {
 			return string(r.Status)
 		}
@@ -485,7 +486,7 @@ func TestDamperStandsStillWhileTheDatabaseCannotBeRead(t *testing.T) {
 	at := func(second int, reasons ...Reason) string {
 		r := Report{Reasons: reasons}
 		blind := len(reasons) > 0 && reasons[0].Component == "storage"
-		d.settle(&r, Now{Moment: store.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, blind)
+		d.settle(&r, Now{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, blind)
 		said := string(r.Status)
 		for _, reason := range r.Reasons {
 			said += " " + string(reason.Code) + " " + reason.Since + " " + reason.Message

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -39,9 +40,8 @@ func (s Status) ExitCode() int {
 
 // Daemon names and their components in the status table.
 const (
-	collector     = "metrics-collector"
-	shipper       = "metrics-shipper"
-	readingPrefix = "collector/"
+	collector = "metrics-collector"
+	shipper   = "metrics-shipper"
 )
 
 // Seen is what one look found.
@@ -66,7 +66,7 @@ type Lock struct {
 
 // Now is the time of a look on both clocks, and which boot it is.
 type Now struct {
-	store.Moment
+	status.Moment
 	BootID string // "": not known; ages are then taken from the wall clock
 }
 

@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 func TestARepairIsNewsForAnHour(t *testing.T) {
 	for age, want := range map[time.Duration]string{time.Hour: "degraded database_repaired", time.Hour + time.Millisecond: "ok"} {
 		w := well()
-		w.seen.Snapshot.Status = append(w.seen.Snapshot.Status, store.Status{
-			Component: "damage", Daemon: "storage", State: store.StateStopped, SuccessBootMs: -1,
+		w.seen.Snapshot.Status = append(w.seen.Snapshot.Status, status.Row{
+			Component: "damage", Daemon: "storage", State: status.Stopped, SuccessBootMs: -1,
 			Error: "7 samples were lost", ErrorMs: wall.Add(-age).UnixMilli(), Detail: "{}",
 		})
 		r := Evaluate(w.seen, w.t, w.now)

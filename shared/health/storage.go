@@ -1,6 +1,10 @@
 package health
 
-import "time"
+import (
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
+)
 
 // storage judges the database file, its log and the books.
 func (e *evaluation) storage() {
@@ -24,46 +28,46 @@ func (e *evaluation) storage() {
 		e.upkeep()
 	}
 	if s.Sizes.WAL > e.t.WALBytes {
-		e.add(StatusDegraded, WALLarge, "storage", 0, "the write-ahead log has %d MiB, limit %d", s.Sizes.WAL>>20, e.t.WALBytes>>20)
+		e.add(StatusDegraded, WALLarge, status.StorageRow, 0, "the write-ahead log has %d MiB, limit %d", s.Sizes.WAL>>20, e.t.WALBytes>>20)
 	}
-	if row := e.rows["damage"]; e.recent(row.ErrorMs) {
-		e.add(StatusDegraded, DatabaseRepaired, "storage", row.ErrorMs, "%s", row.Error)
+	if row := e.rows[status.DamageRow]; e.recent(row.ErrorMs) {
+		e.add(StatusDegraded, DatabaseRepaired, status.StorageRow, row.ErrorMs, "%s", row.Error)
 	}
 	if l.Pending < 0 {
-		e.add(StatusError, LedgerUnbalanced, "storage", 0, "the books are %d samples short: more left than came", -l.Pending)
+		e.add(StatusError, LedgerUnbalanced, status.StorageRow, 0, "the books are %d samples short: more left than came", -l.Pending)
 	}
 	if e.recent(e.seen.RejectedMs) {
-		e.add(StatusDegraded, SamplesRejected, "storage", e.seen.RejectedMs, "the server refused samples within the last hour; %d are set aside, with the reason, in the table rejected", l.Rejected)
+		e.add(StatusDegraded, SamplesRejected, status.StorageRow, e.seen.RejectedMs, "the server refused samples within the last hour; %d are set aside, with the reason, in the table rejected", l.Rejected)
 	}
 	for _, loss := range s.Losses {
 		e.r.Storage.LostByReason[loss.Reason] = loss.Count
 		if e.recent(loss.LastMs) {
-			e.add(StatusDegraded, SamplesLost, "storage", loss.LastMs, "samples were given up within the last hour (%s): %d so far", loss.Reason, loss.Count)
+			e.add(StatusDegraded, SamplesLost, status.StorageRow, loss.LastMs, "samples were given up within the last hour (%s): %d so far", loss.Reason, loss.Count)
 		}
 	}
-	e.r.Storage.Status = e.worstOf(func(component string) bool { return component == "storage" })
+	e.r.Storage.Status = e.worstOf(func(component string) bool { return component == status.StorageRow })
 }
 
 // upkeep judges what the collector says about keeping the database.
 func (e *evaluation) upkeep() {
-	if row := e.rows["collector"]; row.FailingSinceMs != 0 {
-		e.add(StatusError, CollectorFailing, "collector", row.FailingSinceMs, "%s; it is tried again every %s", row.Error, human(interval(row)))
+	if row := e.rows[status.CollectorRow]; row.FailingSinceMs != 0 {
+		e.add(StatusError, CollectorFailing, status.CollectorRow, row.FailingSinceMs, "%s; it is tried again every %s", row.Error, human(interval(row)))
 	}
-	if row := e.rows["storage"]; row.FailingSinceMs != 0 {
-		e.add(StatusError, StorageFailing, "storage", row.FailingSinceMs, "%s; it is tried again", row.Error)
+	if row := e.rows[status.StorageRow]; row.FailingSinceMs != 0 {
+		e.add(StatusError, StorageFailing, status.StorageRow, row.FailingSinceMs, "%s; it is tried again", row.Error)
 	}
-	d := e.detailOf("storage")
-	if d.CheckpointBusyMs != 0 {
-		if kept := e.age("", d.CheckpointBusyMs, -1); kept > e.t.CheckpointAge {
-			e.add(StatusDegraded, CheckpointBlocked, "storage", d.CheckpointBusyMs, "a reader keeps the write-ahead log from being emptied for %s, limit %s; another program has the database open",
+	d := detailOf[status.Storage](e, status.StorageRow)
+	if d.CheckpointBusySinceMs != 0 {
+		if kept := e.age("", d.CheckpointBusySinceMs, -1); kept > e.t.CheckpointAge {
+			e.add(StatusDegraded, CheckpointBlocked, status.StorageRow, d.CheckpointBusySinceMs, "a reader keeps the write-ahead log from being emptied for %s, limit %s; another program has the database open",
 				human(kept), human(e.t.CheckpointAge))
 		}
 	}
 	if d.FreeBytesShort > 0 {
-		e.add(StatusDegraded, DiskLow, "storage", 0, "the disk has %s free, %s less than is to be kept free", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
+		e.add(StatusDegraded, DiskLow, status.StorageRow, 0, "the disk has %s free, %s less than is to be kept free", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
 	}
 	if d.Evicting != "" {
-		e.add(StatusDegraded, SamplesEvicted, "storage", 0, "samples are deleted before their time to make room: %s", d.Evicting)
+		e.add(StatusDegraded, SamplesEvicted, status.StorageRow, 0, "samples are deleted before their time to make room: %s", d.Evicting)
 	}
 }
 

@@ -1,48 +1,26 @@
 package health
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// A detail is what single components say in status.detail. Every key may be
-// missing.
-type detail struct {
-	Outcome          string   `json:"outcome"`
-	HTTPStatus       int      `json:"http_status"`
-	Endpoint         string   `json:"endpoint"`
-	BudgetSpent      bool     `json:"budget_spent"`
-	BytesToday       int64    `json:"bytes_today"`
-	Busy             bool     `json:"busy"`
-	Plaintext        bool     `json:"plaintext_token"`
-	Misconfigured    string   `json:"misconfigured"`
-	Evicting         string   `json:"evicting"`
-	FreeBytes        int64    `json:"free_bytes"`
-	FreeBytesShort   int64    `json:"free_bytes_short"`
-	CheckpointBusyMs int64    `json:"checkpoint_busy_since_ms"`
-	ClockTrusted     *bool    `json:"clock_trusted"`
-	TrustedBy        string   `json:"trusted_by"`
-	HeldSinceMs      int64    `json:"held_since_ms"`
-	SkewMs           *float64 `json:"skew_ms"`
-	SkewErrorMs      *float64 `json:"error_ms"`
-	Host             string   `json:"host"`
-}
-
-// detailOf reads what a component says only of itself. A key of an unexpected
-// type is passed over.
-func (e *evaluation) detailOf(component string) detail {
-	var d detail
-	if err := json.Unmarshal([]byte(e.rows[component].Detail), &d); err != nil {
-		return d // as much as could be read; the decoder goes on after a wrong type
+// detailOf reads what a component says only of itself, as much of it as has the
+// types of this version.
+func detailOf[T status.Shipper | status.Storage | status.Clock | status.Skew](e *evaluation, component string) T {
+	d, err := status.Detail[T](e.rows[component])
+	if err != nil {
+		return d // a component without a row has no detail either
 	}
 	return d
 }
 
 // uploads judges the way to the server.
 func (e *evaluation) uploads() {
-	s, row, d := e.seen.Snapshot, e.rows["shipper"], e.detailOf("shipper")
+	s, row, d := e.seen.Snapshot, e.rows[status.ShipperRow], detailOf[status.Shipper](e, status.ShipperRow)
 	pending := s.Ledger.Pending
 	ever := s.DeliveryMs != 0 || s.Ledger.Delivered > 0
 	e.r.Ready = ever || !e.t.Remote
@@ -77,29 +55,29 @@ func (e *evaluation) uploads() {
 	}
 	switch {
 	case late > e.t.ErrorAge && pending > e.t.ErrorPending:
-		e.add(StatusError, UploadStuck, "shipper", e.agoMs(late), "no delivery for %s, limit %s, and %d samples pending, limit %d%s",
+		e.add(StatusError, UploadStuck, status.ShipperRow, e.agoMs(late), "no delivery for %s, limit %s, and %d samples pending, limit %d%s",
 			human(late), human(e.t.ErrorAge), pending, e.t.ErrorPending, e.why(d))
 	case late > e.t.DegradedAge:
-		e.add(StatusDegraded, UploadLate, "shipper", e.agoMs(late), "no delivery for %s, limit %s%s", human(late), human(e.t.DegradedAge), e.why(d))
+		e.add(StatusDegraded, UploadLate, status.ShipperRow, e.agoMs(late), "no delivery for %s, limit %s%s", human(late), human(e.t.DegradedAge), e.why(d))
 	case !ever:
-		e.add(StatusDegraded, NoDeliveryYet, "shipper", s.PendingMs, "nothing was ever delivered%s", e.why(d))
+		e.add(StatusDegraded, NoDeliveryYet, status.ShipperRow, s.PendingMs, "nothing was ever delivered%s", e.why(d))
 	}
 	if pending > e.t.DegradedPending {
-		e.add(StatusDegraded, PendingHigh, "shipper", 0, "%d samples pending, limit %d", pending, e.t.DegradedPending)
+		e.add(StatusDegraded, PendingHigh, status.ShipperRow, 0, "%d samples pending, limit %d", pending, e.t.DegradedPending)
 	}
 	if d.Misconfigured != "" && e.alive(shipper) {
-		e.add(StatusDegraded, ShipperMisconfigured, "shipper", row.FailingSinceMs,
+		e.add(StatusDegraded, ShipperMisconfigured, status.ShipperRow, row.FailingSinceMs,
 			"the server refuses us and not the samples: %s; samples are kept, remote.url and the token want a look", d.Misconfigured)
 	}
 	if d.BudgetSpent && e.alive(shipper) {
-		e.add(StatusDegraded, UploadBudgetSpent, "shipper", 0, "the bytes allowed for today are spent; samples are kept until tomorrow")
+		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0, "the bytes allowed for today are spent; samples are kept until tomorrow")
 	}
-	u.Status = e.worstOf(func(component string) bool { return component == "shipper" })
+	u.Status = e.worstOf(func(component string) bool { return component == status.ShipperRow })
 }
 
 // deliveryAge is the time since the last delivery.
 func (e *evaluation) deliveryAge() time.Duration {
-	s, row := e.seen.Snapshot, e.rows["shipper"]
+	s, row := e.seen.Snapshot, e.rows[status.ShipperRow]
 	// The row's success is written with the receipt, and has a clock that
 	// nothing sets.
 	if row.SuccessMs != 0 && row.SuccessMs >= s.DeliveryMs {
@@ -134,8 +112,8 @@ func (e *evaluation) lateness(ever bool) time.Duration {
 func (e *evaluation) agoMs(d time.Duration) int64 { return e.now.Wall.Add(-d).UnixMilli() }
 
 // why adds what the shipper said last, if its last attempt failed.
-func (e *evaluation) why(d detail) string {
-	row := e.rows["shipper"]
+func (e *evaluation) why(d status.Shipper) string {
+	row := e.rows[status.ShipperRow]
 	switch {
 	case row.FailingSinceMs != 0 && row.Error != "":
 		return "; last error: " + row.Error
@@ -149,13 +127,13 @@ func (e *evaluation) why(d detail) string {
 
 // clock judges the wall clock.
 func (e *evaluation) clock() {
-	d, own := e.detailOf("skew"), e.detailOf("clock")
+	d, own := detailOf[status.Skew](e, status.SkewRow), detailOf[status.Clock](e, status.ClockRow)
 	t := &e.r.Time
-	t.SkewMs, t.SkewErrorMs = d.SkewMs, d.SkewErrorMs
+	t.SkewMs, t.SkewErrorMs = d.SkewMs, d.ErrorMs
 	if d.SkewMs != nil {
 		sure := math.Abs(*d.SkewMs)
-		if d.SkewErrorMs != nil {
-			sure -= *d.SkewErrorMs
+		if d.ErrorMs != nil {
+			sure -= *d.ErrorMs
 		}
 		if sure > float64(e.t.SkewMs) {
 			way := "ahead of"
@@ -166,11 +144,11 @@ func (e *evaluation) clock() {
 				human(time.Duration(math.Abs(*d.SkewMs)*1e6)), way, human(time.Duration(e.t.SkewMs)*time.Millisecond))
 		}
 	}
-	row := e.rows["clock"]
-	if known := row.BootID == e.now.BootID || e.now.BootID == ""; own.ClockTrusted != nil && known {
-		t.NTPSynced, t.TrustedBy = own.ClockTrusted, own.TrustedBy
+	row := e.rows[status.ClockRow]
+	if known := row.BootID == e.now.BootID || e.now.BootID == ""; own.Trusted != nil && known {
+		t.NTPSynced, t.TrustedBy = own.Trusted, own.By
 		since := e.age(row.BootID, own.HeldSinceMs, -1)
-		if !*own.ClockTrusted && since > clockPatience && e.alive(collector) {
+		if !*own.Trusted && since > clockPatience && e.alive(collector) {
 			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "nothing vouches for the clock since %s; %d samples wait for the right time before they are sent",
 				human(since), e.seen.Snapshot.Ledger.Held)
 		}

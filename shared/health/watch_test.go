@@ -17,6 +17,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -41,7 +42,7 @@ func (b *board) config() config.Config {
 	return c
 }
 
-func (b *board) now() store.Moment { return store.Moment{Wall: time.Now(), Boot: uptime} }
+func (b *board) now() status.Moment { return status.Moment{Wall: time.Now(), Boot: uptime} }
 
 func (b *board) watch(t *testing.T) *Watch {
 	t.Helper()
@@ -73,9 +74,9 @@ func (b *board) fill(t *testing.T, samples ...metric.Sample) {
 	now := b.now()
 	u := store.Update{Groups: []store.Group{{Samples: append(samples, metric.Sample{Name: "system.load1", TimeMs: now.Wall.UnixMilli(), Value: 1})}}}
 	for component, daemon := range map[string]string{"collector": collector, "collector/system.load": collector, "shipper": shipper} {
-		p := store.NewPart(store.Daemon{Name: daemon, Version: "1.0", BootID: bootID, Started: now.Wall}, component, 10*time.Second)
+		p := status.NewComponent(status.Daemon{Name: daemon, Version: "1.0", BootID: bootID, Started: now.Wall}, component, 10*time.Second)
 		p.Succeed(now, 1)
-		u.Status = append(u.Status, p.Status())
+		u.Status = append(u.Status, p.Row())
 	}
 	if _, err := db.Record(t.Context(), u); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@ package health
 import (
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // maxGrace is what may come between two heartbeats beside the interval: a sensor
@@ -26,14 +26,14 @@ func allowed(every time.Duration) time.Duration {
 // for its requests, each of which may take the timeout. One whose last request
 // was answered well is not expected to be in the middle of a slow one: it is
 // given another interval.
-func (e *evaluation) patience(s store.Status) time.Duration {
+func (e *evaluation) patience(s status.Row) time.Duration {
 	every := interval(s)
-	if s.Component != "shipper" {
+	if s.Component != status.ShipperRow {
 		return allowed(every)
 	}
 	grace := e.t.Timeout + minGrace
-	switch e.detailOf("shipper").Outcome {
-	case "delivered", "idle", "disabled":
+	switch detailOf[status.Shipper](e, status.ShipperRow).Outcome {
+	case status.OutcomeDelivered, status.OutcomeIdle, status.OutcomeDisabled:
 		grace = min(grace, max(every, minGrace))
 	}
 	return every + grace
@@ -41,7 +41,7 @@ func (e *evaluation) patience(s store.Status) time.Duration {
 
 // startPatience is how long a writer may hold its lock before its first
 // heartbeat. The row is of the one before it.
-func (e *evaluation) startPatience(program string, row store.Status) time.Duration {
+func (e *evaluation) startPatience(program string, row status.Row) time.Duration {
 	limit := max(minStart, allowed(interval(row)))
 	if program == shipper {
 		limit += e.t.Timeout // its first request may come first
@@ -58,11 +58,11 @@ func (e *evaluation) writers() {
 		consequence                                  string
 	}{
 		{
-			collector, "collector", StatusError,
+			collector, status.CollectorRow, StatusError,
 			CollectorNeverRan, CollectorStarting, CollectorStopped, CollectorCrashed, CollectorHung, "nothing is measured",
 		},
 		{
-			shipper, "shipper", StatusDegraded,
+			shipper, status.ShipperRow, StatusDegraded,
 			ShipperNeverRan, ShipperStarting, ShipperStopped, ShipperCrashed, ShipperHung, "nothing is sent, samples are kept",
 		},
 	} {
@@ -105,7 +105,7 @@ func (e *evaluation) writers() {
 
 // stateOf tells a daemon's state from its row and its lock. The row of a
 // process that died says running still; the lock goes with the process.
-func (e *evaluation) stateOf(program string, row store.Status, known bool) State {
+func (e *evaluation) stateOf(program string, row status.Row, known bool) State {
 	lock, asked := e.seen.Locks[program]
 	if e.unheard(program, row, known) {
 		if e.locked(program) > e.startPatience(program, row) {
@@ -117,7 +117,7 @@ func (e *evaluation) stateOf(program string, row store.Status, known bool) State
 	switch {
 	case !known:
 		return NeverRan
-	case row.State == store.StateStopped:
+	case row.State == status.Stopped:
 		return Stopped
 	case asked && !lock.Held:
 		return Crashed
@@ -131,7 +131,7 @@ func (e *evaluation) stateOf(program string, row store.Status, known bool) State
 
 // unheard says whether a process holds the lock that has not written its row:
 // what is there is of another, or nothing is.
-func (e *evaluation) unheard(program string, row store.Status, known bool) bool {
+func (e *evaluation) unheard(program string, row status.Row, known bool) bool {
 	lock := e.seen.Locks[program]
 	another := !known || lock.PID != 0 && lock.PID != row.PID || e.rebooted(row) != ""
 	return lock.Held && another
@@ -160,14 +160,14 @@ func (e *evaluation) alive(program string) bool {
 	case Running:
 		return true
 	case Hung:
-		row, known := e.rows[map[string]string{collector: "collector", shipper: "shipper"}[program]]
+		row, known := e.rows[map[string]string{collector: status.CollectorRow, shipper: status.ShipperRow}[program]]
 		return !e.unheard(program, row, known)
 	}
 	return false
 }
 
 // rebooted says so when a row was written before this boot.
-func (e *evaluation) rebooted(row store.Status) string {
+func (e *evaluation) rebooted(row status.Row) string {
 	if e.now.BootID == "" || row.BootID == "" || row.BootID == e.now.BootID {
 		return ""
 	}

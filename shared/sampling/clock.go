@@ -2,13 +2,13 @@ package sampling
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"math"
 	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -29,9 +29,6 @@ const (
 	// timesyncdFile is touched by systemd-timesyncd whenever it has set the
 	// clock; /run is empty after a boot. See systemd-timesyncd.service(8).
 	timesyncdFile = "/run/systemd/timesync/synchronized"
-	// skewRow is the component under which the shipper keeps how far the
-	// server's clock is from ours.
-	skewRow = "skew"
 	// byOperator stands for time.untrusted: ship.
 	byOperator = "operator"
 )
@@ -62,7 +59,7 @@ type clock struct {
 
 // look judges the clock at one moment. Skew returns the shipper's status row
 // about the server's clock; it is asked for when nothing else vouches for ours.
-func (c *clock) look(now store.Moment, skew func() store.Status) {
+func (c *clock) look(now status.Moment, skew func() status.Row) {
 	offset := time.Duration(now.Wall.UnixNano()) - now.Boot
 	step, known, was := offset-c.offset, c.known, c.trusted
 	c.known, c.offset = true, offset
@@ -82,7 +79,7 @@ func (c *clock) look(now store.Moment, skew func() store.Status) {
 }
 
 // vouch says what vouches for the clock, "" for nothing.
-func (c *clock) vouch(now store.Moment, skew func() store.Status) string {
+func (c *clock) vouch(now status.Moment, skew func() status.Row) string {
 	switch {
 	case c.ship:
 		return byOperator
@@ -105,15 +102,12 @@ func (c *clock) vouch(now store.Moment, skew func() store.Status) string {
 
 // serverVouches says whether the server's clock was found to agree with this
 // one, in this boot and since the last step.
-func (c *clock) serverVouches(skew store.Status) bool {
+func (c *clock) serverVouches(skew status.Row) bool {
 	if skew.SuccessBootMs < 0 || skew.BootID != c.bootID || c.bootID == "" || skew.SuccessBootMs < c.steppedAt.Milliseconds() {
 		return false
 	}
-	var d struct {
-		SkewMs  *float64 `json:"skew_ms"`
-		ErrorMs *float64 `json:"error_ms"`
-	}
-	if json.Unmarshal([]byte(skew.Detail), &d) != nil || d.SkewMs == nil {
+	d, err := status.Detail[status.Skew](skew)
+	if err != nil || d.SkewMs == nil {
 		return false
 	}
 	allowed := serverAgrees
@@ -125,7 +119,7 @@ func (c *clock) serverVouches(skew store.Status) bool {
 
 // note tells the database what was found, which releases what is held once the
 // clock is trusted.
-func (c *clock) note(ctx context.Context, db *store.DB, now store.Moment) error {
+func (c *clock) note(ctx context.Context, db *store.DB, now status.Moment) error {
 	if now.Boot-c.notedAt > renote {
 		c.noted = false
 	}

@@ -12,13 +12,14 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 var now2026 = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-func skewOf(boot string, at time.Duration, detail string) store.Status {
-	return store.Status{Component: skewRow, BootID: boot, SuccessBootMs: at.Milliseconds(), Detail: detail}
+func skewOf(boot string, at time.Duration, detail string) status.Row {
+	return status.Row{Component: status.SkewRow, BootID: boot, SuccessBootMs: at.Milliseconds(), Detail: detail}
 }
 
 func TestWhatVouchesForTheClock(t *testing.T) {
@@ -31,20 +32,20 @@ func TestWhatVouchesForTheClock(t *testing.T) {
 		kernel  func() (bool, error)
 		ship    bool
 		touched time.Time // of timesyncd's file, zero for none
-		skew    store.Status
+		skew    status.Row
 		wall    time.Time
 		stepped time.Duration
 		want    string
 	}{
-		{"nothing", no, false, time.Time{}, store.Status{SuccessBootMs: -1}, now2026, 0, ""},
-		{"the kernel", yes, false, time.Time{}, store.Status{SuccessBootMs: -1}, now2026, 0, "kernel"},
-		{"the kernel, of a time before this program", yes, false, time.Time{}, store.Status{SuccessBootMs: -1}, time.Unix(100, 0), 0, ""},
-		{"the operator, whatever the time", no, true, time.Time{}, store.Status{SuccessBootMs: -1}, time.Unix(100, 0), 0, "operator"},
-		{"timesyncd, where asking the kernel is forbidden", forbidden, false, now2026.Add(-minute), store.Status{SuccessBootMs: -1}, now2026, 0, "timesyncd"},
-		{"timesyncd, before this boot", forbidden, false, now2026.Add(-11 * minute), store.Status{SuccessBootMs: -1}, now2026, 0, ""},
-		{"timesyncd, before the last step", forbidden, false, now2026.Add(-6 * minute), store.Status{SuccessBootMs: -1}, now2026, 5 * minute, ""},
-		{"timesyncd, after the last step", forbidden, false, now2026.Add(-4 * minute), store.Status{SuccessBootMs: -1}, now2026, 5 * minute, "timesyncd"},
-		{"timesyncd, ahead of the clock", forbidden, false, now2026.Add(time.Hour), store.Status{SuccessBootMs: -1}, now2026, 0, ""},
+		{"nothing", no, false, time.Time{}, status.Row{SuccessBootMs: -1}, now2026, 0, ""},
+		{"the kernel", yes, false, time.Time{}, status.Row{SuccessBootMs: -1}, now2026, 0, "kernel"},
+		{"the kernel, of a time before this program", yes, false, time.Time{}, status.Row{SuccessBootMs: -1}, time.Unix(100, 0), 0, ""},
+		{"the operator, whatever the time", no, true, time.Time{}, status.Row{SuccessBootMs: -1}, time.Unix(100, 0), 0, "operator"},
+		{"timesyncd, where asking the kernel is forbidden", forbidden, false, now2026.Add(-minute), status.Row{SuccessBootMs: -1}, now2026, 0, "timesyncd"},
+		{"timesyncd, before this boot", forbidden, false, now2026.Add(-11 * minute), status.Row{SuccessBootMs: -1}, now2026, 0, ""},
+		{"timesyncd, before the last step", forbidden, false, now2026.Add(-6 * minute), status.Row{SuccessBootMs: -1}, now2026, 5 * minute, ""},
+		{"timesyncd, after the last step", forbidden, false, now2026.Add(-4 * minute), status.Row{SuccessBootMs: -1}, now2026, 5 * minute, "timesyncd"},
+		{"timesyncd, ahead of the clock", forbidden, false, now2026.Add(time.Hour), status.Row{SuccessBootMs: -1}, now2026, 0, ""},
 		{"the server", no, false, time.Time{}, skewOf("b", minute, `{"skew_ms":-300,"error_ms":500}`), now2026, 0, "server"},
 		{"the server, at the limit of its error", no, false, time.Time{}, skewOf("b", minute, `{"skew_ms":2500,"error_ms":500}`), now2026, 0, "server"},
 		{"the server disagrees", no, false, time.Time{}, skewOf("b", minute, `{"skew_ms":2501,"error_ms":500}`), now2026, 0, ""},
@@ -66,7 +67,7 @@ func TestWhatVouchesForTheClock(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			k.look(store.Moment{Wall: c.wall, Boot: 10 * minute}, func() store.Status { return c.skew })
+			k.look(status.Moment{Wall: c.wall, Boot: 10 * minute}, func() status.Row { return c.skew })
 			if k.by != c.want || k.trusted != (c.want != "") {
 				t.Errorf("trusted %v by %q, want %q", k.trusted, k.by, c.want)
 			}
@@ -78,12 +79,12 @@ func TestTrustHoldsUntilTheClockIsSet(t *testing.T) {
 	kernel := true
 	k := newClock("b", false, slog.New(slog.DiscardHandler))
 	k.kernel, k.file = func() (bool, error) { return kernel, nil }, filepath.Join(t.TempDir(), "none")
-	none := func() store.Status { return store.Status{SuccessBootMs: -1} }
+	none := func() status.Row { return status.Row{SuccessBootMs: -1} }
 	boot, offset := 10*time.Second, time.Duration(now2026.UnixNano())
 	look := func(want bool, why string) {
 		t.Helper()
 		boot += 10 * time.Second
-		k.look(store.Moment{Wall: time.Unix(0, int64(offset+boot)), Boot: boot}, none)
+		k.look(status.Moment{Wall: time.Unix(0, int64(offset+boot)), Boot: boot}, none)
 		if k.trusted != want {
 			t.Errorf("%s: trusted %v", why, k.trusted)
 		}
@@ -118,8 +119,8 @@ func hold(r *Rounds, boot string) (kernel *bool) {
 }
 
 // A moment on a clock that was set to wall when the boot clock was 0.
-func at(wall time.Time, boot time.Duration) store.Moment {
-	return store.Moment{Wall: wall.Add(boot), Boot: boot}
+func at(wall time.Time, boot time.Duration) status.Moment {
+	return status.Moment{Wall: wall.Add(boot), Boot: boot}
 }
 
 func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
@@ -129,7 +130,7 @@ func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	kernel := hold(r, "b")
-	round := func(m store.Moment) {
+	round := func(m status.Moment) {
 		t.Helper()
 		if _, err := r.collectAt(t.Context(), r.all, m); err != nil {
 			t.Fatal(err)
@@ -183,7 +184,7 @@ func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
 	if err := os.Mkdir(path, 0o755); err != nil { // so that nothing can be opened
 		t.Fatal(err)
 	}
-	store1 := func(m store.Moment, ok bool) {
+	store1 := func(m status.Moment, ok bool) {
 		t.Helper()
 		if _, err := r.collectAt(t.Context(), r.all, m); (err == nil) != ok {
 			t.Fatalf("at %v: %v", m.Boot, err)
@@ -245,12 +246,12 @@ func TestARestartWithinTheBootSeesTheStepThatItMissed(t *testing.T) {
 		{"set meanwhile", "b", now2026.Add(time.Hour), false},
 		{"another boot", "c", now2026, false},
 	} {
-		r2 := New(db, r2all(r), store.Daemon{Name: "metrics-collector", BootID: c.boot}, "hold", r.log)
+		r2 := New(db, r2all(r), status.Daemon{Name: "metrics-collector", BootID: c.boot}, "hold", r.log)
 		r2.clock.kernel, r2.clock.file = func() (bool, error) { return false, nil }, "/nonexistent"
 		if err := r2.restore(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r2.clock.look(at(c.wall, 20*time.Second), func() store.Status { return store.Status{SuccessBootMs: -1} })
+		r2.clock.look(at(c.wall, 20*time.Second), func() status.Row { return status.Row{SuccessBootMs: -1} })
 		if r2.clock.trusted != c.want {
 			t.Errorf("%s: trusted %v", c.name, r2.clock.trusted)
 		}

@@ -3,6 +3,7 @@ package sampling
 import (
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -41,7 +42,7 @@ func (q *queue) add(groups []store.Group, c *clock) ([]store.Group, map[string]i
 	if q.lost == 0 {
 		return all, nil
 	}
-	return all, map[string]int{"memory_full": q.lost}
+	return all, map[string]int{status.LostMemoryFull: q.lost}
 }
 
 func (w *waiting) restamp(c *clock) {

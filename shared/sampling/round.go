@@ -18,6 +18,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -46,7 +47,7 @@ type Rounds struct {
 	log    *slog.Logger
 	all    []*asked
 	daemon string
-	loop   *store.Part // the daemon as a whole
+	loop   *status.Component // the daemon as a whole
 	self   own
 	queue  queue
 	clock  clock
@@ -62,7 +63,7 @@ type Rounds struct {
 // asked is a collector with what the rounds remember of it.
 type asked struct {
 	collect.Scheduled
-	part    *store.Part
+	part    *status.Component
 	due     time.Time
 	started time.Time   // of the answer that is outstanding
 	answer  chan answer // nil: none is outstanding
@@ -79,17 +80,17 @@ type answer struct {
 // New prepares the rounds of the given collectors. Untrusted is what
 // becomes of samples while nothing vouches for the clock: "hold" or "ship". The
 // database need not be open yet.
-func New(db *store.DB, all []collect.Scheduled, d store.Daemon, untrusted string, log *slog.Logger) *Rounds {
+func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Rounds {
 	now := time.Now()
 	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newOwn(d.Name, now)}
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
-		r.all = append(r.all, &asked{Scheduled: s, part: store.NewPart(d, "collector/"+s.Name, s.Interval), due: now})
+		r.all = append(r.all, &asked{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now})
 		r.self.Tally.Add("collector.metrics_collected_total", 0, "collector", s.Name)
 		r.self.Tally.Add("collector.metrics_failed_total", 0, "collector", s.Name)
 	}
-	r.loop = store.NewPart(d, "collector", shortest)
+	r.loop = status.NewComponent(d, status.CollectorRow, shortest)
 	return r
 }
 
@@ -104,9 +105,9 @@ func (r *Rounds) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := []string{"collector", "storage"}
+	keep := []string{status.CollectorRow, status.StorageRow}
 	for _, a := range r.all {
-		keep = append(keep, "collector/"+a.Name)
+		keep = append(keep, status.ReadingRow(a.Name))
 	}
 	if err := r.db.DropStatus(ctx, r.daemon, keep); err != nil {
 		return err
@@ -115,11 +116,11 @@ func (r *Rounds) restore(ctx context.Context) error {
 		return err
 	}
 	for _, s := range statuses {
-		if s.Component == "collector" {
+		if s.Component == status.CollectorRow {
 			r.loop.Restore(s)
 		}
 		for _, a := range r.all {
-			if s.Component == "collector/"+a.Name {
+			if s.Component == status.ReadingRow(a.Name) {
 				a.part.Restore(s)
 			}
 		}
@@ -186,7 +187,7 @@ func (r *Rounds) Once(ctx context.Context) (stored int, err error) {
 	}
 	var faults []error
 	for _, a := range r.all {
-		if s := a.part.Status(); s.FailingSinceMs != 0 {
+		if s := a.part.Row(); s.FailingSinceMs != 0 {
 			faults = append(faults, fmt.Errorf("%s: %s", a.Name, s.Error))
 		}
 	}
@@ -196,14 +197,14 @@ func (r *Rounds) Once(ctx context.Context) (stored int, err error) {
 // collect asks the given collectors at the same time and stores their answers,
 // along with what an earlier round could not store.
 func (r *Rounds) collect(ctx context.Context, due []*asked, wall time.Time) (stored int, err error) {
-	now := store.Moment{Wall: wall}
+	now := status.Moment{Wall: wall}
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return 0, fmt.Errorf("read the boot clock: %w", err)
 	}
 	return r.collectAt(ctx, due, now)
 }
 
-func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) (stored int, err error) {
+func (r *Rounds) collectAt(ctx context.Context, due []*asked, now status.Moment) (stored int, err error) {
 	for _, a := range due {
 		a.ask(now.Wall)
 	}
@@ -214,13 +215,13 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 		if samples := r.take(waiting, a, now); len(samples) > 0 {
 			u.Groups = append(u.Groups, store.Group{Priority: a.Priority, Samples: samples})
 		}
-		u.Status = append(u.Status, a.part.Status())
+		u.Status = append(u.Status, a.part.Row())
 	}
 	// A database that cannot be used must not cost what was collected.
 	ready := r.ready(waiting, ctx)
 	if r.restored { // before, our counters would go back to what this run counted
 		if own := r.self.samples(now.Wall); len(own) > 0 {
-			u.Groups = append(u.Groups, store.Group{Priority: selfPriority, Samples: own})
+			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Samples: own})
 			r.uncounted = true
 		}
 	}
@@ -228,7 +229,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
-	r.clock.look(now, func() store.Status { return r.skew(ctx, ready) })
+	r.clock.look(now, func() status.Row { return r.skew(ctx, ready) })
 	u.Groups, u.Lost = r.queue.add(u.Groups, &r.clock)
 	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.noted {
 		return 0, nil // only the clock was looked at
@@ -238,7 +239,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 	}
 	if err == nil {
 		r.loop.Succeed(now, n)
-		u.Status = append([]store.Status{r.loop.Status()}, u.Status...)
+		u.Status = append([]status.Row{r.loop.Row()}, u.Status...)
 		if r.uncounted {
 			// Only what has been said must never go back after a restart; to keep
 			// the counts of each round would write a fifth more.
@@ -254,7 +255,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now store.Moment) 
 	}
 	if r.waited {
 		r.waited = false
-		r.log.Info("what waited in memory is stored", "samples", r.queue.size(), "lost", u.Lost["memory_full"])
+		r.log.Info("what waited in memory is stored", "samples", r.queue.size(), "lost", u.Lost[status.LostMemoryFull])
 	}
 	r.uncounted = false
 	r.queue.clear()
@@ -295,8 +296,8 @@ func (r *Rounds) takeOver(ctx context.Context) error {
 }
 
 // skew is what the shipper found of the server's clock.
-func (r *Rounds) skew(ctx context.Context, ready error) store.Status {
-	none := store.Status{SuccessBootMs: -1}
+func (r *Rounds) skew(ctx context.Context, ready error) status.Row {
+	none := status.Row{SuccessBootMs: -1}
 	if ready != nil {
 		return none
 	}
@@ -305,7 +306,7 @@ func (r *Rounds) skew(ctx context.Context, ready error) store.Status {
 		return none // then nothing can be stored either, which says so
 	}
 	for _, s := range all {
-		if s.Component == skewRow {
+		if s.Component == status.SkewRow {
 			return s
 		}
 	}
@@ -326,7 +327,7 @@ func (a *asked) ask(now time.Time) {
 }
 
 // take waits for the collector's answer and enters it in its status and counts.
-func (r *Rounds) take(ctx context.Context, a *asked, now store.Moment) []metric.Sample {
+func (r *Rounds) take(ctx context.Context, a *asked, now status.Moment) []metric.Sample {
 	var got answer
 	select { // an answer counts, also when the patience for another's has run out
 	case got = <-a.answer:
@@ -405,19 +406,19 @@ func (r *Rounds) keepBallast(now time.Time) {
 // Stop writes that the collector and its parts ended on purpose, and ends the
 // session.
 func (r *Rounds) Stop(ctx context.Context) error {
-	now := store.Moment{Wall: time.Now()}
+	now := status.Moment{Wall: time.Now()}
 	var err error
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return fmt.Errorf("read the boot clock: %w", err)
 	}
 	err = r.takeOver(ctx) // or our counts would go back to what this run counted
-	var last []store.Status
+	var last []status.Row
 	for _, a := range r.all {
 		a.part.Stop(now)
-		last = append(last, a.part.Status())
+		last = append(last, a.part.Row())
 	}
 	r.loop.Stop(now)
-	u := store.Update{Status: []store.Status{r.loop.Status()}, Counters: r.self.Tally.All()}
+	u := store.Update{Status: []status.Row{r.loop.Row()}, Counters: r.self.Tally.All()}
 	u.Groups, u.Lost = r.queue.add(nil, &r.clock)
 	if err == nil {
 		_, err = r.db.Record(ctx, u)
@@ -429,5 +430,5 @@ func (r *Rounds) Stop(ctx context.Context) error {
 		return err
 	}
 	r.queue.clear()
-	return r.db.EndSession(ctx, now.Wall, append(last, r.loop.Status()))
+	return r.db.EndSession(ctx, now.Wall, append(last, r.loop.Row()))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -39,7 +40,7 @@ func mustRounds(t *testing.T, log *strings.Builder, all ...collect.Scheduled) (*
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return New(db, all, store.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", slog.New(slog.NewTextHandler(log, nil))), db
+	return New(db, all, status.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", slog.New(slog.NewTextHandler(log, nil))), db
 }
 
 func pendingNames(t *testing.T, db *store.DB) map[string]int {

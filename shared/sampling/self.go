@@ -15,8 +15,6 @@ const (
 	durationsEvery = 10 * time.Minute
 	// firstWord is when a new run first says what it counted.
 	firstWord = time.Minute
-	// selfPriority is that of samples about ourselves: they go last.
-	selfPriority = 3
 )
 
 // own is what the collector says about itself.

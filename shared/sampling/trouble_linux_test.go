@@ -18,6 +18,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -90,7 +91,7 @@ func owned(t *testing.T, path string, log *strings.Builder) (*Rounds, *store.DB)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
 		t.Fatal(err)
 	}
-	return New(db, everyTenMany(), store.Daemon{Name: "metrics-collector", BootID: "b", Started: time.Now()}, "ship", logger), db
+	return New(db, everyTenMany(), status.Daemon{Name: "metrics-collector", BootID: "b", Started: time.Now()}, "ship", logger), db
 }
 
 // perRound is how many samples a round of everyTenMany brings.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
+
 	"github.com/google/uuid"
 
 	"github.com/taniwha3/thugshells/shared/store"
@@ -96,7 +98,7 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 		s.self.Tally.Add(failures, 1)
 		switch a.status {
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
-			s.detail.Settling.away = true
+			s.settling.away = true
 		}
 	} else {
 		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
@@ -202,7 +204,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 	s.self.Tally.Add(uploaded, float64(count))
 	s.part.Succeed(now, count)
 	s.failed, s.notBefore, s.lastGood = 0, time.Time{}, rows[0]
-	s.detail.Settling.note(now.Wall, rows)
+	s.settling.note(now.Wall, rows)
 	u := s.update(now)
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
 	marked, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u)
@@ -246,7 +248,7 @@ func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) e
 func (s *Shipper) close(b *batch, err error) {
 	if b.requests == 0 {
 		if err == nil {
-			s.detail.Outcome, s.detail.HTTPStatus = "idle", 0
+			s.detail.Outcome, s.detail.HTTPStatus = status.OutcomeIdle, 0
 		}
 		return
 	}

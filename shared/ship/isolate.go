@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/http"
 
+	"github.com/taniwha3/thugshells/shared/status"
+
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -237,7 +239,7 @@ func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err er
 	if err != nil {
 		return row, false, err
 	}
-	group := store.Group{Priority: selfPriority, Samples: s.self.Tally.Samples(now.Wall.UnixMilli())}
+	group := store.Group{Priority: status.SelfPriority, Samples: s.self.Tally.Samples(now.Wall.UnixMilli())}
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
 		return row, false, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // Round sends what is pending, the newest first, and returns when the next
@@ -16,7 +18,7 @@ import (
 func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	now := time.Now()
 	if !s.cfg.Enabled {
-		s.detail.Outcome = "disabled"
+		s.detail.Outcome = status.OutcomeDisabled
 		return s.beat(), s.record(ctx, nil)
 	}
 	if wait := s.notBefore.Sub(now); wait > 0 && (s.detail.HTTPStatus != 401 || !s.client.creds.changed()) {
@@ -44,7 +46,7 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	case err != nil:
 		next = s.retry(err)
 	case first && b.requests == 0 && time.Now().Before(s.eager):
-		if s.part.Status().HeartbeatMs != 0 {
+		if s.part.Row().HeartbeatMs != 0 {
 			return eagerEvery, nil // it was said already
 		}
 		next = eagerEvery

@@ -1,19 +1,16 @@
 package ship
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
+
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/self"
-	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
-	// selfPriority is that of samples about ourselves: they go last.
-	selfPriority = 3
 	// How often they are taken: what we say about ourselves stays below a tenth
 	// of all that is said.
 	oftenEvery     = time.Minute
@@ -93,35 +90,9 @@ func (o *own) hush(now time.Time) {
 // ofDelivery names the counts that a chart of the deliveries shows.
 func ofDelivery(name string) bool { return name == uploaded || name == failures || name == bytesSent }
 
-// detail is what the status row "shipper" says beyond the columns.
-type detail struct {
-	// Outcome is that of the last request, or idle (nothing was pending) or
-	// disabled (remote.enabled is false).
-	Outcome       string `json:"outcome"`
-	HTTPStatus    int    `json:"http_status,omitempty"`
-	Misconfigured string `json:"misconfigured,omitempty"` // what is wrong, while it is
-	Endpoint      string `json:"endpoint"`                // host and port
-	ChunkSamples  int    `json:"chunk_samples"`           // the limit at present
-	RetryAtMs     int64  `json:"retry_at_ms,omitempty"`   // the next request; 0: with the next round
-	BudgetSpent   bool   `json:"budget_spent,omitempty"`  // remote.max_bytes_per_day
-	BytesToday    int64  `json:"bytes_today,omitempty"`
-	Busy          bool   `json:"busy,omitempty"`            // the links carry more than remote.busy_kbps
-	Plaintext     bool   `json:"plaintext_token,omitempty"` // credentials go over http to another machine
-
-	Settling settling `json:"settling"` // what a restarted server is sent again
-}
-
-func (d detail) text() string {
-	b, err := json.Marshal(d)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a detail that is not JSON: %v", err))
-	}
-	return string(b)
-}
-
 // part makes a status row's keeper and takes over what an earlier run left.
-func part(d store.Daemon, component string, interval time.Duration, old []store.Status) *store.Part {
-	p := store.NewPart(d, component, interval)
+func part(d status.Daemon, component string, interval time.Duration, old []status.Row) *status.Component {
+	p := status.NewComponent(d, component, interval)
 	for _, s := range old {
 		if s.Component == component {
 			p.Restore(s)

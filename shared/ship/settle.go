@@ -7,14 +7,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
+
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
-	// stretch is how much of the time one span takes in.
+	// stretch is how much of the time one status.Span takes in.
 	stretch = 10 * time.Second
-	// apart is how far apart in time samples may lie that one span takes in.
+	// apart is how far apart in time samples may lie that one status.Span takes in.
 	apart = 3 * time.Minute
 	// maxSpans bounds the spans of one stretch, maxAgain all that are to be sent
 	// again.
@@ -28,22 +30,11 @@ const (
 	habit = 3
 )
 
-// A span is samples that were acknowledged in one stretch of time, by their own
-// times.
-type span struct {
-	AckedMs  int64 `json:"acked_ms"`
-	Priority int   `json:"priority"`
-	FromMs   int64 `json:"from_ms"`
-	ToMs     int64 `json:"to_ms"`
-}
-
 // settling remembers what was acknowledged lately, and what has to be sent again
-// because the server lost it. It is part of the status row, so that it outlives
-// the process.
+// because the server lost it. Its first part is in the status row, so that it
+// outlives the process.
 type settling struct {
-	Recent []span   `json:"recent,omitempty"`
-	Again  []span   `json:"again,omitempty"`
-	Hosts  []string `json:"hosts,omitempty"` // that answered
+	status.Settling
 
 	ended    int // connections in a row that ended without a word
 	signs    int // that made Again longer
@@ -60,21 +51,21 @@ type settling struct {
 // backlog, has others in between that are settled long since.
 func (s *settling) note(now time.Time, rows []store.Row) {
 	at := now.UnixMilli()
-	s.Recent = slices.DeleteFunc(s.Recent, func(one span) bool {
+	s.Recent = slices.DeleteFunc(s.Recent, func(one status.Span) bool {
 		return at-one.AckedMs > config.Unsettled.Milliseconds() || one.AckedMs > at+config.Unsettled.Milliseconds()
 	})
 	current := len(s.Recent) // where the present stretch begins
 	if n := len(s.Recent); n > 0 {
 		if last := s.Recent[n-1].AckedMs; last <= at && at-last < stretch.Milliseconds() {
 			at = last
-			current = slices.IndexFunc(s.Recent, func(one span) bool { return one.AckedMs == last })
+			current = slices.IndexFunc(s.Recent, func(one status.Span) bool { return one.AckedMs == last })
 		}
 	}
 	spans := slices.Clone(s.Recent[current:])
-	var of [4]span // by priority, as far as the rows are neighbours
+	var of [4]status.Span // by priority, as far as the rows are neighbours
 	for _, r := range rows {
 		one := &of[r.Priority&3]
-		next := span{AckedMs: at, Priority: r.Priority, FromMs: r.TimeMs, ToMs: r.TimeMs}
+		next := status.Span{AckedMs: at, Priority: r.Priority, FromMs: r.TimeMs, ToMs: r.TimeMs}
 		switch {
 		case one.AckedMs == 0:
 			*one = next
@@ -134,8 +125,8 @@ func (s *settling) wasAway(now time.Time) bool {
 
 // union sorts spans by priority and time and joins those of one priority that
 // overlap or are no further apart than gap milliseconds.
-func union(spans []span, gap int64) []span {
-	slices.SortFunc(spans, func(a, b span) int {
+func union(spans []status.Span, gap int64) []status.Span {
+	slices.SortFunc(spans, func(a, b status.Span) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.FromMs, b.FromMs))
 	})
 	joined := spans[:0]
@@ -152,7 +143,7 @@ func union(spans []span, gap int64) []span {
 
 // atMost joins the spans that are nearest to each other until there are no more
 // than limit, which must not be less than the priorities are.
-func atMost(spans []span, limit int) []span {
+func atMost(spans []status.Span, limit int) []status.Span {
 	for gap := apart.Milliseconds(); len(spans) > limit; gap *= 2 {
 		spans = union(spans, gap)
 	}
@@ -167,42 +158,42 @@ func (s *Shipper) watchServer(host string, ended bool) {
 	if s.client.link.refused.Swap(false) {
 		cause = "nothing listened for a while"
 	}
-	if s.detail.Settling.wasAway(time.Now()) {
+	if s.settling.wasAway(time.Now()) {
 		cause = "a proxy did not reach the server for a while"
 	}
 	switch {
 	case ended:
-		s.detail.Settling.ended++
-		if s.detail.Settling.ended <= habit {
+		s.settling.ended++
+		if s.settling.ended <= habit {
 			cause = "the connection ended without a word"
 		}
 	case s.client.link.dials.Swap(0) == 0:
-		s.detail.Settling.ended = 0
+		s.settling.ended = 0
 	}
-	if host != "" && !slices.Contains(s.detail.Settling.Hosts, host) {
-		if len(s.detail.Settling.Hosts) > 0 {
+	if host != "" && !slices.Contains(s.settling.Hosts, host) {
+		if len(s.settling.Hosts) > 0 {
 			cause = "another host answers"
 		}
-		s.detail.Settling.Hosts = append(s.detail.Settling.Hosts, host)
-		s.detail.Settling.Hosts = s.detail.Settling.Hosts[max(0, len(s.detail.Settling.Hosts)-maxHosts):]
+		s.settling.Hosts = append(s.settling.Hosts, host)
+		s.settling.Hosts = s.settling.Hosts[max(0, len(s.settling.Hosts)-maxHosts):]
 	}
-	if cause == "" || len(s.detail.Settling.Recent) == 0 {
+	if cause == "" || len(s.settling.Recent) == 0 {
 		return
 	}
-	s.detail.Settling.sign(time.Now())
+	s.settling.sign(time.Now())
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }
 
 // resend sends again what a restarted server may have lost. The rows stay as
 // they are: delivered.
 func (s *Shipper) resend(ctx context.Context, b *batch) error {
-	for len(s.detail.Settling.Again) > 0 {
+	for len(s.settling.Again) > 0 {
 		done, err := s.resendSpan(ctx, b)
 		if err != nil {
 			return err
 		}
 		if done {
-			s.detail.Settling.Again = s.detail.Settling.Again[1:]
+			s.settling.Again = s.settling.Again[1:]
 		}
 	}
 	return nil
@@ -211,9 +202,9 @@ func (s *Shipper) resend(ctx context.Context, b *batch) error {
 // resendSpan sends the first of the spans. Done is false if the server went away
 // again meanwhile, so that the spans are others now.
 func (s *Shipper) resendSpan(ctx context.Context, b *batch) (done bool, err error) {
-	one := &s.detail.Settling.Again[0]
+	one := &s.settling.Again[0]
 	at := store.FromOf(one.Priority, one.FromMs)
-	signs := s.detail.Settling.signs
+	signs := s.settling.signs
 	for {
 		if s.rows, err = s.db.Delivered(ctx, s.rows[:0], &at, one.ToMs+1, s.limit); err != nil {
 			return false, err
@@ -238,15 +229,15 @@ func (s *Shipper) resendSpan(ctx context.Context, b *batch) (done bool, err erro
 			}
 			s.grow(v.outcome)
 			b.resent += len(v.taken)
-			if s.detail.Settling.inARow <= habit { // or all since the first sign would go with each
-				s.detail.Settling.note(time.Now(), v.taken)
+			if s.settling.inARow <= habit { // or all since the first sign would go with each
+				s.settling.note(time.Now(), v.taken)
 			}
 			if v.refused != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
 					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
 			}
 		}
-		if s.detail.Settling.signs != signs {
+		if s.settling.signs != signs {
 			return false, nil
 		}
 		if n := len(s.rows) - len(rest); n > 0 {

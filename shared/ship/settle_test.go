@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
+
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -255,7 +257,7 @@ func TestOneRestartSendsAgainWhatWasAcknowledgedLatelyAndOnlyOnce(t *testing.T) 
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
-	b.ship.detail.Settling.Recent = nil
+	b.ship.settling.Recent = nil
 	want := map[string]bool{}
 	for i := range int64(3) { // three stretches, each 6 hours further back
 		for _, k := range slices.Concat(put(1, 5, now+i*6000, "a"), put(2, 5, now+i*6000, "b"), put(2, 30, now-6*(i+1)*hour, "b")) {
@@ -264,8 +266,8 @@ func TestOneRestartSendsAgainWhatWasAcknowledgedLatelyAndOnlyOnce(t *testing.T) 
 		if err := b.round(); err != nil {
 			t.Fatal(err)
 		}
-		for j := range b.ship.detail.Settling.Recent { // as if a stretch had passed
-			b.ship.detail.Settling.Recent[j].AckedMs -= stretch.Milliseconds() + 1
+		for j := range b.ship.settling.Recent { // as if a stretch had passed
+			b.ship.settling.Recent[j].AckedMs -= stretch.Milliseconds() + 1
 		}
 	}
 	f.mu.Lock()
@@ -294,15 +296,15 @@ func TestSpansAreBoundedAndJoinTheNearestFirst(t *testing.T) {
 	if n := len(s.Recent); n != 2 || s.Recent[0].FromMs != 5 || s.Recent[0].ToMs != 5 || s.Recent[1].FromMs != 1e12-999*600_000 || s.Recent[1].ToMs != 1e12 {
 		t.Errorf("%d spans: %+v", n, s.Recent)
 	}
-	var many []span
+	var many []status.Span
 	for i := range int64(500) {
-		many = append(many, span{Priority: int(i % 4), FromMs: i * 1e7, ToMs: i*1e7 + 5})
+		many = append(many, status.Span{Priority: int(i % 4), FromMs: i * 1e7, ToMs: i*1e7 + 5})
 	}
 	if got := atMost(many, maxAgain); len(got) > maxAgain || len(got) < 4 {
 		t.Errorf("%d spans", len(got))
 	}
-	got := union([]span{{Priority: 2, FromMs: 9, ToMs: 20}, {Priority: 1, FromMs: 0, ToMs: 100}, {Priority: 2, FromMs: 1, ToMs: 10}, {Priority: 2, FromMs: 21, ToMs: 22}}, 0)
-	want := []span{{Priority: 1, FromMs: 0, ToMs: 100}, {Priority: 2, FromMs: 1, ToMs: 20}, {Priority: 2, FromMs: 21, ToMs: 22}}
+	got := union([]status.Span{{Priority: 2, FromMs: 9, ToMs: 20}, {Priority: 1, FromMs: 0, ToMs: 100}, {Priority: 2, FromMs: 1, ToMs: 10}, {Priority: 2, FromMs: 21, ToMs: 22}}, 0)
+	want := []status.Span{{Priority: 1, FromMs: 0, ToMs: 100}, {Priority: 2, FromMs: 1, ToMs: 20}, {Priority: 2, FromMs: 21, ToMs: 22}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}

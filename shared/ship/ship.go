@@ -9,13 +9,14 @@ package ship
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
@@ -37,13 +38,13 @@ type Shipper struct {
 	db     *store.DB
 	cfg    config.Remote
 	log    *slog.Logger
-	daemon store.Daemon
+	daemon status.Daemon
 	device string
 	alive  func() // called as a long round gets on
 	client *client
 	enc    encoder
 	self   own
-	part   *store.Part
+	part   *status.Component
 
 	limit     int       // samples of a chunk at present
 	failed    int       // failures in a row
@@ -59,10 +60,11 @@ type Shipper struct {
 
 	overcounted int // deliveries that were counted and not marked
 
-	detail  detail
-	budget  budget
-	billed  int64 // bytes on the wire that the budget knows of
-	traffic *traffic
+	detail   status.Shipper
+	settling settling
+	budget   budget
+	billed   int64 // bytes on the wire that the budget knows of
+	traffic  *traffic
 
 	uploads clock // by answers that took samples, which nobody but the server gives
 	asked   clock // by whatever answers at clock_skew_url
@@ -79,7 +81,7 @@ type Shipper struct {
 // New prepares the shipping of db's samples and takes over what an earlier run
 // left. Alive is called whenever a long round gets on. An error is of the
 // configuration, of a file it names, or of the database.
-func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, log *slog.Logger, alive func()) (*Shipper, error) {
+func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, log *slog.Logger, alive func()) (*Shipper, error) {
 	to, err := url.Parse(cfg.Remote.URL)
 	if err != nil {
 		return nil, errors.New("remote.url is no URL")
@@ -116,7 +118,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		db: db, cfg: cfg.Remote, log: log.With("endpoint", to.Host), daemon: d, device: cfg.Device.ID, alive: alive,
 		client: c,
 		enc:    encoder{compress: cfg.Remote.Compression, retention: cfg.Remote.ServerRetention},
-		part:   part(d, "shipper", cfg.Remote.UploadInterval, statuses),
+		part:   part(d, status.ShipperRow, cfg.Remote.UploadInterval, statuses),
 		limit:  cfg.Remote.ChunkSize,
 		begins: now.Add(share(time.Second, cfg.Device.ID)),
 		eager:  now.Add(eagerFor),
@@ -124,7 +126,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		refused: map[int64]bool{}, visible: visibleAfter,
 		check: skewCheck{
 			client: c, url: ask, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
-			part: part(d, "skew", cfg.Monitoring.ClockSkewCheckInterval, statuses),
+			part: part(d, status.SkewRow, cfg.Monitoring.ClockSkewCheckInterval, statuses),
 		},
 	}
 	if ask.Host != to.Host {
@@ -136,18 +138,17 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d store.Daemon, l
 		s.check.client = other
 	}
 	for _, old := range statuses {
-		if old.Component == "shipper" {
+		if old.Component == status.ShipperRow {
 			// Of another version's making it may not be read; then nothing is taken over.
-			var left detail
-			if json.Unmarshal([]byte(old.Detail), &left) == nil {
-				s.detail.Settling = left.Settling
-				if old.State != store.StateStopped && old.BootID != d.BootID {
-					s.detail.Settling.begin(now)
+			if left, err := status.Detail[status.Shipper](old); err == nil {
+				s.settling.Settling = left.Settling
+				if old.State != status.Stopped && old.BootID != d.BootID {
+					s.settling.begin(now)
 				}
 			}
 		}
 	}
-	s.detail.Outcome, s.detail.Endpoint = "idle", to.Host
+	s.detail.Outcome, s.detail.Endpoint = status.OutcomeIdle, to.Host
 	s.detail.Plaintext = creds.path != "" && to.Scheme == "http" && !loopback(to.Hostname())
 	s.self = newOwn(d.Name)
 	s.self.restore(counts)
@@ -225,12 +226,13 @@ func (s *Shipper) record(ctx context.Context, fault error) error {
 }
 
 // update is what goes into the database with every piece of work.
-func (s *Shipper) update(now store.Moment) store.Update {
+func (s *Shipper) update(now status.Moment) store.Update {
 	s.detail.ChunkSamples = s.limit
-	s.part.SetDetail(s.detail.text())
-	u := store.Update{Status: []store.Status{s.part.Status()}}
+	s.detail.Settling = s.settling.Settling
+	s.part.SetDetail(s.detail)
+	u := store.Update{Status: []status.Row{s.part.Row()}}
 	if own := s.samples(now.Wall); len(own) > 0 {
-		u.Groups = []store.Group{{Priority: selfPriority, Samples: own}}
+		u.Groups = []store.Group{{Priority: status.SelfPriority, Samples: own}}
 	}
 	u.Counters = s.self.changed(s.budget.counts()) // with what was just said
 	return u
@@ -255,15 +257,15 @@ func (s *Shipper) Stop(ctx context.Context) error {
 	s.check.part.Stop(now)
 	s.self.hush(now.Wall)
 	u := s.update(now)
-	u.Status = append(u.Status, s.check.part.Status())
+	u.Status = append(u.Status, s.check.part.Row())
 	_, err = s.db.Record(ctx, u)
 	return err
 }
 
-func moment() (store.Moment, error) {
+func moment() (status.Moment, error) {
 	boot, err := hostfs.BootTime()
 	if err != nil {
-		return store.Moment{}, fmt.Errorf("read the boot clock: %w", err)
+		return status.Moment{}, fmt.Errorf("read the boot clock: %w", err)
 	}
-	return store.Moment{Wall: time.Now(), Boot: boot}, nil
+	return status.Moment{Wall: time.Now(), Boot: boot}, nil
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
+
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -79,7 +81,7 @@ func (b *bench) open() {
 		b.t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b.ship, err = New(context.Background(), b.db, b.cfg, store.Daemon{Name: "metrics-shipper", Version: "1.2.3", BootID: b.boot, Started: time.Now()}, log, func() {})
+	b.ship, err = New(context.Background(), b.db, b.cfg, status.Daemon{Name: "metrics-shipper", Version: "1.2.3", BootID: b.boot, Started: time.Now()}, log, func() {})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -152,7 +154,7 @@ func (b *bench) want(pending, delivered, rejected int) {
 	}
 }
 
-func (b *bench) status() store.Status {
+func (b *bench) status() status.Row {
 	b.t.Helper()
 	all, err := b.db.Statuses(context.Background())
 	if err != nil {
@@ -164,7 +166,7 @@ func (b *bench) status() store.Status {
 		}
 	}
 	b.t.Fatal("no status")
-	return store.Status{}
+	return status.Row{}
 }
 
 func key(name string, at int64) string {
@@ -448,12 +450,12 @@ func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 
 func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
-	status := 204
-	serve := transportFunc(func(*http.Request) (*http.Response, error) { return respond(status, "words"), nil })
+	code := 204
+	serve := transportFunc(func(*http.Request) (*http.Response, error) { return respond(code, "words"), nil })
 	b.ship.client.transport = serve
 	b.record(10, "a")
 	b.round()
-	status = 503
+	code = 503
 	b.record(1, "a")
 	if err := b.round(); err == nil || !strings.Contains(err.Error(), "HTTP 503") || !strings.Contains(err.Error(), "kept") {
 		t.Errorf("error %v", err)
@@ -465,7 +467,7 @@ func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	b.db.Close()
 	b.open()
 	b.ship.client.transport = serve
-	status = 204
+	code = 204
 	b.round()
 	if got := b.ship.self.Tally.Value(uploaded); got != 11 {
 		t.Errorf("uploaded %v, want 11", got)
@@ -473,7 +475,7 @@ func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	if st := b.status(); st.Succeeded != 11 || st.Failed != 1 || st.FailingSinceMs != 0 {
 		t.Errorf("%+v", st)
 	}
-	if err := b.ship.Stop(t.Context()); err != nil || b.status().State != store.StateStopped {
+	if err := b.ship.Stop(t.Context()); err != nil || b.status().State != status.Stopped {
 		t.Errorf("%v %+v", err, b.status())
 	}
 }
@@ -492,7 +494,7 @@ func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
 	b.round()
 	requests = 0
 	b.ship.eager = time.Now().Add(eagerFor)
-	b.ship.part = store.NewPart(b.ship.daemon, "shipper", time.Second)
+	b.ship.part = status.NewComponent(b.ship.daemon, "shipper", time.Second)
 	if next, err := b.ship.Round(t.Context()); err != nil || next != eagerEvery {
 		t.Errorf("with nothing pending: %s, %v", next, err)
 	}

@@ -2,13 +2,14 @@ package ship
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -33,9 +34,9 @@ type clock struct {
 
 // A skew is local minus server, within ±Error.
 type skew struct {
-	Ms    float64 `json:"skew_ms"`
-	Error float64 `json:"error_ms"`
-	Host  string  `json:"host"` // that answered
+	Ms    float64
+	Error float64
+	Host  string // that answered
 }
 
 // observe takes the Date of one answer. An answer out of a cache has an old one
@@ -84,7 +85,7 @@ type skewCheck struct {
 	client *client
 	url    *url.URL
 	limit  float64 // milliseconds
-	part   *store.Part
+	part   *status.Component
 	every  time.Duration
 	failed int  // checks in a row
 	over   bool // the last estimate was beyond the limit
@@ -125,14 +126,10 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 		k.failed++
 	}
 	if at, known := s.anySkew(); known {
-		text, err := json.Marshal(at)
-		if err != nil {
-			return k.every, err
-		}
-		k.part.SetDetail(string(text))
+		k.part.SetDetail(status.Skew{SkewMs: &at.Ms, ErrorMs: &at.Error, Host: at.Host})
 		s.sayClock(at)
 	}
-	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
+	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []status.Row{k.part.Row()}}); err != nil {
 		return k.every, fmt.Errorf("write the status of the clock: %w", err)
 	}
 	return next, fault

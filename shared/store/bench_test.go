@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // measure makes the measuring tests run: "print" for their figures, "check" to
@@ -107,14 +108,14 @@ type day struct {
 	t                  testing.TB
 	collector, shipper *DB
 	tally              metric.Tally
-	parts              map[string]*Part
+	parts              map[string]*status.Component
 	at                 int64
 	rows               []Row
 }
 
 func newDay(t testing.TB, dir, synchronous string) *day {
 	t.Helper()
-	b := &day{t: t, parts: map[string]*Part{}, at: time.Now().Add(-48 * time.Hour).UnixMilli()}
+	b := &day{t: t, parts: map[string]*status.Component{}, at: time.Now().Add(-48 * time.Hour).UnixMilli()}
 	for _, c := range []struct {
 		into        **DB
 		synchronous string
@@ -133,16 +134,16 @@ func newDay(t testing.TB, dir, synchronous string) *day {
 }
 
 // status moves the components on and returns their rows.
-func (b *day) status(components ...string) (all []Status) {
-	now := Moment{Wall: time.UnixMilli(b.at), Boot: time.Duration(b.at) * time.Millisecond}
+func (b *day) status(components ...string) (all []status.Row) {
+	now := status.Moment{Wall: time.UnixMilli(b.at), Boot: time.Duration(b.at) * time.Millisecond}
 	for _, c := range components {
 		p := b.parts[c]
 		if p == nil {
-			p = NewPart(Daemon{Name: "metrics", Version: "1.2.3", BootID: "3f0c2a44-9c1e-4d5b-9d53-1f2e7a0b6c55", Started: now.Wall}, c, 10*time.Second)
+			p = status.NewComponent(status.Daemon{Name: "metrics", Version: "1.2.3", BootID: "3f0c2a44-9c1e-4d5b-9d53-1f2e7a0b6c55", Started: now.Wall}, c, 10*time.Second)
 			b.parts[c] = p
 		}
 		p.Succeed(now, 30)
-		all = append(all, p.Status())
+		all = append(all, p.Row())
 	}
 	return all
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // errCheck means that what is in the file makes no sense, though SQLite said
@@ -143,10 +145,6 @@ func access(path string) string {
 		path, info.Mode().Perm(), st.Uid, st.Gid, os.Geteuid(), os.Getegid())
 }
 
-// repairRow is the component under which a writer that is not the owner leaves
-// word of damage that it met.
-const repairRow = "repair"
-
 // WantRepair leaves word for the owner that err, which spoke of damage, was met.
 func (db *DB) WantRepair(ctx context.Context, daemon string, met error) error {
 	if !isDamage(met) {
@@ -155,8 +153,8 @@ func (db *DB) WantRepair(ctx context.Context, daemon string, met error) error {
 	now := time.Now().UnixMilli()
 	return db.tx(ctx, func(tx *sql.Tx) error {
 		text := strings.ToValidUTF8(met.Error(), "")
-		return putStatus(ctx, tx, []Status{{
-			Component: repairRow, Daemon: daemon, State: StateStopped, StartedMs: now,
+		return putStatus(ctx, tx, []status.Row{{
+			Component: status.RepairRow, Daemon: daemon, State: status.Stopped, StartedMs: now,
 			Error: text[:min(len(text), maxWords)], ErrorMs: now, FailingSinceMs: now, SuccessBootMs: -1,
 		}})
 	})
@@ -173,7 +171,7 @@ func (db *DB) RepairWanted(ctx context.Context) error {
 }
 
 func (db *DB) repairWanted(ctx context.Context) (met string, err error) {
-	err = db.write.QueryRowContext(ctx, "SELECT error FROM status WHERE component = ?", repairRow).Scan(&met)
+	err = db.write.QueryRowContext(ctx, "SELECT error FROM status WHERE component = ?", status.RepairRow).Scan(&met)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

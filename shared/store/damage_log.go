@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 const logMagic = 0x377f0682 // of a write-ahead log
@@ -123,9 +125,9 @@ func (db *DB) keepDamagedLog() {
 func (db *DB) noteDamagedLog(ctx context.Context, text string) error {
 	return db.tx(ctx, func(tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
-		return putStatus(ctx, tx, []Status{{
-			Component: damageRow, Daemon: "storage", State: StateStopped, StartedMs: now, Error: text, ErrorMs: now, SuccessBootMs: -1,
-			Detail: fmt.Sprintf(`{"damaged_ms":%d}`, now),
+		return putStatus(ctx, tx, []status.Row{{
+			Component: status.DamageRow, Daemon: status.StorageRow, State: status.Stopped, StartedMs: now, Error: text, ErrorMs: now, SuccessBootMs: -1,
+			Detail: status.Text(status.Damage{DamagedMs: now}),
 		}})
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // stocked is what a board has after a while: samples in every state, receipts,
@@ -62,7 +63,7 @@ var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 		_, err = db.Record(ctx, Update{
 			Groups:   []Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), stockedSeries)}},
 			Counters: []metric.Count{{Name: "c", Value: float64(i)}},
-			Status:   []Status{{Component: "collector", Daemon: "metrics-collector", State: StateRunning}},
+			Status:   []status.Row{{Component: "collector", Daemon: "metrics-collector", State: status.Running}},
 		})
 		switch {
 		case err != nil:
@@ -232,7 +233,7 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 				}
 				told := false
 				for _, s := range all {
-					told = told || s.Component == damageRow && s.Error != "" && s.ErrorMs > 0
+					told = told || s.Component == status.DamageRow && s.Error != "" && s.ErrorMs > 0
 				}
 				if !told {
 					t.Error("nothing is left for health to read")

@@ -3,28 +3,24 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 const (
-	// clockRow is the component under which every writer finds whether the wall
-	// clock is trusted.
-	clockRow = "clock"
 	// steady is how far the wall clock may drift from the clock that nothing sets
 	// before its samples are shifted: less is the work of a time daemon.
 	steady = 500 * time.Millisecond
 	// releaseSlice bounds the samples that one transaction releases.
 	releaseSlice = 10000
-	// lostSameTime is the reason of samples that met another value at their time.
-	lostSameTime = "same_time"
 )
 
 // A Clock is what is known of the wall clock at one moment.
 type Clock struct {
-	Now     Moment
+	Now     status.Moment
 	BootID  string
 	Trusted bool
 	By      string        // what vouches for it, "" for nothing
@@ -33,20 +29,6 @@ type Clock struct {
 
 // offsetMs is the wall clock when the boot clock was 0, in Unix milliseconds.
 func (c Clock) offsetMs() int64 { return c.Now.Wall.UnixMilli() - c.Now.Boot.Milliseconds() }
-
-// A clockNote is the detail of the clock's status row.
-type clockNote struct {
-	Trusted  bool   `json:"clock_trusted"`
-	By       string `json:"trusted_by,omitempty"`
-	OffsetMs int64  `json:"offset_ms"` // wall minus boot clock at the last look
-	// Held samples of the session are stamped as if the wall clock had always
-	// been BaseMs ahead of the boot clock: one shift makes all of them right.
-	BaseMs      int64 `json:"base_ms"`
-	Session     int64 `json:"session,omitempty"`
-	HeldSinceMs int64 `json:"held_since_ms,omitempty"`
-	HeldEarlier int64 `json:"held_earlier,omitempty"` // samples of boots that never knew the time
-	SteppedMs   int64 `json:"stepped_ms,omitempty"`   // by how much the last release shifted
-}
 
 // A ClockChange is what became of held samples.
 type ClockChange struct {
@@ -64,7 +46,7 @@ type ClockChange struct {
 func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		change = ClockChange{}
-		note := clockNote{Trusted: c.Trusted, By: c.By, OffsetMs: c.offsetMs(), Session: db.session}
+		note := status.Clock{Trusted: &c.Trusted, By: c.By, OffsetMs: c.offsetMs(), Session: db.session}
 		if note.BaseMs, err = db.base(ctx, tx, c); err != nil {
 			return err
 		}
@@ -82,13 +64,9 @@ func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err er
 				return err
 			}
 		}
-		detail, err := json.Marshal(note)
-		if err != nil {
-			return err
-		}
-		return putStatus(ctx, tx, []Status{{
-			Component: clockRow, Daemon: clockRow, State: StateStopped, BootID: c.BootID,
-			HeartbeatMs: c.Now.Wall.UnixMilli(), HeartbeatBootMs: c.Now.Boot.Milliseconds(), SuccessBootMs: -1, Detail: string(detail),
+		return putStatus(ctx, tx, []status.Row{{
+			Component: status.ClockRow, Daemon: status.ClockRow, State: status.Stopped, BootID: c.BootID,
+			HeartbeatMs: c.Now.Wall.UnixMilli(), HeartbeatBootMs: c.Now.Boot.Milliseconds(), SuccessBootMs: -1, Detail: status.Text(note),
 		}})
 	})
 	if err != nil {
@@ -187,7 +165,7 @@ func releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order
 	if err := addToLedger(ctx, tx, map[string]int{"held": -taken}); err != nil {
 		return change, err
 	}
-	return change, addLoss(ctx, tx, lostSameTime, change.Lost, time.Now())
+	return change, addLoss(ctx, tx, status.LostSameTime, change.Lost, time.Now())
 }
 
 // A hold is what becomes of an update's samples while the clock is not trusted.
@@ -200,26 +178,26 @@ type hold struct {
 // holdFor tells whether samples of an update are to be held.
 func (db *DB) holdFor(ctx context.Context, tx *sql.Tx, u Update) (h hold, err error) {
 	h = hold{held: u.Held, session: db.session}
-	var boot, detail string
-	err = tx.QueryRowContext(ctx, "SELECT boot_id, detail FROM status WHERE component = ?", clockRow).Scan(&boot, &detail)
+	row := status.Row{Component: status.ClockRow}
+	err = tx.QueryRowContext(ctx, "SELECT boot_id, detail FROM status WHERE component = ?", row.Component).Scan(&row.BootID, &row.Detail)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, nil
 	}
 	if err != nil {
 		return h, fmt.Errorf("read whether the clock is trusted: %w", err)
 	}
-	var note clockNote
-	if err := json.Unmarshal([]byte(detail), &note); err != nil {
-		return h, nil //nolint:nilerr // it is written anew in a moment
+	note, err := status.Detail[status.Clock](row)
+	if err != nil {
+		return h, nil //nolint:nilerr // it is written again in a moment
 	}
-	var by Status
+	var by status.Row
 	if len(u.Status) > 0 {
 		by = u.Status[0]
 	}
-	if by.BootID != "" && boot != "" && by.BootID != boot {
+	if by.BootID != "" && row.BootID != "" && by.BootID != row.BootID {
 		return hold{held: true}, nil // nothing was said of this boot yet
 	}
-	if note.Trusted {
+	if note.IsTrusted() {
 		return h, nil
 	}
 	h.held = true
@@ -243,12 +221,15 @@ func (r *Reader) LastClock(ctx context.Context, bootID string) (c Clock, offset 
 		return Clock{}, 0, false, err
 	}
 	for _, s := range all {
-		var note clockNote
-		if s.Component != clockRow || s.BootID != bootID || bootID == "" || json.Unmarshal([]byte(s.Detail), &note) != nil {
+		if s.Component != status.ClockRow || s.BootID != bootID || bootID == "" {
 			continue
 		}
-		c := Clock{BootID: bootID, Trusted: note.Trusted, By: note.By}
-		if !note.Trusted {
+		note, err := status.Detail[status.Clock](s)
+		if err != nil {
+			continue
+		}
+		c := Clock{BootID: bootID, Trusted: note.IsTrusted(), By: note.By}
+		if !c.Trusted {
 			c.Since = time.Duration(note.HeldSinceMs-note.OffsetMs) * time.Millisecond
 		}
 		return c, time.Duration(note.OffsetMs) * time.Millisecond, true, nil

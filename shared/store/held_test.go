@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // A board is a machine whose wall clock can be set. Its samples say in their
@@ -22,7 +23,9 @@ type board struct {
 	offset time.Duration // of the wall clock, from 1970
 }
 
-func (b *board) now() Moment { return Moment{time.Unix(0, 0).Add(b.offset + b.up), b.up} }
+func (b *board) now() status.Moment {
+	return status.Moment{Wall: time.Unix(0, 0).Add(b.offset + b.up), Boot: b.up}
+}
 
 // start begins a session.
 func (b *board) start() {
@@ -50,7 +53,7 @@ func (b *board) sample(n int) {
 			Groups: []Group{{Priority: 2, Samples: []metric.Sample{
 				{Name: "a", TimeMs: at.Wall.UnixMilli(), Value: b.up.Seconds()}, {Name: "b", TimeMs: at.Wall.UnixMilli(), Value: b.up.Seconds()},
 			}}},
-			Status: []Status{{Component: "collector", BootID: b.boot, HeartbeatMs: at.Wall.UnixMilli(), HeartbeatBootMs: at.Boot.Milliseconds()}},
+			Status: []status.Row{{Component: "collector", BootID: b.boot, HeartbeatMs: at.Wall.UnixMilli(), HeartbeatBootMs: at.Boot.Milliseconds()}},
 		})
 	}
 }
@@ -150,7 +153,7 @@ func TestHeldSamplesGetTheRightTimeAndAreReleased(t *testing.T) {
 				at := b.now()
 				mustRecord(b.t, b.db, Update{
 					Groups: []Group{{Samples: []metric.Sample{{Name: "a", TimeMs: at.Wall.UnixMilli(), Value: float64(-i - 1)}}}},
-					Status: []Status{{Component: "collector", BootID: b.boot, HeartbeatMs: at.Wall.UnixMilli(), HeartbeatBootMs: at.Boot.Milliseconds()}},
+					Status: []status.Row{{Component: "collector", BootID: b.boot, HeartbeatMs: at.Wall.UnixMilli(), HeartbeatBootMs: at.Boot.Milliseconds()}},
 				})
 			}
 			b.offset = now
@@ -288,7 +291,7 @@ func TestTheSameSampleAgainIsNoLoss(t *testing.T) {
 	}
 	l := mustAudit(t, db)
 	_, losses, err := db.Ledger(t.Context())
-	if err != nil || l.Captured != 107 || len(losses) != 1 || losses[0].Reason != lostSameTime || losses[0].Count != 7 {
+	if err != nil || l.Captured != 107 || len(losses) != 1 || losses[0].Reason != status.LostSameTime || losses[0].Count != 7 {
 		t.Errorf("%+v, %+v, %v", l, losses, err)
 	}
 }

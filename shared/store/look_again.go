@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 const (
@@ -115,7 +116,7 @@ func (db *DB) acquit(ctx context.Context, one *DB) error {
 		return err
 	}
 	err := one.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE component = ?", repairRow)
+		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE component = ?", status.RepairRow)
 		return err
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/mattn/go-sqlite3"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // mustGrow makes a database that is too large to be checked whole, with damage
@@ -315,7 +316,7 @@ func TestDamageOfAnEarlierSchemaIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range all {
-		if s.Component == damageRow && strings.Contains(s.Error, "lost: unknown") {
+		if s.Component == status.DamageRow && strings.Contains(s.Error, "lost: unknown") {
 			return
 		}
 	}

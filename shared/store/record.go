@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // State is where a sample is on its way.
@@ -32,7 +33,7 @@ const (
 type Update struct {
 	Groups   []Group
 	Held     bool // the samples' times are not trusted, whatever SetClock said last: they are held
-	Status   []Status
+	Status   []status.Row
 	Counters []metric.Count // our own counters, kept so that a restart goes on counting
 	Lost     map[string]int // samples given up before they could be stored, by reason
 }
@@ -133,10 +134,6 @@ type sampleRow struct {
 	priority   int
 }
 
-// lostUnstorable is the reason of samples whose value is not finite, or whose
-// series would be one too many.
-const lostUnstorable = "unstorable"
-
 // insert stores samples, shifted in time, and returns how many were new. Those
 // that met another value or can't be stored it adds to the lost.
 func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64, lost map[string]int) (stored int, fresh []*Series, err error) {
@@ -145,12 +142,12 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 		rows = slices.Grow(rows, len(g.Samples))
 		for _, s := range g.Samples {
 			if !metric.Finite(s.Value) {
-				lost[lostUnstorable]++
+				lost[status.LostUnstorable]++
 				continue
 			}
 			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags)
 			if errors.Is(err, errManySeries) {
-				lost[lostUnstorable]++
+				lost[status.LostUnstorable]++
 				continue
 			}
 			if err != nil {
@@ -190,7 +187,7 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 				if err != nil {
 					return 0, nil, err
 				}
-				lost[lostSameTime] += differ
+				lost[status.LostSameTime] += differ
 			}
 			stored += int(n)
 			rows = rows[size:]

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // maxRejected bounds the samples that are set aside; the oldest go first and are
@@ -14,10 +16,6 @@ const maxRejected = 10000
 
 // maxWords bounds the server's words that are kept, in bytes.
 const maxWords = 1000
-
-// lostRejected is the reason under which samples are lost that were set aside
-// and had to make room.
-const lostRejected = "rejected_overflow"
 
 // A Rejection is why a row is set aside.
 type Rejection struct {
@@ -92,7 +90,7 @@ func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error
 	if err := addToLedger(ctx, tx, map[string]int{"rejected": -int(n)}); err != nil {
 		return err
 	}
-	return addLoss(ctx, tx, lostRejected, int(n), at)
+	return addLoss(ctx, tx, status.LostRejectedOverflow, int(n), at)
 }
 
 // rejectedPage bounds the rows of one read of Rejections: whoever takes them may

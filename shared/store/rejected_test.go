@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 func TestRejectedSamplesAreListedAndCanBePutBack(t *testing.T) {
@@ -118,7 +119,7 @@ func TestTheOldestRejectionsMakeRoomAndAreCountedAsLost(t *testing.T) {
 	}
 	l := mustBalance(t, db)
 	_, losses, err := db.Ledger(t.Context())
-	if err != nil || len(losses) != 1 || losses[0].Reason != lostRejected || losses[0].Count != 15 || l.Rejected != 5 {
+	if err != nil || len(losses) != 1 || losses[0].Reason != status.LostRejectedOverflow || losses[0].Count != 15 || l.Rejected != 5 {
 		t.Errorf("%+v %+v %v", l, losses, err)
 	}
 }

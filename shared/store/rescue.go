@@ -8,15 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // rescueTries bounds how often a rescue is tried again that fails for another
 // reason than a full disk.
 const rescueTries = 6
-
-// lostReplaced is the reason of samples that were pending in a file when another
-// was put in its place, or it was deleted and could not be written anew.
-const lostReplaced = "replaced"
 
 // rescue saves what only the open descriptors still reach, as the path leads
 // elsewhere, and notes how many samples stay behind. While there is no room, or
@@ -160,7 +158,7 @@ func (db *DB) tell(ctx context.Context, one *DB) error {
 			if err := addToLedger(ctx, tx, map[string]int{"captured": int(left)}); err != nil {
 				return err
 			}
-			return addLoss(ctx, tx, lostReplaced, int(left), time.Now())
+			return addLoss(ctx, tx, status.LostReplaced, int(left), time.Now())
 		})
 		if err != nil {
 			return err

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // SliceRows bounds the rows that one call deletes. It keeps the collector, which
@@ -127,9 +129,6 @@ const (
 	deleteFinished = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND uploaded = ?`
 )
 
-// lostLocal is the reason under which texts are lost that became too old.
-const lostLocal = "local_expired"
-
 // DeleteFinished deletes the oldest samples that were delivered, or are local,
 // and are older than beforeMs: a slice of them, from where the sweep stands, and
 // none of the times that are to be kept, which are in order. The ledger goes on
@@ -178,7 +177,7 @@ func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, kee
 		if err := addToLedger(ctx, tx, map[string]int{"local": -local}); err != nil {
 			return err
 		}
-		return addLoss(ctx, tx, lostLocal, local, time.Now())
+		return addLoss(ctx, tx, status.LostLocalExpired, local, time.Now())
 	})
 	if err != nil {
 		return 0, false, fmt.Errorf("delete old samples: %w", err)

@@ -16,11 +16,6 @@ const (
 	// salvageRoom is what a salvage leaves free on the filesystem, for collecting
 	// to go on.
 	salvageRoom = 8 << 20
-	// lostDamaged is the reason of samples that were in a damaged file and could
-	// not be read.
-	lostDamaged = "damaged"
-	// damageRow is the component under which health finds what happened.
-	damageRow = "damage"
 )
 
 // A salvage is one way from a damaged file to a new one. The old file is read

@@ -3,23 +3,20 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// A damage is what is left in the status row about a damaged file.
+// A damage is what a salvage found; its first part is left in the status row.
 type damage struct {
-	DamagedMs int64  `json:"damaged_ms"`
-	Salvaged  int64  `json:"salvaged"`
-	Lost      *int64 `json:"lost,omitempty"` // nil: nobody knows
-	Kept      string `json:"kept"`
-	Halted    string `json:"halted,omitempty"`
-	Cause     string `json:"-"`
-	skipped   int    // places in the file that could not be read
-	older     bool   // of an earlier schema: the row about it is still to be written
+	status.Damage
+	Cause   string
+	skipped int  // places in the file that could not be read
+	older   bool // of an earlier schema: the row about it is still to be written
 }
 
 func (d damage) lostText() string {
@@ -29,16 +26,12 @@ func (d damage) lostText() string {
 	return fmt.Sprint(*d.Lost)
 }
 
-func (d damage) status() (Status, error) {
-	detail, err := json.Marshal(d)
-	if err != nil {
-		return Status{}, err
-	}
+func (d damage) row() status.Row {
 	text := fmt.Sprintf("the database was damaged (%s); %d samples were salvaged, lost: %s; the damaged file is kept as %s", d.Cause, d.Salvaged, d.lostText(), d.Kept)
-	return Status{
-		Component: damageRow, Daemon: "storage", State: StateStopped, StartedMs: d.DamagedMs,
-		Error: text[:min(len(text), maxWords)], ErrorMs: d.DamagedMs, SuccessBootMs: -1, Detail: string(detail),
-	}, nil
+	return status.Row{
+		Component: status.DamageRow, Daemon: status.StorageRow, State: status.Stopped, StartedMs: d.DamagedMs,
+		Error: text[:min(len(text), maxWords)], ErrorMs: d.DamagedMs, SuccessBootMs: -1, Detail: status.Text(d.Damage),
+	}
 }
 
 // sizeOf is what a file and its log have together.
@@ -100,13 +93,9 @@ func closeBooks(ctx context.Context, tx *sql.Tx, result *damage, size int64) err
 	if known {
 		result.Lost = &lost
 	}
-	return addLoss(ctx, tx, lostDamaged, int(lost), time.UnixMilli(result.DamagedMs))
+	return addLoss(ctx, tx, status.LostDamaged, int(lost), time.UnixMilli(result.DamagedMs))
 }
 
 func putDamage(ctx context.Context, tx *sql.Tx, result damage) error {
-	status, err := result.status()
-	if err != nil {
-		return err
-	}
-	return putStatus(ctx, tx, []Status{status})
+	return putStatus(ctx, tx, []status.Row{result.row()})
 }

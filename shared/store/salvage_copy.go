@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // copyInto fills the file part with what can be read of from. Schema 0 stands
 // for a file of which nothing can be read.
 func (db *DB) copyInto(ctx context.Context, part, from string, version int, cause error, aside string) (result damage, err error) {
-	result = damage{DamagedMs: time.Now().UnixMilli(), Kept: aside, Cause: cause.Error()}
+	result = damage{Damage: status.Damage{DamagedMs: time.Now().UnixMilli(), Kept: aside}, Cause: cause.Error()}
 	if err := errors.Join(removeAll(part), create(part)); err != nil {
 		return result, err
 	}
@@ -80,7 +82,7 @@ func (s *salvage) present(ctx context.Context, known map[int64]*Series) error {
 			return err
 		}
 	}
-	if _, err := s.conn.ExecContext(ctx, "DELETE FROM main.status WHERE component = ?", repairRow); err != nil {
+	if _, err := s.conn.ExecContext(ctx, "DELETE FROM main.status WHERE component = ?", status.RepairRow); err != nil {
 		return err
 	}
 	if err := s.trustSeries(ctx, known); err != nil {

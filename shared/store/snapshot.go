@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // A Snapshot is all that judging the health takes, read in one transaction.
 type Snapshot struct {
-	Status     []Status
+	Status     []status.Row
 	Ledger     Ledger
 	Losses     []Loss
 	Sizes      Sizes

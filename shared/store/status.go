@@ -6,40 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// Status is the latest of one part of a daemon: one row, written in the same
-// transaction as the work it describes. Times are Unix milliseconds, or
-// milliseconds of CLOCK_BOOTTIME where the name says Boot: ages are taken from
-// those, because a board's wall clock is set while it runs.
-type Status struct {
-	Component       string // "collector", "collector/cpu.usage", "shipper", …
-	Daemon          string
-	State           string // StateRunning or StateStopped
-	PID             int
-	Version         string
-	BootID          string
-	StartedMs       int64
-	IntervalMs      int64 // how often a heartbeat is due
-	HeartbeatMs     int64
-	HeartbeatBootMs int64
-	SuccessMs       int64 // 0: never
-	SuccessBootMs   int64 // -1: not in this boot
-	Error           string
-	ErrorMs         int64 // 0: never
-	FailingSinceMs  int64 // 0: the last attempt succeeded
-	Succeeded       int64
-	Failed          int64
-	Detail          string // JSON object with what only this component knows
-}
-
-// What a daemon says of itself. One that died says running still.
-const (
-	StateRunning = "running"
-	StateStopped = "stopped"
-)
-
-func putStatus(ctx context.Context, tx *sql.Tx, all []Status) error {
+func putStatus(ctx context.Context, tx *sql.Tx, all []status.Row) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -63,15 +34,15 @@ func putStatus(ctx context.Context, tx *sql.Tx, all []Status) error {
 }
 
 // statuses returns every component's status, in order of name.
-func statuses(ctx context.Context, tx *sql.Tx) ([]Status, error) {
+func statuses(ctx context.Context, tx *sql.Tx) ([]status.Row, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT * FROM status ORDER BY component")
 	if err != nil {
 		return nil, fmt.Errorf("read the status: %w", err)
 	}
 	defer rows.Close()
-	var all []Status
+	var all []status.Row
 	for rows.Next() {
-		var s Status
+		var s status.Row
 		err := rows.Scan(&s.Component, &s.Daemon, &s.State, &s.PID, &s.Version, &s.BootID, &s.StartedMs, &s.IntervalMs, &s.HeartbeatMs, &s.HeartbeatBootMs,
 			&s.SuccessMs, &s.SuccessBootMs, &s.Error, &s.ErrorMs, &s.FailingSinceMs, &s.Succeeded, &s.Failed, &s.Detail)
 		if err != nil {
@@ -83,7 +54,7 @@ func statuses(ctx context.Context, tx *sql.Tx) ([]Status, error) {
 }
 
 // Statuses returns every component's status, in order of name.
-func (r *Reader) Statuses(ctx context.Context) (all []Status, err error) {
+func (r *Reader) Statuses(ctx context.Context) (all []status.Row, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		all, err = statuses(ctx, tx)
 		return err
@@ -157,7 +128,7 @@ func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
 
 // EndSession ends the session that StartSession began, as completed, and writes
 // the last status rows with it.
-func (db *DB) EndSession(ctx context.Context, at time.Time, last []Status) error {
+func (db *DB) EndSession(ctx context.Context, at time.Time, last []status.Row) error {
 	err := db.tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?", at.UnixMilli(), db.session); err != nil {
 			return err

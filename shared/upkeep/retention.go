@@ -8,6 +8,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -26,12 +27,6 @@ const (
 	returnedPages = 256
 )
 
-// Why samples that were not delivered are given up.
-const (
-	sizeLimit = "size_limit" // the database would outgrow storage.max_size_mb
-	lowSpace  = "low_space"  // less than storage.min_free_mb would be free
-)
-
 // figures are one look at the files, and what follows from it.
 type figures struct {
 	sizes store.Sizes
@@ -40,7 +35,7 @@ type figures struct {
 	want  int64 // of that, should be free; 0: does not matter
 
 	limit    int64  // bytes that rows may take
-	reason   string // what sets the limit: sizeLimit or lowSpace
+	reason   string // what sets the limit: status.LostSizeLimit or status.LostLowSpace
 	logLimit int64  // bytes of the log at which it is emptied
 	logKept  int64  // length that its file keeps then
 }
@@ -72,7 +67,7 @@ func (k *Keeper) look(ctx context.Context) (f figures, err error) {
 // eighth of the bound: giving up more would cost the past and gain little.
 func (f *figures) decide(maxSize, logSize int64) {
 	f.logLimit = min(logSize, maxSize/4)
-	f.limit, f.reason = maxSize-f.logLimit, sizeLimit
+	f.limit, f.reason = maxSize-f.logLimit, status.LostSizeLimit
 	if f.want > 0 {
 		// The sum stays the same while bytes go from one to the other.
 		log := min(tightLog, f.logLimit)
@@ -82,7 +77,7 @@ func (f *figures) decide(maxSize, logSize int64) {
 			left = max(left, f.room.Pages*f.room.PageSize)
 		}
 		if left < f.limit {
-			f.limit, f.reason = max(left, maxSize/8), lowSpace
+			f.limit, f.reason = max(left, maxSize/8), status.LostLowSpace
 		}
 		if f.short() > 0 {
 			f.logLimit = log
@@ -182,7 +177,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 		return true, err
 	}
 	k.giving = false
-	if k.evicting == lowSpace {
+	if k.evicting == status.LostLowSpace {
 		// What is in older damaged files was salvaged; what is given up is not.
 		if removed, err := k.db.TrimAside(1); removed > 0 || err != nil {
 			return true, err

@@ -9,7 +9,6 @@ package upkeep
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/self"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -33,8 +33,6 @@ const (
 	// figuresEvery is how often the files' figures become samples: they change
 	// slowly, and what is said of ourselves stays below a tenth of all.
 	figuresEvery = 3 * time.Minute
-	// selfPriority is that of samples about ourselves: they go last.
-	selfPriority = 3
 )
 
 // A Keeper looks after one database. It is owned by one goroutine.
@@ -44,7 +42,7 @@ type Keeper struct {
 	settle time.Duration
 	bootID string
 	log    *slog.Logger
-	part   *store.Part
+	part   *status.Component
 
 	checkpoints
 	retention
@@ -55,10 +53,10 @@ type Keeper struct {
 }
 
 // New prepares the upkeep of db.
-func New(db *store.DB, c config.Config, d store.Daemon, log *slog.Logger) *Keeper {
+func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keeper {
 	return &Keeper{
 		db: db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
-		part:        store.NewPart(d, "storage", sayEvery),
+		part:        status.NewComponent(d, status.StorageRow, sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		retention:   retention{swept: -1},
 		figures:     self.Beat{Every: figuresEvery},
@@ -103,7 +101,7 @@ func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error)
 // the error it was given. While the database can't be used that error says so
 // already: what fails here for the same reason adds nothing to it.
 func (k *Keeper) note(ctx context.Context, fault error) error {
-	now := store.Moment{Wall: time.Now()}
+	now := status.Moment{Wall: time.Now()}
 	var err error
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return errors.Join(fault, fmt.Errorf("read the boot clock: %w", err))
@@ -117,18 +115,14 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 	if mark == k.mark && time.Since(k.said) < sayEvery {
 		return fault
 	}
-	detail, err := k.detail()
-	if err != nil {
-		return errors.Join(fault, err)
-	}
-	k.part.SetDetail(detail)
-	u := store.Update{Status: []store.Status{k.part.Status()}}
+	k.part.SetDetail(k.detail())
+	u := store.Update{Status: []status.Row{k.part.Row()}}
 	if time.Since(k.said) >= sayEvery {
 		samples, err := k.samples(ctx, now.Wall.UnixMilli())
 		if err != nil {
 			return k.also(fault, err)
 		}
-		u.Groups = []store.Group{{Priority: selfPriority, Samples: samples}}
+		u.Groups = []store.Group{{Priority: status.SelfPriority, Samples: samples}}
 		k.said = time.Now()
 	}
 	if _, err := k.db.Record(ctx, u); err != nil {
@@ -145,21 +139,16 @@ func (k *Keeper) also(fault, err error) error {
 	return errors.Join(fault, err)
 }
 
-// detail is what only the keeper knows, as JSON.
-func (k *Keeper) detail() (string, error) {
-	detail := map[string]any{}
+// detail is what only the keeper knows.
+func (k *Keeper) detail() (d status.Storage) {
 	if !k.busySince.IsZero() {
-		detail["checkpoint_busy_since_ms"] = k.busySince.UnixMilli()
-		detail["checkpoint_busy_tries"] = k.busyTries
+		d.CheckpointBusySinceMs, d.CheckpointBusyTries = k.busySince.UnixMilli(), k.busyTries
 	}
-	if k.evicting != "" {
-		detail["evicting"] = k.evicting
-	}
+	d.Evicting = k.evicting
 	if k.short > 0 {
-		detail["free_bytes"], detail["free_bytes_short"] = k.free, k.short
+		d.FreeBytes, d.FreeBytesShort = k.free, k.short
 	}
-	text, err := json.Marshal(detail)
-	return string(text), err
+	return d
 }
 
 func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error) {
@@ -192,13 +181,13 @@ func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error)
 // Stop empties the log a last time and writes that the storage's keeper ended
 // on purpose.
 func (k *Keeper) Stop(ctx context.Context) error {
-	now := store.Moment{Wall: time.Now()}
+	now := status.Moment{Wall: time.Now()}
 	var err error
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return fmt.Errorf("read the boot clock: %w", err)
 	}
 	k.part.Stop(now)
-	if _, err := k.db.Record(ctx, store.Update{Status: []store.Status{k.part.Status()}}); err != nil {
+	if _, err := k.db.Record(ctx, store.Update{Status: []status.Row{k.part.Row()}}); err != nil {
 		return err
 	}
 	c, err := k.db.Checkpoint(ctx, 0)

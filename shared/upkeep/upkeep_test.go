@@ -17,6 +17,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -44,7 +45,7 @@ func newFixture(t *testing.T, change func(*config.Config)) *fixture {
 	c.Storage.MinFreeMB = 0
 	change(&c)
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
-	f.Keeper = New(db, c, store.Daemon{Name: "metrics-collector", Started: time.Now()}, log)
+	f.Keeper = New(db, c, status.Daemon{Name: "metrics-collector", Started: time.Now()}, log)
 	return f
 }
 
@@ -169,7 +170,7 @@ func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
 		t.Errorf("the files never took more than %d bytes of %d: too much is deleted", most, 2*mega)
 	}
 	l, lost := f.ledger()
-	if lost[sizeLimit] == 0 || l.Lost != lost[sizeLimit] || l.Captured < 120*15*60 {
+	if lost[status.LostSizeLimit] == 0 || l.Lost != lost[status.LostSizeLimit] || l.Captured < 120*15*60 {
 		t.Errorf("%+v, lost %v", l, lost)
 	}
 	// The lowest priority is gone before the next one is touched.
@@ -195,7 +196,7 @@ func TestDeliveredSamplesGoBeforeAnyPendingOne(t *testing.T) {
 	f.deliver(6000) // the newest: the older ones are still on their way
 	f.at = time.Now().UnixMilli()
 	for f.count("SELECT count(*) FROM samples WHERE uploaded = 1") > 0 {
-		if _, lost := f.ledger(); lost[sizeLimit] != 0 {
+		if _, lost := f.ledger(); lost[status.LostSizeLimit] != 0 {
 			t.Fatalf("given up while something delivered was left: %v", lost)
 		}
 		f.collect(20)
@@ -234,7 +235,7 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.evicting, fig.reason = sizeLimit, sizeLimit
+	f.evicting, fig.reason = status.LostSizeLimit, status.LostSizeLimit
 	for i := range 1000 {
 		if i == 2 {
 			f.deliver(5000) // of samples that the sweep has passed
@@ -243,7 +244,7 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 		if _, err := f.makeRoom(t.Context(), fig, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if _, lost := f.ledger(); lost[sizeLimit] > 0 {
+		if _, lost := f.ledger(); lost[status.LostSizeLimit] > 0 {
 			if before > 0 {
 				t.Errorf("%v given up while %d were delivered", lost, before)
 			}
@@ -282,7 +283,7 @@ func TestNothingAgesByAClockThatIsNotTrusted(t *testing.T) {
 		f.deliver(600)
 		f.bootID = "boot"
 		ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
-		if _, err := f.db.SetClock(t.Context(), store.Clock{Now: store.Moment{Wall: ahead, Boot: time.Hour}, BootID: "boot", Trusted: trusted, By: map[bool]string{true: "kernel"}[trusted]}); err != nil {
+		if _, err := f.db.SetClock(t.Context(), store.Clock{Now: status.Moment{Wall: ahead, Boot: time.Hour}, BootID: "boot", Trusted: trusted, By: map[bool]string{true: "kernel"}[trusted]}); err != nil {
 			t.Fatal(err)
 		}
 		for more := true; more; {
@@ -320,7 +321,7 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 		t.Errorf("the files have %d bytes, had %d; want about %d", after, before, mega)
 	}
 	_, lost := f.ledger()
-	if lost[lowSpace] == 0 || lost[sizeLimit] != 0 {
+	if lost[status.LostLowSpace] == 0 || lost[status.LostSizeLimit] != 0 {
 		t.Errorf("lost %v", lost)
 	}
 	if d := f.detail(); d["free_bytes_short"] == nil || d["free_bytes"] == nil {
@@ -333,7 +334,7 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 	}
 	f.collect(100)
 	f.steps()
-	if _, again := f.ledger(); again[lowSpace] != lost[lowSpace] {
+	if _, again := f.ledger(); again[status.LostLowSpace] != lost[status.LostLowSpace] {
 		t.Errorf("given up with room enough: %v, before %v", again, lost)
 	}
 }
@@ -468,7 +469,7 @@ func TestADatabaseThatIsNotOpenYetIsAwaitedQuietly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := store.New(path, store.Options{Device: "d"})
 	defer db.Close()
-	k := New(db, config.Default(), store.Daemon{Name: "metrics-collector", Started: time.Now()}, slog.New(slog.DiscardHandler))
+	k := New(db, config.Default(), status.Daemon{Name: "metrics-collector", Started: time.Now()}, slog.New(slog.DiscardHandler))
 	if next, err := k.Step(t.Context()); next != openEvery || err != nil {
 		t.Errorf("before it is open: next in %s, %v", next, err)
 	}
@@ -519,15 +520,15 @@ func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
 		reason                string
 		short                 int64
 	}{
-		{"defaults", 10 * mb, mb, 99999 * mb, 512 * mb, 256 * mb, 64 * mb, 192 * mb, 64 * mb, 16 * mb, sizeLimit, 0},
-		{"no look at the space", 10 * mb, mb, 0, 0, 256 * mb, 64 * mb, 192 * mb, 64 * mb, 16 * mb, sizeLimit, 0},
-		{"small", mb, mb, 99999 * mb, 512 * mb, 8 * mb, 64 * mb, 6 * mb, 2 * mb, mb, sizeLimit, 0},
-		{"space for some more", 10 * mb, 6 * mb, 600 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, lowSpace, 0},
-		{"just enough", 100 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, lowSpace, 0},
-		{"short", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 4 * mb, 2 * mb, lowSpace, 12 * mb},
-		{"the same, once returned", 88 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 64 * mb, 16 * mb, lowSpace, 0},
-		{"of an old file", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 4 * mb, 2 * mb, lowSpace, 12 * mb},
-		{"nothing free", 100 * mb, 4 * mb, 0, 512 * mb, 256 * mb, 64 * mb, 32 * mb, 4 * mb, 2 * mb, lowSpace, 512 * mb},
+		{"defaults", 10 * mb, mb, 99999 * mb, 512 * mb, 256 * mb, 64 * mb, 192 * mb, 64 * mb, 16 * mb, status.LostSizeLimit, 0},
+		{"no look at the space", 10 * mb, mb, 0, 0, 256 * mb, 64 * mb, 192 * mb, 64 * mb, 16 * mb, status.LostSizeLimit, 0},
+		{"small", mb, mb, 99999 * mb, 512 * mb, 8 * mb, 64 * mb, 6 * mb, 2 * mb, mb, status.LostSizeLimit, 0},
+		{"space for some more", 10 * mb, 6 * mb, 600 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, status.LostLowSpace, 0},
+		{"just enough", 100 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 64 * mb, 16 * mb, status.LostLowSpace, 0},
+		{"short", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 4 * mb, 2 * mb, status.LostLowSpace, 12 * mb},
+		{"the same, once returned", 88 * mb, 4 * mb, 512 * mb, 512 * mb, 256 * mb, 64 * mb, 88 * mb, 64 * mb, 16 * mb, status.LostLowSpace, 0},
+		{"of an old file", 100 * mb, 4 * mb, 500 * mb, 512 * mb, 256 * mb, 64 * mb, 100 * mb, 4 * mb, 2 * mb, status.LostLowSpace, 12 * mb},
+		{"nothing free", 100 * mb, 4 * mb, 0, 512 * mb, 256 * mb, 64 * mb, 32 * mb, 4 * mb, 2 * mb, status.LostLowSpace, 512 * mb},
 	} {
 		f := figures{sizes: store.Sizes{Database: c.db, WAL: c.wal}, free: c.free, want: c.want}
 		f.room = store.Room{PageSize: 1024, Pages: c.db / 1024, Returnable: c.name != "of an old file"}

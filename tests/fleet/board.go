@@ -13,6 +13,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/ship"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -46,7 +47,7 @@ func newBoard(ctx context.Context, dir string, i int, p plan, from time.Time) (_
 	cfg.Remote.URL = p.url
 	cfg.Remote.UploadInterval = p.interval
 	cfg.Monitoring.ClockSkewURL = p.url
-	d := store.Daemon{Name: "metrics-shipper", Version: "fleet", BootID: device, Started: time.Now()}
+	d := status.Daemon{Name: "metrics-shipper", Version: "fleet", BootID: device, Started: time.Now()}
 	b.shipper, err = ship.New(ctx, b.db, cfg, d, slog.New(slog.DiscardHandler), func() {})
 	if err != nil {
 		return nil, errors.Join(err, b.db.Close())

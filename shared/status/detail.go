@@ -1,0 +1,108 @@
+package status
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// A Shipper is the detail of ShipperRow.
+type Shipper struct {
+	// Outcome is that of the last request, or idle (nothing was pending) or
+	// disabled (remote.enabled is false).
+	Outcome       string `json:"outcome"`
+	HTTPStatus    int    `json:"http_status,omitempty"`
+	Misconfigured string `json:"misconfigured,omitempty"` // what is wrong, while it is
+	Endpoint      string `json:"endpoint"`                // host and port
+	ChunkSamples  int    `json:"chunk_samples"`           // the limit at present
+	RetryAtMs     int64  `json:"retry_at_ms,omitempty"`   // of the next request; 0: with the next round
+	BudgetSpent   bool   `json:"budget_spent,omitempty"`  // remote.max_bytes_per_day is
+	BytesToday    int64  `json:"bytes_today,omitempty"`
+	Busy          bool   `json:"busy,omitempty"`            // the links carry more than remote.busy_kbps
+	Plaintext     bool   `json:"plaintext_token,omitempty"` // credentials go over http to another machine
+
+	Settling Settling `json:"settling"` // what a restarted server is sent again
+}
+
+// Outcomes of a Shipper whose last request, if there was one, did not fail.
+const (
+	OutcomeDelivered = "delivered"
+	OutcomeIdle      = "idle"     // nothing is pending
+	OutcomeDisabled  = "disabled" // remote.enabled is false
+)
+
+// Settling is what the server acknowledged lately and may still lose, and what
+// is sent again because it lost it.
+type Settling struct {
+	Recent []Span   `json:"recent,omitempty"`
+	Again  []Span   `json:"again,omitempty"`
+	Hosts  []string `json:"hosts,omitempty"` // that answered
+}
+
+// A Span is samples that were acknowledged in one stretch of time, by their own
+// times.
+type Span struct {
+	AckedMs  int64 `json:"acked_ms"`
+	Priority int   `json:"priority"`
+	FromMs   int64 `json:"from_ms"`
+	ToMs     int64 `json:"to_ms"`
+}
+
+// A Storage is the detail of StorageRow.
+type Storage struct {
+	CheckpointBusySinceMs int64  `json:"checkpoint_busy_since_ms,omitempty"` // a reader keeps the WAL from being emptied; 0: none does
+	CheckpointBusyTries   int    `json:"checkpoint_busy_tries,omitempty"`    // since then
+	Evicting              string `json:"evicting,omitempty"`                 // why samples are deleted before their time; "": they are not
+	FreeBytes             int64  `json:"free_bytes,omitempty"`               // on the filesystem, while FreeBytesShort
+	FreeBytesShort        int64  `json:"free_bytes_short,omitempty"`         // less free than is to be kept free
+}
+
+// A Clock is the detail of ClockRow.
+type Clock struct {
+	Trusted  *bool  `json:"clock_trusted"` // nil: not known
+	By       string `json:"trusted_by,omitempty"`
+	OffsetMs int64  `json:"offset_ms"` // wall minus boot clock when it was written
+	// Held samples of the session are stamped as if the wall clock had always
+	// been BaseMs ahead of the boot clock: one shift makes all of them right.
+	BaseMs      int64 `json:"base_ms"`
+	Session     int64 `json:"session,omitempty"`
+	HeldSinceMs int64 `json:"held_since_ms,omitempty"`
+	HeldEarlier int64 `json:"held_earlier,omitempty"` // samples of boots that never knew the time
+	SteppedMs   int64 `json:"stepped_ms,omitempty"`   // by how much the last release shifted
+}
+
+// IsTrusted says whether the clock is known to be trusted.
+func (c Clock) IsTrusted() bool { return c.Trusted != nil && *c.Trusted }
+
+// A Skew is the detail of SkewRow: local minus server, within ±ErrorMs.
+type Skew struct {
+	SkewMs  *float64 `json:"skew_ms,omitempty"`  // nil: not measured
+	ErrorMs *float64 `json:"error_ms,omitempty"` // nil: not known
+	Host    string   `json:"host,omitempty"`     // that answered
+}
+
+// A Damage is the detail of DamageRow.
+type Damage struct {
+	DamagedMs int64  `json:"damaged_ms"`
+	Salvaged  int64  `json:"salvaged"`       // samples
+	Lost      *int64 `json:"lost,omitempty"` // samples; nil: not known
+	Kept      string `json:"kept"`           // the damaged file
+	Halted    string `json:"halted,omitempty"`
+}
+
+// Text is a detail as it is stored.
+func Text(detail any) string {
+	text, err := json.Marshal(detail)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: a detail that is not JSON: %v", err))
+	}
+	return string(text)
+}
+
+// Detail reads a row's detail. A row of another version may have values of other
+// types: the error says so, and what has the right type is read all the same.
+func Detail[T Shipper | Storage | Clock | Skew | Damage](row Row) (detail T, err error) {
+	if err := json.Unmarshal([]byte(row.Detail), &detail); err != nil {
+		return detail, fmt.Errorf("read the detail of %s: %w", row.Component, err)
+	}
+	return detail, nil
+}

@@ -1,0 +1,68 @@
+// Package status is what the daemons say of themselves through the database: the
+// rows of the table status, what each component keeps in a row's detail, and the
+// reasons under which samples are counted as lost. Writers marshal these types
+// and metrics-health reads the same ones, so a key has one name.
+//
+// The one rule here: names of components, JSON keys and reasons are stored on
+// boards in the field. They are added to and never renamed.
+package status
+
+// A Row is the latest of one component: one row of the table status, written in
+// the same transaction as the work that it describes. Times are Unix
+// milliseconds, or milliseconds of CLOCK_BOOTTIME where the name says Boot: ages
+// are taken from those, because a board's wall clock is set while it runs.
+type Row struct {
+	Component       string // CollectorRow, ReadingRow("cpu.usage"), ShipperRow, …
+	Daemon          string
+	State           string // Running or Stopped
+	PID             int
+	Version         string
+	BootID          string
+	StartedMs       int64
+	IntervalMs      int64 // how often a heartbeat is due
+	HeartbeatMs     int64
+	HeartbeatBootMs int64
+	SuccessMs       int64 // 0: never
+	SuccessBootMs   int64 // -1: not in this boot
+	Error           string
+	ErrorMs         int64 // 0: never
+	FailingSinceMs  int64 // 0: the last attempt succeeded
+	Succeeded       int64
+	Failed          int64
+	Detail          string // a JSON object: Shipper, Storage, Clock, Skew or Damage; "" for none
+}
+
+// States of a row. The row of a daemon that died says Running still.
+const (
+	Running = "running"
+	Stopped = "stopped"
+)
+
+// Names of the components, each of which has one row.
+const (
+	CollectorRow = "collector" // metrics-collector as a whole
+	StorageRow   = "storage"   // its upkeep of the database: WAL, retention
+	ClockRow     = "clock"     // whether the wall clock is trusted; read by every writer
+	DamageRow    = "damage"    // the last damage that was met and repaired
+	RepairRow    = "repair"    // damage that the shipper met, for the collector to repair
+	ShipperRow   = "shipper"   // metrics-shipper as a whole
+	SkewRow      = "skew"      // the shipper's comparison with the server's clock
+
+	readingPrefix = CollectorRow + "/"
+)
+
+// ReadingRow is the name of the component of one collector within
+// metrics-collector, such as "collector/cpu.usage".
+func ReadingRow(collector string) string { return readingPrefix + collector }
+
+// Reading returns the name of the collector whose component this is; ok is false
+// for the other components.
+func Reading(component string) (collector string, ok bool) {
+	if len(component) > len(readingPrefix) && component[:len(readingPrefix)] == readingPrefix {
+		return component[len(readingPrefix):], true
+	}
+	return "", false
+}
+
+// SelfPriority is the priority of self-metrics, the lowest: they go last.
+const SelfPriority = 3
