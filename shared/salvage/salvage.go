@@ -11,6 +11,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -23,7 +24,7 @@ type Known struct {
 	Nothing  bool           // copy nothing: what was salvaged before was not good
 	// Note returns the status row that tells of the damage. It is written in the
 	// transaction that completes the new file; nil: none is.
-	Note func(Report) store.Status
+	Note func(Report) status.Row
 }
 
 // A Report is what became of a damaged file.
