@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/daemon"
+	"github.com/taniwha3/thugshells/shared/ship"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -82,7 +83,7 @@ func (v *verification) run(ctx context.Context, p *daemon.Process) (exit int, er
 	if err != nil {
 		return 1, err
 	}
-	found, err := s.Verify(ctx, v.since, v.repair)
+	found, err := s.Verify(ctx, v.since, v.repair, ship.VisibleAfter)
 	if err = errors.Join(err, db.Close()); err != nil {
 		return 1, err
 	}

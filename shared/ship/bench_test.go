@@ -193,7 +193,7 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkRounds(b *testing.B) {
 	base, _ := startVictoria(b, b.TempDir())
 	bench := newBench(b, base+"/api/v1/import")
-	bench.ship.limit = 2500
+	bench.ship.chunks.limit = 2500
 	brd := &board{rand.New(rand.NewPCG(1, 1)), map[string]float64{}}
 	at := time.Now().UnixMilli()/60_000*60_000 - 30_000
 	samples := 0
@@ -213,7 +213,7 @@ func BenchmarkRounds(b *testing.B) {
 		if err := bench.round(); err != nil {
 			b.Fatal(err)
 		}
-		bench.ship.limit = 2500
+		bench.ship.chunks.limit = 2500
 		if at > time.Now().UnixMilli()+24*3600_000 {
 			at -= 48 * 3600_000
 		}
@@ -293,7 +293,7 @@ func TestKilledVictoriaMetricsMissesNothingInTheEnd(t *testing.T) {
 		t.Errorf("%d pending", len(p))
 	}
 	flush(t, base)
-	v, err := bench.ship.Verify(t.Context(), time.Hour, false)
+	v, err := bench.ship.Verify(t.Context(), time.Hour, false, VisibleAfter)
 	if err != nil || !v.Good() || v.Delivered != 453 {
 		t.Errorf("%v, %v", v, err)
 	}
@@ -303,13 +303,13 @@ func TestVerifyFindsWhatIsMissingAndRepairsIt(t *testing.T) {
 	t.Parallel()
 	base, _ := startVictoria(t, t.TempDir())
 	bench := newBench(t, base+"/api/v1/import")
-	bench.ship.visible = 2 * time.Second
+	const visible = 2 * time.Second
 	bench.record(20, "gone", "kept")
 	if err := bench.round(); err != nil {
 		t.Fatal(err)
 	}
 	flush(t, base)
-	v, err := bench.ship.Verify(t.Context(), time.Hour, false)
+	v, err := bench.ship.Verify(t.Context(), time.Hour, false, visible)
 	if err != nil || !v.Good() || v.Delivered != 40 {
 		t.Errorf("%v, %v", v, err)
 	}
@@ -318,12 +318,11 @@ func TestVerifyFindsWhatIsMissingAndRepairsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	v, err = bench.ship.Verify(t.Context(), time.Hour, false)
+	v, err = bench.ship.Verify(t.Context(), time.Hour, false, visible)
 	if err != nil || v.Missing != 20 || v.Good() {
 		t.Errorf("%v, %v", v, err)
 	}
-	bench.ship.visible = visibleAfter
-	v, err = bench.ship.Verify(t.Context(), time.Hour, true)
+	v, err = bench.ship.Verify(t.Context(), time.Hour, true, VisibleAfter)
 	if err != nil || !v.Good() || v.Repaired != 20 {
 		t.Errorf("%v, %v", v, err)
 	}

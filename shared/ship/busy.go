@@ -18,11 +18,11 @@ type traffic struct {
 	path    string  // /proc/net/dev
 	exclude []*regexp.Regexp
 
-	at    time.Time
-	bytes uint64 // of all links
-	own   int64  // of ours, at the same time
-	busy  bool
-	blind bool // the last look failed, which was said
+	at         time.Time
+	bytes      uint64 // of all links
+	own        int64  // of ours, at the same time
+	busy       bool
+	unreadable bool // the last look failed, which was said
 }
 
 // newTraffic watches the links that network.traffic reads.
@@ -46,7 +46,7 @@ func newTraffic(c config.Config) (*traffic, error) {
 
 // look says whether others sent more than the limit since the last look, own
 // being the bytes that we sent so far. Two looks within a second are one.
-func (t *traffic) look(now time.Time, own int64) (busy bool, err error) {
+func (t *traffic) measure(now time.Time, own int64) (busy bool, err error) {
 	if t.limit == 0 {
 		return false, nil
 	}

@@ -30,8 +30,8 @@ func TestStreamComesFirst(t *testing.T) {
 	b.record(500, "old")
 	b.last = fresh
 	look := func(ago time.Duration, eth0, docker0 int) {
-		b.ship.traffic.at = time.Now().Add(-ago)
-		b.ship.traffic.own = b.ship.client.link.sent.Load()
+		b.ship.pacing.traffic.at = time.Now().Add(-ago)
+		b.ship.pacing.traffic.own = b.ship.client.link.sent.Load()
 		links(eth0, docker0)
 	}
 	links(0, 0)
@@ -51,7 +51,7 @@ func TestStreamComesFirst(t *testing.T) {
 	}
 	// Our own are none of others'.
 	look(10*time.Second, 2_500_000, 0)
-	b.ship.traffic.bytes, b.ship.traffic.own = 0, b.ship.traffic.own-2_400_000
+	b.ship.pacing.traffic.bytes, b.ship.pacing.traffic.own = 0, b.ship.pacing.traffic.own-2_400_000
 	if b.ship.busy(time.Now()) {
 		t.Error("busy with our own bytes")
 	}
@@ -74,10 +74,10 @@ func TestBacklogStopsWhenTheLinksGetBusy(t *testing.T) {
 	b.last -= 3600_000
 	b.record(500, "old")
 	requests := 0
-	b.ship.alive = func() {
+	b.ship.progress = func() {
 		if requests++; requests == 3 {
 			os.WriteFile(path, []byte("eth0: 0 0 0 0 0 0 0 0 99000000 0\n"), 0o644)
-			b.ship.traffic.at = time.Now().Add(-2 * time.Second)
+			b.ship.pacing.traffic.at = time.Now().Add(-2 * time.Second)
 		}
 	}
 	if err := b.round(); err != nil {
@@ -88,7 +88,7 @@ func TestBacklogStopsWhenTheLinksGetBusy(t *testing.T) {
 	}
 	// What cannot be read is not in the way.
 	os.Remove(path)
-	b.ship.traffic.at, b.ship.traffic.busy = time.Time{}, false
+	b.ship.pacing.traffic.at, b.ship.pacing.traffic.busy = time.Time{}, false
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestOneRefusedSeriesDoesNotKeepTheOthersWhileTheLinksAreBusy(t *testing.T) 
 	var requests []int
 	for i := range 10 {
 		os.WriteFile(filepath.Join(proc, "net", "dev"), fmt.Appendf(nil, "eth0: 0 0 0 0 0 0 0 0 %d 0\n", (i+1)*10_000_000), 0o644)
-		b.ship.traffic.at, b.ship.traffic.bytes, b.ship.traffic.own = time.Now().Add(-time.Minute), uint64(i*10_000_000), b.ship.client.link.sent.Load()
+		b.ship.pacing.traffic.at, b.ship.pacing.traffic.bytes, b.ship.pacing.traffic.own = time.Now().Add(-time.Minute), uint64(i*10_000_000), b.ship.client.link.sent.Load()
 		b.record(3, "a", "b", "bad", "c", "d")
 		good += 12
 		before, _ := f.state()

@@ -9,11 +9,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/taniwha3/thugshells/shared/config"
 )
 
 const (
@@ -57,6 +60,29 @@ type answer struct {
 	begun          time.Time
 	took           time.Duration // to the end of the body
 	headerTook     time.Duration
+}
+
+// newClient makes the client of remote.url.
+func newClient(cfg config.Config, version string) (*client, error) {
+	to, err := url.Parse(cfg.Remote.URL)
+	if err != nil {
+		return nil, errors.New("remote.url is no URL")
+	}
+	creds, err := newCredentials(cfg.Remote, to, os.Getenv("CREDENTIALS_DIRECTORY"))
+	if err != nil {
+		return nil, err
+	}
+	c := &client{
+		url: to, userAgent: "belabox-metrics/" + version, device: cfg.Device.ID,
+		compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, link: &link{}, creds: creds,
+	}
+	c.transport, err = newTransport(cfg.Remote, c.link)
+	return c, err
+}
+
+// plaintextSecret says that credentials go over http to another machine.
+func (c *client) plaintextSecret() bool {
+	return c.creds.path != "" && c.url.Scheme == "http" && !loopback(c.url.Hostname())
 }
 
 // post sends one chunk.
@@ -112,31 +138,31 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	}()
 	resp, err := c.transport.RoundTrip(req.WithContext(limited))
 	if err != nil {
-		return a, c.plain(limited, err)
+		return a, c.explain(limited, err)
 	}
 	defer resp.Body.Close()
 	a.headerTook = time.Since(a.begun)
 	a.status, a.header = resp.StatusCode, resp.Header
-	a.server = c.creds.words([]byte(resp.Header.Get("X-Server-Hostname")))
+	a.server = c.creds.excerpt([]byte(resp.Header.Get("X-Server-Hostname")))
 	if resp.Close {
 		c.link.closing.Store(true)
 	}
 	a.body, a.cut, err = readAnswer(resp)
 	if err != nil {
-		return a, fmt.Errorf("HTTP %d, and its body broke off: %w", a.status, c.plain(limited, err))
+		return a, fmt.Errorf("HTTP %d, and its body broke off: %w", a.status, c.explain(limited, err))
 	}
 	return a, nil
 }
 
 // plain words an error of the connection for people.
-func (c *client) plain(ctx context.Context, err error) error {
+func (c *client) explain(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %s", c.timeout)
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f
 	}
-	if o, worded, ok := wordTLS(err, time.Now()); ok {
+	if o, worded, ok := explainTLS(err, time.Now()); ok {
 		return &fault{outcome: o, err: worded}
 	}
 	return errors.New(c.creds.redact(err.Error()))
@@ -169,7 +195,7 @@ func readAnswer(resp *http.Response) (body []byte, cut bool, err error) {
 }
 
 // words makes the start of what a server said fit for logs and the database.
-func words(said string) string {
+func excerpt(said string) string {
 	text := strings.ToValidUTF8(said[:min(len(said), maxWords)], "")
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {

@@ -19,9 +19,9 @@ const (
 	maxHeads = 10000
 	// gzipLevel was measured on a board's samples, see BenchmarkEncode.
 	gzipLevel = 6
-	// anyTime in place of the server's time means that it is not known, and that no
+	// timeUnknown in place of the server's time means that it is not known, and that no
 	// row is too old or too new.
-	anyTime = 0
+	timeUnknown = 0
 )
 
 // A chunk is the body of one request, and its buffers.
@@ -170,7 +170,7 @@ func (e *encoder) check(r store.Row, nowMs int64) error {
 	if h.err != nil {
 		return h.err
 	}
-	if nowMs == anyTime {
+	if nowMs == timeUnknown {
 		return vmjson.CheckSample(r.Value, r.TimeMs, r.TimeMs, 0)
 	}
 	return vmjson.CheckSample(r.Value, r.TimeMs, nowMs, e.retention)

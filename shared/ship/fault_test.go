@@ -81,7 +81,7 @@ func TestFaultsOfTheServerLoseNothingAndEndWithThem(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error %v, want %q", err, c.says)
 			}
-			if took := b.ship.notBefore.Sub(before); took < c.wait {
+			if took := b.ship.pacing.notBefore.Sub(before); took < c.wait {
 				t.Errorf("the next try is in %s, want at least %s", took, c.wait)
 			}
 			pending, delivered, set := b.states()
@@ -160,7 +160,7 @@ func TestPartOfAChunkIsMarkedAsTheAnswerSays(t *testing.T) {
 		if seen != 2 || len(kept) != 50 {
 			t.Errorf("packed %v: %d requests, %d samples", packed, seen, len(kept))
 		}
-		if n := b.ship.self.Tally.Value(partial); n != 1 {
+		if n := b.ship.report.self.Tally.Value(partial); n != 1 {
 			t.Errorf("partial successes %v", n)
 		}
 	}

@@ -26,18 +26,18 @@ const (
 // others are delivered. A row is blamed only if it was refused alone, twice, and
 // the server took another sample before, between and after: so that a server
 // that refuses everything for a while is never the end of a good sample.
-func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
+func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	if b.isolated >= maxIsolation {
-		return errEnough
+		return errRoundOver
 	}
 	// A small request has none of the series that are known for it, unless it has
 	// nothing else: so this is news, and found out once.
 	if b.small {
 		if _, others := s.knownBad(r.rows); len(others) == 0 {
-			return errEnough
+			return errRoundOver
 		}
 	}
-	if err := s.maySearch(ctx, b); err != nil {
+	if err := s.mayIsolate(ctx, b); err != nil {
 		return err
 	}
 	// A body that is too large says nothing about the way there.
@@ -52,12 +52,12 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 		return err
 	}
 	if len(suspects) > 0 {
-		if err := s.convict(ctx, b, r, suspects); err != nil {
+		if err := s.confirm(ctx, b, r, suspects); err != nil {
 			return err
 		}
 	}
 	if left {
-		return errEnough
+		return errRoundOver
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func (s *Shipper) isolate(ctx context.Context, b *batch, r *refusal) error {
 // takeApart sends halves of the refused rows, and halves of those that are
 // refused again, down to single rows; it returns the rows that were refused
 // alone. Left says that it had to stop before it was through.
-func (s *Shipper) takeApart(ctx context.Context, b *batch, r *refusal) (suspects []store.Row, left bool, err error) {
+func (s *Shipper) takeApart(ctx context.Context, b *round, r *refusal) (suspects []store.Row, left bool, err error) {
 	var parts [][]store.Row
 	divide := func(rows []store.Row) {
 		if len(rows) == 1 {
@@ -86,14 +86,14 @@ func (s *Shipper) takeApart(ctx context.Context, b *batch, r *refusal) (suspects
 	for len(parts) > 0 && b.isolated < maxIsolation {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
-		rest, err := s.pack(ctx, b, &s.one, part)
+		rest, err := s.pack(ctx, b, &s.chunks.one, part)
 		if err != nil {
 			return nil, false, err
 		}
 		if len(rest) > 0 {
 			parts = append(parts, rest)
 		}
-		if len(s.one.rows) == 0 {
+		if len(s.chunks.one.rows) == 0 {
 			continue
 		}
 		v, err := s.probe(ctx, b)
@@ -111,7 +111,7 @@ func (s *Shipper) takeApart(ctx context.Context, b *batch, r *refusal) (suspects
 // the others. Most of what a server refuses, it refuses each time.
 func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
 	for _, row := range rows {
-		if s.refused[row.Series.ID] {
+		if s.search.badSeries[row.Series.ID] {
 			known = append(known, row)
 		} else {
 			others = append(others, row)
@@ -120,15 +120,15 @@ func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
 	return known, others
 }
 
-// convict sends each suspect once more, between two samples that are taken, and
+// confirm sends each suspect once more, between two samples that are taken, and
 // sets those aside that are refused again.
-func (s *Shipper) convict(ctx context.Context, b *batch, r *refusal, suspects []store.Row) error {
+func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []store.Row) error {
 	if err := s.canary(ctx, b, r); err != nil {
 		return err
 	}
-	var guilty []store.Rejection
+	var confirmed []store.Rejection
 	for _, row := range suspects {
-		if _, err := s.enc.pack(&s.one, []store.Row{row}, math.MaxInt, s.serverMs()); err != nil {
+		if _, err := s.enc.pack(&s.chunks.one, []store.Row{row}, math.MaxInt, s.serverMs()); err != nil {
 			return err
 		}
 		v, err := s.probe(ctx, b)
@@ -136,28 +136,28 @@ func (s *Shipper) convict(ctx context.Context, b *batch, r *refusal, suspects []
 			return err
 		}
 		if v.refused != nil {
-			guilty = append(guilty, store.Rejection{
+			confirmed = append(confirmed, store.Rejection{
 				Row: row, HTTPStatus: v.refused.status, Reason: "the server refuses this sample and takes others", Words: v.refused.words,
 			})
 		}
 	}
-	if len(guilty) == 0 {
+	if len(confirmed) == 0 {
 		return nil
 	}
 	if err := s.canary(ctx, b, r); err != nil {
 		return err
 	}
-	if len(s.refused) > maxRefused {
-		clear(s.refused)
+	if len(s.search.badSeries) > maxRefused {
+		clear(s.search.badSeries)
 	}
-	for _, one := range guilty {
-		s.refused[one.Series.ID] = true
+	for _, one := range confirmed {
+		s.search.badSeries[one.Series.ID] = true
 	}
-	return s.reject(ctx, b, guilty)
+	return s.reject(ctx, b, confirmed)
 }
 
-// probe sends the chunk s.one and marks what was taken of it.
-func (s *Shipper) probe(ctx context.Context, b *batch) (verdict, error) {
+// probe sends the chunk s.chunks.one and marks what was taken of it.
+func (s *Shipper) probe(ctx context.Context, b *round) (result, error) {
 	f, v, err := s.send(ctx, b)
 	if err != nil {
 		return v, err
@@ -165,38 +165,38 @@ func (s *Shipper) probe(ctx context.Context, b *batch) (verdict, error) {
 	return v, s.acknowledge(ctx, b, v.taken, f.index)
 }
 
-// maySearch says whether there may be another request of the search.
-func (s *Shipper) maySearch(ctx context.Context, b *batch) error {
+// mayIsolate says whether there may be another request of the search.
+func (s *Shipper) mayIsolate(ctx context.Context, b *round) error {
 	if b.small {
-		return s.pace(ctx, b)
+		return s.waitForRate(ctx, b)
 	}
-	return s.mayGoOn(ctx, b)
+	return s.mayContinue(ctx, b)
 }
 
-// send sends the chunk s.one as part of the search.
-func (s *Shipper) send(ctx context.Context, b *batch) (*flight, verdict, error) {
-	if err := s.maySearch(ctx, b); err != nil {
-		return nil, verdict{}, err
+// send sends the chunk s.chunks.one as part of the search.
+func (s *Shipper) send(ctx context.Context, b *round) (*request, result, error) {
+	if err := s.mayIsolate(ctx, b); err != nil {
+		return nil, result{}, err
 	}
 	b.isolated++
-	f := s.start(ctx, b, &s.one)
-	v := s.land(ctx, b, f)
+	f := s.start(ctx, b, &s.chunks.one)
+	v := s.wait(ctx, b, f)
 	return f, v, v.err
 }
 
 // canary sends a sample that the server must take: the last one it took, and if
 // it does not take that any more, or there is none, a fresh one about ourselves.
 // If none passes, the fault is not the samples'.
-func (s *Shipper) canary(ctx context.Context, b *batch, r *refusal) error {
-	known := s.lastGood.Series != nil
+func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
+	known := s.search.lastAccepted.Series != nil
 	if !known {
 		var err error
-		if s.lastGood, known, err = s.db.LastDelivered(ctx); err != nil {
+		if s.search.lastAccepted, known, err = s.db.LastDelivered(ctx); err != nil {
 			return err
 		}
 	}
 	if known {
-		passed, err := s.try(ctx, b, s.lastGood, false)
+		passed, err := s.offer(ctx, b, s.search.lastAccepted, false)
 		if passed || err != nil {
 			return err
 		}
@@ -206,25 +206,25 @@ func (s *Shipper) canary(ctx context.Context, b *batch, r *refusal) error {
 		return err
 	}
 	if known {
-		passed, err := s.try(ctx, b, own, true)
+		passed, err := s.offer(ctx, b, own, true)
 		if passed || err != nil {
 			return err
 		}
 	}
 	err = fmt.Errorf("%s answers HTTP %d to everything%s", s.client.url.Host, r.status, quoted(r.words))
-	s.detail.Misconfigured = err.Error()
-	s.detail.Outcome = Misconfigured.String()
+	s.report.detail.Misconfigured = err.Error()
+	s.report.detail.Outcome = Misconfigured.String()
 	return &fault{outcome: Misconfigured, status: r.status, err: err}
 }
 
 // try sends one row and says whether it was taken. If it is pending it is marked
 // then; one that was delivered before is no delivery, and has no receipt.
-func (s *Shipper) try(ctx context.Context, b *batch, row store.Row, pending bool) (passed bool, err error) {
+func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bool) (passed bool, err error) {
 	rows := []store.Row{row}
-	if _, err := s.enc.pack(&s.one, rows, math.MaxInt, s.serverMs()); err != nil || len(s.one.rows) == 0 {
+	if _, err := s.enc.pack(&s.chunks.one, rows, math.MaxInt, s.serverMs()); err != nil || len(s.chunks.one.rows) == 0 {
 		return false, err
 	}
-	var v verdict
+	var v result
 	if pending {
 		v, err = s.probe(ctx, b)
 	} else {
@@ -239,7 +239,7 @@ func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err er
 	if err != nil {
 		return row, false, err
 	}
-	group := store.Group{Priority: status.SelfPriority, Samples: s.self.Tally.Samples(now.Wall.UnixMilli())}
+	group := store.Group{Priority: status.SelfPriority, Samples: s.report.self.Tally.Samples(now.Wall.UnixMilli())}
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
 		return row, false, err
 	}

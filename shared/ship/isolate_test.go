@@ -92,7 +92,7 @@ func TestBadSamplesAreFoundAndTheOthersAreDeliveredInTheSameRound(t *testing.T) 
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n := b.ship.self.Tally.Value("storage.rejected_total"); n != float64(len(bad)) {
+				if n := b.ship.report.self.Tally.Value("storage.rejected_total"); n != float64(len(bad)) {
 					t.Errorf("counted %v", n)
 				}
 			})
@@ -297,7 +297,7 @@ func TestACanaryThatWasDeliveredBeforeIsNotCountedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.want(0, 29, 1)
-	if n := b.ship.self.Tally.Value(uploaded); n != 29 {
+	if n := b.ship.report.self.Tally.Value(uploaded); n != 29 {
 		t.Errorf("counted %v deliveries, want 29", n)
 	}
 	if st := b.status(); st.Succeeded != 29 {
@@ -318,7 +318,7 @@ func TestOnlyWhatWasMarkedIsCountedAndNoCountGoesBack(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	deliver := func(rows []store.Row) (marked int) {
 		t.Helper()
-		round := newBatch(time.Time{})
+		round := newRound(time.Time{})
 		if err := b.ship.acknowledge(t.Context(), round, rows, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -335,16 +335,16 @@ func TestOnlyWhatWasMarkedIsCountedAndNoCountGoesBack(t *testing.T) {
 	if n := deliver(rows[:6]); n != 2 { // four of them are not pending any more
 		t.Errorf("%d marked, want 2", n)
 	}
-	before := b.ship.self.Tally.Value(uploaded)
+	before := b.ship.report.self.Tally.Value(uploaded)
 	if n := deliver(rows[6:]); n != 4 {
 		t.Errorf("%d marked, want 4", n)
 	}
-	after := b.ship.self.Tally.Value(uploaded)
+	after := b.ship.report.self.Tally.Value(uploaded)
 	if after != 10 || after < before || b.status().Succeeded != 10 {
 		t.Errorf("counted %v, then %v, and %d in the status; want 10", before, after, b.status().Succeeded)
 	}
 	b.db.Close()
-	if err := b.ship.acknowledge(t.Context(), newBatch(time.Time{}), rows, 0); err == nil || b.ship.self.Tally.Value(uploaded) != 10 {
-		t.Errorf("%v; counted %v with nothing written", err, b.ship.self.Tally.Value(uploaded))
+	if err := b.ship.acknowledge(t.Context(), newRound(time.Time{}), rows, 0); err == nil || b.ship.report.self.Tally.Value(uploaded) != 10 {
+		t.Errorf("%v; counted %v with nothing written", err, b.ship.report.self.Tally.Value(uploaded))
 	}
 }

@@ -18,13 +18,13 @@ const wholeRound = 4
 
 // work sends the newest samples, then what a restarted server may have lost,
 // then the backlog.
-func (s *Shipper) work(ctx context.Context, b *batch) error {
+func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	now := time.Now()
-	spent := s.budget.spent(now)
+	spent := s.pacing.budget.spent(now)
 	// With no time or bytes to give away, one small request says how things are.
 	// After failures there may be an outage to make up for, and a chunk of one.
-	first := !s.eager.IsZero() && s.failed == 0
-	small := !s.forced && (s.busy(now) || spent || first)
+	first := !s.first.until.IsZero() && s.pacing.failed == 0
+	small := !s.drainAll && (s.busy(now) || spent || first)
 	window := max(2*s.cfg.UploadInterval, liveWindow)
 	if spent {
 		window = max(window, 2*spentEvery)
@@ -36,56 +36,56 @@ func (s *Shipper) work(ctx context.Context, b *batch) error {
 		if first {
 			most = s.cfg.ChunkSize
 		}
-		s.limit = min(s.limit, most)
+		s.chunks.limit = min(s.chunks.limit, most)
 		if s.cfg.Backfill != "off" {
 			border = math.MinInt64 // whatever is newest
 		}
 	}
-	if err := s.live(ctx, b, border, small); err != nil || small {
+	if err := s.sendNewest(ctx, b, border, small); err != nil || small {
 		return err
 	}
 	if err := s.resend(ctx, b); err != nil {
 		return err
 	}
-	if s.cfg.Backfill == "off" && !s.forced {
+	if s.cfg.Backfill == "off" && !s.drainAll {
 		return nil
 	}
-	return s.backlog(ctx, b, border)
+	return s.sendBacklog(ctx, b, border)
 }
 
 // live sends pending samples from border on, the newest first; just one chunk
 // of them if once.
-func (s *Shipper) live(ctx context.Context, b *batch, border int64, once bool) error {
+func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once bool) error {
 	for {
 		var err error
-		if s.rows, err = s.db.Fresh(ctx, s.rows[:0], border, s.limit); err != nil {
+		if s.chunks.rows, err = s.db.Fresh(ctx, s.chunks.rows[:0], border, s.chunks.limit); err != nil {
 			return err
 		}
-		if len(s.rows) == 0 {
+		if len(s.chunks.rows) == 0 {
 			return nil
 		}
 		if once { // what was refused before waits for better times
-			if _, others := s.knownBad(s.rows); len(others) > 0 {
-				s.rows = append(s.rows[:0], others...)
+			if _, others := s.knownBad(s.chunks.rows); len(others) > 0 {
+				s.chunks.rows = append(s.chunks.rows[:0], others...)
 			}
 		}
-		if err := s.ship(ctx, b, s.rows); err != nil {
+		if err := s.sendRows(ctx, b, s.chunks.rows); err != nil {
 			return err
 		}
 		if once {
 			return nil
 		}
-		if b.over() {
-			return errEnough
+		if b.timeIsUp() {
+			return errRoundOver
 		}
 	}
 }
 
 // ship sends rows in as many chunks as their size asks for. It returns once all
 // of them are delivered, set aside, or left out by an answer that says so.
-func (s *Shipper) ship(ctx context.Context, b *batch, rows []store.Row) error {
+func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) error {
 	for len(rows) > 0 {
-		c := &s.one
+		c := &s.chunks.one
 		rest, err := s.pack(ctx, b, c, rows)
 		if err != nil {
 			return err
@@ -94,11 +94,11 @@ func (s *Shipper) ship(ctx context.Context, b *batch, rows []store.Row) error {
 		if len(c.rows) == 0 {
 			continue
 		}
-		if err := s.pace(ctx, b); err != nil {
+		if err := s.waitForRate(ctx, b); err != nil {
 			return err
 		}
 		f := s.start(ctx, b, c)
-		if err := s.enter(ctx, b, f, s.land(ctx, b, f)); err != nil {
+		if err := s.apply(ctx, b, f, s.wait(ctx, b, f)); err != nil {
 			return err
 		}
 	}
@@ -107,26 +107,26 @@ func (s *Shipper) ship(ctx context.Context, b *batch, rows []store.Row) error {
 
 // pack makes a chunk of the first rows, as many as the byte limit lets, and sets
 // those aside that the server would drop without a word.
-func (s *Shipper) pack(ctx context.Context, b *batch, c *chunk, rows []store.Row) (rest []store.Row, err error) {
-	if s.serverMs() == anyTime && slices.ContainsFunc(rows, s.outOfTime) {
+func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row) (rest []store.Row, err error) {
+	if s.serverMs() == timeUnknown && slices.ContainsFunc(rows, s.outOfTime) {
 		// It may be this clock that is wrong, and the server knows better.
 		if err := s.askTime(ctx, b); err != nil {
 			return nil, err
 		}
 	}
-	if rest, err = s.enc.pack(c, rows, s.budget.chunkBytes(), s.serverMs()); err != nil {
+	if rest, err = s.enc.pack(c, rows, s.pacing.budget.chunkBytes(), s.serverMs()); err != nil {
 		return nil, err
 	}
 	if len(rest) > 0 {
-		s.limit = len(rows) - len(rest)
+		s.chunks.limit = len(rows) - len(rest)
 	}
 	return rest, s.reject(ctx, b, c.bad)
 }
 
-// enter does what a verdict asks for: marks what was taken and looks for the
+// enter does what a result asks for: marks what was taken and looks for the
 // rows that made a chunk be refused. An error is a fault, or of the database.
-func (s *Shipper) enter(ctx context.Context, b *batch, f *flight, v verdict) error {
-	s.grow(v.outcome)
+func (s *Shipper) apply(ctx context.Context, b *round, f *request, v result) error {
+	s.adjustChunk(v.outcome)
 	if v.err != nil {
 		return v.err
 	}
@@ -142,8 +142,8 @@ func (s *Shipper) enter(ctx context.Context, b *batch, f *flight, v verdict) err
 // backlog sends what is older than border, by priority and in the order of
 // remote.backfill, until the round is over. While a request is under way the
 // rows of the one before it are marked and the next chunk is packed.
-func (s *Shipper) backlog(ctx context.Context, b *batch, border int64) error {
-	if s.forced {
+func (s *Shipper) sendBacklog(ctx context.Context, b *round, border int64) error {
+	if s.drainAll {
 		border = math.MaxInt64
 	}
 	var at store.Cursor
@@ -151,21 +151,21 @@ func (s *Shipper) backlog(ctx context.Context, b *batch, border int64) error {
 	for f != nil && err == nil {
 		var ahead *chunk
 		ahead, err = s.packNext(ctx, b, &at, border)
-		v := s.land(ctx, b, f)
-		var g *flight
-		if ahead != nil && err == nil && v.outcome == Delivered && v.refused == nil && s.budget.rate == 0 && s.mayGoOn(ctx, b) == nil {
+		v := s.wait(ctx, b, f)
+		var g *request
+		if ahead != nil && err == nil && v.outcome == Delivered && v.refused == nil && s.pacing.budget.rate == 0 && s.mayContinue(ctx, b) == nil {
 			g = s.start(ctx, b, ahead)
 		}
 		// What was taken is marked first, whatever else went wrong.
-		if fault := s.enter(ctx, b, f, v); fault != nil {
+		if fault := s.apply(ctx, b, f, v); fault != nil {
 			if g != nil {
 				<-g.done // its rows stay pending and go again
-				s.spend()
+				s.chargeBudget()
 			}
 			return fault
 		}
 		if g == nil && ahead != nil && err == nil {
-			if err = s.mayGoOn(ctx, b); err == nil {
+			if err = s.mayContinue(ctx, b); err == nil {
 				g = s.start(ctx, b, ahead)
 			}
 		}
@@ -176,12 +176,12 @@ func (s *Shipper) backlog(ctx context.Context, b *batch, border int64) error {
 
 // startNext starts the request of the first chunk of the backlog, if there is
 // one.
-func (s *Shipper) startNext(ctx context.Context, b *batch, at *store.Cursor, border int64) (*flight, error) {
+func (s *Shipper) startNext(ctx context.Context, b *round, at *store.Cursor, border int64) (*request, error) {
 	c, err := s.packNext(ctx, b, at, border)
 	if c == nil || err != nil {
 		return nil, err
 	}
-	if err := s.mayGoOn(ctx, b); err != nil {
+	if err := s.mayContinue(ctx, b); err != nil {
 		return nil, err
 	}
 	return s.start(ctx, b, c), nil
@@ -189,12 +189,12 @@ func (s *Shipper) startNext(ctx context.Context, b *batch, at *store.Cursor, bor
 
 // packNext packs the rows behind the cursor, nil for none. Two chunks take
 // turns, so that the one before stays as it is while it is under way.
-func (s *Shipper) packNext(ctx context.Context, b *batch, at *store.Cursor, border int64) (*chunk, error) {
-	s.turn = 1 - s.turn
-	c := &s.chunks[s.turn]
+func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, border int64) (*chunk, error) {
+	s.chunks.turn = 1 - s.chunks.turn
+	c := &s.chunks.pair[s.chunks.turn]
 	for {
 		var err error
-		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", s.limit)
+		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", s.chunks.limit)
 		if err != nil || len(c.in) == 0 {
 			return nil, err
 		}
@@ -211,23 +211,23 @@ func (s *Shipper) packNext(ctx context.Context, b *batch, at *store.Cursor, bord
 	}
 }
 
-// mayGoOn says whether there may be another request now that is not for the
+// mayContinue says whether there may be another request now that is not for the
 // newest samples, and waits for the rate to allow it.
-func (s *Shipper) mayGoOn(ctx context.Context, b *batch) error {
-	if now := time.Now(); !s.forced && (s.budget.spent(now) || s.busy(now)) {
-		return errEnough
+func (s *Shipper) mayContinue(ctx context.Context, b *round) error {
+	if now := time.Now(); !s.drainAll && (s.pacing.budget.spent(now) || s.busy(now)) {
+		return errRoundOver
 	}
-	return s.pace(ctx, b)
+	return s.waitForRate(ctx, b)
 }
 
 // pace waits until the rate allows the next request. It is the sign of life of a
 // long round.
-func (s *Shipper) pace(ctx context.Context, b *batch) error {
-	s.alive()
-	if ctx.Err() != nil || b.requests > 0 && b.over() {
-		return errEnough
+func (s *Shipper) waitForRate(ctx context.Context, b *round) error {
+	s.progress()
+	if ctx.Err() != nil || b.requests > 0 && b.timeIsUp() {
+		return errRoundOver
 	}
-	wait := s.budget.wait(time.Now())
+	wait := s.pacing.budget.wait(time.Now())
 	if wait == 0 {
 		return nil
 	}
@@ -235,7 +235,7 @@ func (s *Shipper) pace(ctx context.Context, b *batch) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return errEnough
+		return errRoundOver
 	case <-timer.C:
 		return nil
 	}

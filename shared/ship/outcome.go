@@ -29,7 +29,7 @@ func (o Outcome) String() string {
 
 // judge says what an HTTP status means for a chunk. VictoriaMetrics answers a
 // wrong path with 400, so Refused is a question first: see isolate.
-func judge(status int) Outcome {
+func outcomeOf(status int) Outcome {
 	switch {
 	case status >= 200 && status < 300:
 		return Delivered
@@ -51,7 +51,7 @@ func judge(status int) Outcome {
 var errNotOurs = errors.New("not the answer of a metrics server")
 
 // A report is what the body of a 2xx answer says about a chunk.
-type report struct {
+type acceptance struct {
 	all     bool  // everything was taken
 	taken   int   // unless all or lines: the first so many samples were taken
 	lines   []int // 0-based lines that were refused; all others were taken
@@ -68,7 +68,7 @@ type report struct {
 //
 // A body that contradicts the chunk or itself is an error: nothing of it can be
 // believed.
-func readReport(header http.Header, body []byte, cut bool, lines []int) (report, error) {
+func readReport(header http.Header, body []byte, cut bool, lines []int) (acceptance, error) {
 	body = bytes.TrimSpace(body)
 	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil {
@@ -76,13 +76,13 @@ func readReport(header http.Header, body []byte, cut bool, lines []int) (report,
 	}
 	switch {
 	case len(body) == 0:
-		return report{all: true}, nil
+		return acceptance{all: true}, nil
 	case body[0] == '<' || kind == "text/html":
-		return report{}, fmt.Errorf("%w: an HTML page", errNotOurs)
+		return acceptance{}, fmt.Errorf("%w: an HTML page", errNotOurs)
 	case body[0] != '{' && kind != "application/json":
-		return report{all: true}, nil
+		return acceptance{all: true}, nil
 	case cut:
-		return report{}, fmt.Errorf("%w: JSON of more than %d bytes", errNotOurs, maxAnswerBytes)
+		return acceptance{}, fmt.Errorf("%w: JSON of more than %d bytes", errNotOurs, maxAnswerBytes)
 	}
 	var said struct {
 		Accepted *int64 `json:"accepted"`
@@ -92,28 +92,28 @@ func readReport(header http.Header, body []byte, cut bool, lines []int) (report,
 		} `json:"rejected"`
 	}
 	if err := json.Unmarshal(body, &said); err != nil {
-		return report{}, fmt.Errorf("%w: JSON that cannot be read: %w", errNotOurs, err)
+		return acceptance{}, fmt.Errorf("%w: JSON that cannot be read: %w", errNotOurs, err)
 	}
 	sent := int64(0)
 	for _, n := range lines {
 		sent += int64(n)
 	}
 	if said.Accepted != nil && (*said.Accepted < 0 || *said.Accepted > sent) {
-		return report{}, fmt.Errorf("%w: %d samples accepted of %d sent", errNotOurs, *said.Accepted, sent)
+		return acceptance{}, fmt.Errorf("%w: %d samples accepted of %d sent", errNotOurs, *said.Accepted, sent)
 	}
 	if len(said.Rejected) == 0 {
 		if said.Accepted == nil || *said.Accepted == sent {
-			return report{all: true}, nil
+			return acceptance{all: true}, nil
 		}
-		return report{taken: int(*said.Accepted)}, nil
+		return acceptance{taken: int(*said.Accepted)}, nil
 	}
-	var r report
+	var r acceptance
 	seen := map[int64]bool{}
 	var why []string
 	left := sent
 	for _, one := range said.Rejected {
 		if one.Line < 1 || one.Line > int64(len(lines)) || seen[one.Line] {
-			return report{}, fmt.Errorf("%w: line %d rejected of %d sent", errNotOurs, one.Line, len(lines))
+			return acceptance{}, fmt.Errorf("%w: line %d rejected of %d sent", errNotOurs, one.Line, len(lines))
 		}
 		seen[one.Line] = true
 		left -= int64(lines[one.Line-1])
@@ -123,7 +123,7 @@ func readReport(header http.Header, body []byte, cut bool, lines []int) (report,
 		}
 	}
 	if said.Accepted != nil && *said.Accepted != left {
-		return report{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *said.Accepted, left)
+		return acceptance{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *said.Accepted, left)
 	}
 	r.because = strings.Join(why, "; ")
 	return r, nil

@@ -13,7 +13,7 @@ func TestStatusesMeanWhatTheTableSays(t *testing.T) {
 	f := func(want Outcome, statuses ...int) {
 		t.Helper()
 		for _, status := range statuses {
-			if got := judge(status); got != want {
+			if got := outcomeOf(status); got != want {
 				t.Errorf("HTTP %d is %s, want %s", status, got, want)
 			}
 		}
@@ -27,14 +27,14 @@ func TestStatusesMeanWhatTheTableSays(t *testing.T) {
 
 func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
 	lines := []int{20, 5, 25}
-	all := report{all: true}
-	f := func(kind, body string, want report) {
+	all := acceptance{all: true}
+	f := func(kind, body string, want acceptance) {
 		t.Helper()
 		got, err := readReport(http.Header{"Content-Type": {kind}}, []byte(body), false, lines)
 		if err != nil {
 			t.Errorf("%q: %v", body, err)
 		}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(report{})); diff != "" {
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(acceptance{})); diff != "" {
 			t.Errorf("%q: %s", body, diff)
 		}
 	}
@@ -51,10 +51,10 @@ func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
 	f("application/json", `{"status":"success"}`, all)
 	f("application/json", `{"accepted":50}`, all)
 	f("application/json", `{"accepted":50,"rejected":[]}`, all)
-	f("application/json", `{"accepted":25}`, report{taken: 25})
-	f("", `{"accepted":0}`, report{})
-	f("application/json", `{"accepted":45,"rejected":[{"line":2,"error":"too old"}]}`, report{lines: []int{1}, because: "too old"})
-	f("application/json", `{"rejected":[{"line":3,"error":"a"},{"line":1,"error":"b"}]}`, report{lines: []int{2, 0}, because: "a; b"})
+	f("application/json", `{"accepted":25}`, acceptance{taken: 25})
+	f("", `{"accepted":0}`, acceptance{})
+	f("application/json", `{"accepted":45,"rejected":[{"line":2,"error":"too old"}]}`, acceptance{lines: []int{1}, because: "too old"})
+	f("application/json", `{"rejected":[{"line":3,"error":"a"},{"line":1,"error":"b"}]}`, acceptance{lines: []int{2, 0}, because: "a; b"})
 
 	lie("text/html; charset=utf-8", "Sign in to our Wi-Fi", "HTML")
 	lie("", "<!DOCTYPE html><title>Sign in</title>", "HTML")

@@ -130,7 +130,7 @@ func (c *credentials) redact(text string) string {
 
 // words is the start of what a server said, without the secret: that is taken
 // out first, as what is left of one after cutting would not be known for it.
-func (c *credentials) words(said []byte) string { return words(c.redact(string(said))) }
+func (c *credentials) excerpt(said []byte) string { return excerpt(c.redact(string(said))) }
 
 func stampOf(info os.FileInfo) stamp {
 	s := stamp{size: info.Size(), changed: info.ModTime()}

@@ -187,7 +187,7 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 	a, err := b.ship.client.post(t.Context(), nil, "b", 0)
 	os.Remove(gone.path)
 	gone.changed()
-	if said := gone.words(a.body); err != nil || strings.Contains(said, "newer") || !strings.Contains(said, "[secret]") {
+	if said := gone.excerpt(a.body); err != nil || strings.Contains(said, "newer") || !strings.Contains(said, "[secret]") {
 		t.Errorf("said %q, %v", said, err)
 	}
 	gone.path = path
@@ -411,7 +411,7 @@ func TestASecretIsTakenOutBeforeTheWordsAreCut(t *testing.T) {
 	c := &credentials{user: "user", sent: "pass  word " + secret}
 	long := strings.Repeat("x", maxWords-20) + " " + c.sent
 	for _, said := range []string{"you sent " + c.sent, long, strings.Repeat("x", maxWords-len("Basic ")-20) + base64.StdEncoding.EncodeToString([]byte("user:"+c.sent))} {
-		if got := c.words([]byte(said)); strings.Contains(got, "pass") || strings.Contains(got, "dXNlcjpw") || len(got) > maxWords {
+		if got := c.excerpt([]byte(said)); strings.Contains(got, "pass") || strings.Contains(got, "dXNlcjpw") || len(got) > maxWords {
 			t.Errorf("%q", got)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/status"
-
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/self"
 )
@@ -80,8 +78,8 @@ func (o *own) samples(now time.Time) []metric.Sample {
 	return all
 }
 
-// hush lets nothing be said until the next beat.
-func (o *own) hush(now time.Time) {
+// postpone lets nothing be said until the next beat.
+func (o *own) postpone(now time.Time) {
 	o.often.Start(now, oftenEvery)
 	o.seldom.Start(now, seldomEvery)
 	o.durations.Start(now, durationsEvery)
@@ -89,14 +87,3 @@ func (o *own) hush(now time.Time) {
 
 // ofDelivery names the counts that a chart of the deliveries shows.
 func ofDelivery(name string) bool { return name == uploaded || name == failures || name == bytesSent }
-
-// part makes a status row's keeper and takes over what an earlier run left.
-func part(d status.Daemon, component string, interval time.Duration, old []status.Row) *status.Component {
-	p := status.NewComponent(d, component, interval)
-	for _, s := range old {
-		if s.Component == component {
-			p.Restore(s)
-		}
-	}
-	return p
-}

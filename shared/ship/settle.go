@@ -24,32 +24,32 @@ const (
 	maxAgain = 64
 	// maxHosts bounds the names of servers that are remembered.
 	maxHosts = 16
-	// habit is how often in a row a server ends connections without a word until
+	// ignoreAfter is how often in a row a server ends connections without a word until
 	// that is no news any more, and how many signs in a row make it get samples
 	// again that it got again already.
-	habit = 3
+	ignoreAfter = 3
 )
 
-// settling remembers what was acknowledged lately, and what has to be sent again
+// replay remembers what was acknowledged lately, and what has to be sent again
 // because the server lost it. Its first part is in the status row, so that it
 // outlives the process.
-type settling struct {
+type replay struct {
 	status.Settling
 
-	ended    int // connections in a row that ended without a word
-	signs    int // that made Again longer
-	inARow   int // signs, none more than config.Unsettled after the one before
-	lastSign time.Time
+	ended       int // connections in a row that ended without a word
+	signs       int // that made Again longer
+	consecutive int // signs, none more than config.Unsettled after the one before
+	lastSign    time.Time
 
-	away     bool // a proxy said that the server does not answer
-	aways    int  // times in a row that this was so, none more than config.Unsettled after the one before
-	lastAway time.Time
+	away       bool // a proxy said that the server does not answer
+	proxyDowns int  // times in a row that this was so, none more than config.Unsettled after the one before
+	lastAway   time.Time
 }
 
 // note enters rows that were just acknowledged. Spans of one stretch become one
 // if they are neighbours: what lies far apart, like the newest samples and the
 // backlog, has others in between that are settled long since.
-func (s *settling) note(now time.Time, rows []store.Row) {
+func (s *replay) remember(now time.Time, rows []store.Row) {
 	at := now.UnixMilli()
 	s.Recent = slices.DeleteFunc(s.Recent, func(one status.Span) bool {
 		return at-one.AckedMs > config.Unsettled.Milliseconds() || one.AckedMs > at+config.Unsettled.Milliseconds()
@@ -86,41 +86,41 @@ func (s *settling) note(now time.Time, rows []store.Row) {
 
 // begin goes on after a power cut, which may have been the server's as well:
 // what was not settled goes again, once.
-func (s *settling) begin(now time.Time) {
+func (s *replay) begin(now time.Time) {
 	s.sendAgain()
-	s.inARow, s.lastSign = habit+1, now
+	s.consecutive, s.lastSign = ignoreAfter+1, now
 }
 
 // sendAgain makes all that is not settled go again.
-func (s *settling) sendAgain() {
+func (s *replay) sendAgain() {
 	s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)
 	s.Recent = nil
 }
 
 // sign counts a sign of a restart, after which what is not settled goes again.
-func (s *settling) sign(now time.Time) {
+func (s *replay) restartSign(now time.Time) {
 	s.sendAgain()
 	s.signs++
 	if now.Sub(s.lastSign) > config.Unsettled {
-		s.inARow = 0
+		s.consecutive = 0
 	}
-	s.inARow++
+	s.consecutive++
 	s.lastSign = now
 }
 
 // wasAway says whether a proxy could not reach the server, and forgets it. A
 // server that is overloaded all the time answers alike, so that this is soon no
 // news any more.
-func (s *settling) wasAway(now time.Time) bool {
+func (s *replay) wasAway(now time.Time) bool {
 	if !s.away {
 		return false
 	}
 	if now.Sub(s.lastAway) > config.Unsettled {
-		s.aways = 0
+		s.proxyDowns = 0
 	}
 	s.away, s.lastAway = false, now
-	s.aways++
-	return s.aways <= habit
+	s.proxyDowns++
+	return s.proxyDowns <= ignoreAfter
 }
 
 // union sorts spans by priority and time and joins those of one priority that
@@ -158,42 +158,42 @@ func (s *Shipper) watchServer(host string, ended bool) {
 	if s.client.link.refused.Swap(false) {
 		cause = "nothing listened for a while"
 	}
-	if s.settling.wasAway(time.Now()) {
+	if s.replay.wasAway(time.Now()) {
 		cause = "a proxy did not reach the server for a while"
 	}
 	switch {
 	case ended:
-		s.settling.ended++
-		if s.settling.ended <= habit {
+		s.replay.ended++
+		if s.replay.ended <= ignoreAfter {
 			cause = "the connection ended without a word"
 		}
 	case s.client.link.dials.Swap(0) == 0:
-		s.settling.ended = 0
+		s.replay.ended = 0
 	}
-	if host != "" && !slices.Contains(s.settling.Hosts, host) {
-		if len(s.settling.Hosts) > 0 {
+	if host != "" && !slices.Contains(s.replay.Hosts, host) {
+		if len(s.replay.Hosts) > 0 {
 			cause = "another host answers"
 		}
-		s.settling.Hosts = append(s.settling.Hosts, host)
-		s.settling.Hosts = s.settling.Hosts[max(0, len(s.settling.Hosts)-maxHosts):]
+		s.replay.Hosts = append(s.replay.Hosts, host)
+		s.replay.Hosts = s.replay.Hosts[max(0, len(s.replay.Hosts)-maxHosts):]
 	}
-	if cause == "" || len(s.settling.Recent) == 0 {
+	if cause == "" || len(s.replay.Recent) == 0 {
 		return
 	}
-	s.settling.sign(time.Now())
+	s.replay.restartSign(time.Now())
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }
 
 // resend sends again what a restarted server may have lost. The rows stay as
 // they are: delivered.
-func (s *Shipper) resend(ctx context.Context, b *batch) error {
-	for len(s.settling.Again) > 0 {
+func (s *Shipper) resend(ctx context.Context, b *round) error {
+	for len(s.replay.Again) > 0 {
 		done, err := s.resendSpan(ctx, b)
 		if err != nil {
 			return err
 		}
 		if done {
-			s.settling.Again = s.settling.Again[1:]
+			s.replay.Again = s.replay.Again[1:]
 		}
 	}
 	return nil
@@ -201,47 +201,47 @@ func (s *Shipper) resend(ctx context.Context, b *batch) error {
 
 // resendSpan sends the first of the spans. Done is false if the server went away
 // again meanwhile, so that the spans are others now.
-func (s *Shipper) resendSpan(ctx context.Context, b *batch) (done bool, err error) {
-	one := &s.settling.Again[0]
+func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err error) {
+	one := &s.replay.Again[0]
 	at := store.FromOf(one.Priority, one.FromMs)
-	signs := s.settling.signs
+	signs := s.replay.signs
 	for {
-		if s.rows, err = s.db.Delivered(ctx, s.rows[:0], &at, one.ToMs+1, s.limit); err != nil {
+		if s.chunks.rows, err = s.db.Delivered(ctx, s.chunks.rows[:0], &at, one.ToMs+1, s.chunks.limit); err != nil {
 			return false, err
 		}
-		if len(s.rows) == 0 {
+		if len(s.chunks.rows) == 0 {
 			return true, nil
 		}
-		rest, err := s.enc.pack(&s.one, s.rows, s.budget.chunkBytes(), s.serverMs())
+		rest, err := s.enc.pack(&s.chunks.one, s.chunks.rows, s.pacing.budget.chunkBytes(), s.serverMs())
 		if err != nil {
 			return false, err
 		}
 		if len(rest) > 0 {
-			at.Back(s.rows[len(s.rows)-len(rest)-1])
+			at.Back(s.chunks.rows[len(s.chunks.rows)-len(rest)-1])
 		}
-		if err := s.mayGoOn(ctx, b); err != nil {
+		if err := s.mayContinue(ctx, b); err != nil {
 			return false, err
 		}
-		if len(s.one.rows) > 0 {
-			v := s.land(ctx, b, s.start(ctx, b, &s.one))
+		if len(s.chunks.one.rows) > 0 {
+			v := s.wait(ctx, b, s.start(ctx, b, &s.chunks.one))
 			if v.err != nil {
 				return false, v.err
 			}
-			s.grow(v.outcome)
+			s.adjustChunk(v.outcome)
 			b.resent += len(v.taken)
-			if s.settling.inARow <= habit { // or all since the first sign would go with each
-				s.settling.note(time.Now(), v.taken)
+			if s.replay.consecutive <= ignoreAfter { // or all since the first sign would go with each
+				s.replay.remember(time.Now(), v.taken)
 			}
 			if v.refused != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
 					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
 			}
 		}
-		if s.settling.signs != signs {
+		if s.replay.signs != signs {
 			return false, nil
 		}
-		if n := len(s.rows) - len(rest); n > 0 {
-			one.FromMs = s.rows[n-1].TimeMs
+		if n := len(s.chunks.rows) - len(rest); n > 0 {
+			one.FromMs = s.chunks.rows[n-1].TimeMs
 		}
 	}
 }

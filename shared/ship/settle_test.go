@@ -153,7 +153,7 @@ func TestSignsOfARestartInARowDoNotSendAllOfItEachTime(t *testing.T) {
 	for _, n := range kept {
 		most = max(most, n)
 	}
-	if most < 2 || most > habit+2 {
+	if most < 2 || most > ignoreAfter+2 {
 		t.Errorf("a sample was sent %d times in %d rounds", most, rounds)
 	}
 	b.want(0, 10*rounds, 0)
@@ -178,7 +178,7 @@ func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testin
 	for _, n := range kept {
 		sent += n
 	}
-	if sent > 20+2*habit*20 {
+	if sent > 20+2*ignoreAfter*20 {
 		t.Errorf("%d samples sent for 20", sent)
 	}
 }
@@ -197,22 +197,22 @@ func TestAnOverloadedServerIsNotTakenForRestartedForEver(t *testing.T) {
 		b.round()
 		b.round()
 	}
-	if n := strings.Count(b.log.String(), "may have restarted"); n != habit {
+	if n := strings.Count(b.log.String(), "may have restarted"); n != ignoreAfter {
 		t.Errorf("taken for restarted %d times", n)
 	}
 	b.want(0, 30, 0)
-	s := settling{away: true, aways: habit, lastAway: time.Now().Add(-config.Unsettled - time.Second)}
+	s := replay{away: true, proxyDowns: ignoreAfter, lastAway: time.Now().Add(-config.Unsettled - time.Second)}
 	if !s.wasAway(time.Now()) || s.wasAway(time.Now()) {
 		t.Error("a while later it is not news again, or twice")
 	}
 }
 
 func TestOnlyTheLastMinutesAreUnsettled(t *testing.T) {
-	var s settling
+	var s replay
 	row := func(at int64, priority int) store.Row { return store.Row{TimeMs: at, Priority: priority} }
 	start := time.UnixMilli(1_000_000_000)
 	for i := range 100 {
-		s.note(start.Add(time.Duration(i)*30*time.Second), []store.Row{row(int64(i), 2), row(int64(i)+1, 2), row(int64(i), 3)})
+		s.remember(start.Add(time.Duration(i)*30*time.Second), []store.Row{row(int64(i), 2), row(int64(i)+1, 2), row(int64(i), 3)})
 	}
 	if len(s.Recent) != 10 {
 		t.Errorf("%d spans: %+v", len(s.Recent), s.Recent)
@@ -220,14 +220,14 @@ func TestOnlyTheLastMinutesAreUnsettled(t *testing.T) {
 	if first := s.Recent[0]; first.FromMs != 95 || first.ToMs != 96 {
 		t.Errorf("%+v", first)
 	}
-	s = settling{}
+	s = replay{}
 	for i := range 100_000 { // a drain
-		s.note(start.Add(time.Duration(i)*time.Millisecond), []store.Row{row(int64(1_000_000-i), 2)})
+		s.remember(start.Add(time.Duration(i)*time.Millisecond), []store.Row{row(int64(1_000_000-i), 2)})
 	}
 	if len(s.Recent) > 12 || s.Recent[0].ToMs != 1_000_000 || s.Recent[len(s.Recent)-1].FromMs != 900_001 {
 		t.Errorf("%d spans: %+v", len(s.Recent), s.Recent)
 	}
-	s.note(start.Add(-time.Hour), []store.Row{row(1, 2)}) // the clock was set back
+	s.remember(start.Add(-time.Hour), []store.Row{row(1, 2)}) // the clock was set back
 	if len(s.Recent) != 1 {
 		t.Errorf("%+v", s.Recent)
 	}
@@ -257,7 +257,7 @@ func TestOneRestartSendsAgainWhatWasAcknowledgedLatelyAndOnlyOnce(t *testing.T) 
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
-	b.ship.settling.Recent = nil
+	b.ship.replay.Recent = nil
 	want := map[string]bool{}
 	for i := range int64(3) { // three stretches, each 6 hours further back
 		for _, k := range slices.Concat(put(1, 5, now+i*6000, "a"), put(2, 5, now+i*6000, "b"), put(2, 30, now-6*(i+1)*hour, "b")) {
@@ -266,8 +266,8 @@ func TestOneRestartSendsAgainWhatWasAcknowledgedLatelyAndOnlyOnce(t *testing.T) 
 		if err := b.round(); err != nil {
 			t.Fatal(err)
 		}
-		for j := range b.ship.settling.Recent { // as if a stretch had passed
-			b.ship.settling.Recent[j].AckedMs -= stretch.Milliseconds() + 1
+		for j := range b.ship.replay.Recent { // as if a stretch had passed
+			b.ship.replay.Recent[j].AckedMs -= stretch.Milliseconds() + 1
 		}
 	}
 	f.mu.Lock()
@@ -286,13 +286,13 @@ func TestOneRestartSendsAgainWhatWasAcknowledgedLatelyAndOnlyOnce(t *testing.T) 
 }
 
 func TestSpansAreBoundedAndJoinTheNearestFirst(t *testing.T) {
-	var s settling
+	var s replay
 	var rows []store.Row
 	for i := range int64(1000) { // each further from the one before than a span takes in
 		rows = append(rows, store.Row{TimeMs: 1e12 - i*600_000, Priority: 2})
 	}
 	rows = append(rows, store.Row{TimeMs: 5, Priority: 2})
-	s.note(time.UnixMilli(1e12), rows)
+	s.remember(time.UnixMilli(1e12), rows)
 	if n := len(s.Recent); n != 2 || s.Recent[0].FromMs != 5 || s.Recent[0].ToMs != 5 || s.Recent[1].FromMs != 1e12-999*600_000 || s.Recent[1].ToMs != 1e12 {
 		t.Errorf("%d spans: %+v", n, s.Recent)
 	}
@@ -319,7 +319,7 @@ func TestBudgetOfADayStopsTheBacklogAndSlowsTheRest(t *testing.T) {
 	b.last -= 3600_000
 	b.record(5000, "a")
 	b.round()
-	spentFor := b.ship.budget.used
+	spentFor := b.ship.pacing.budget.used
 	if spentFor < 3000 || spentFor > 5000 {
 		t.Errorf("%v bytes went", spentFor)
 	}
@@ -327,7 +327,7 @@ func TestBudgetOfADayStopsTheBacklogAndSlowsTheRest(t *testing.T) {
 	// A restart forgets nothing.
 	b.db.Close()
 	b.open()
-	b.ship.lastLive = time.Now()
+	b.ship.pacing.lastSent = time.Now()
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestBudgetOfADayStopsTheBacklogAndSlowsTheRest(t *testing.T) {
 	if st := b.status(); !strings.Contains(st.Detail, `"budget_spent":true`) {
 		t.Errorf("detail %s", st.Detail)
 	}
-	b.ship.lastLive = time.Now().Add(-spentEvery)
+	b.ship.pacing.lastSent = time.Now().Add(-spentEvery)
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
@@ -345,8 +345,8 @@ func TestBudgetOfADayStopsTheBacklogAndSlowsTheRest(t *testing.T) {
 		t.Errorf("%d requests after 10 minutes", again-seen)
 	}
 	// The next day.
-	b.ship.budget.day--
-	b.ship.budget.used = 1e9
+	b.ship.pacing.budget.day--
+	b.ship.pacing.budget.used = 1e9
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}

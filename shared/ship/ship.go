@@ -9,18 +9,12 @@ package ship
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/status"
 
 	"github.com/taniwha3/thugshells/shared/config"
-	"github.com/taniwha3/thugshells/shared/hostfs"
-	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -32,240 +26,122 @@ const (
 	eagerEvery = 250 * time.Millisecond
 )
 
-// A Shipper sends what is pending. It is owned by one goroutine, save for
+// A Shipper sends what is pending. It is owned by one goroutine, except for
 // CheckSkew.
 type Shipper struct {
-	db     *store.DB
-	cfg    config.Remote
-	log    *slog.Logger
-	daemon status.Daemon
-	device string
-	alive  func() // called as a long round gets on
-	client *client
-	enc    encoder
-	self   own
-	part   *status.Component
+	db       *store.DB
+	cfg      config.Remote
+	log      *slog.Logger
+	progress func() // called as a long round gets on
+	client   *client
+	enc      encoder
 
-	limit     int       // samples of a chunk at present
-	failed    int       // failures in a row
-	fault     error     // of the last round
-	notBefore time.Time // of the next request, zero: any time
-	begins    time.Time // when the first round may come
-	eager     time.Time // until when the first samples are waited for, zero: no longer
-	lastLive  time.Time // when a round last sent something
-	forced    bool      // everything goes now, whatever the budget
-	lastGood  store.Row // the last row that the server took
+	pacing pacing
+	first  firstRound
+	chunks chunking
+	clocks clocks
+	report report
+	search search
+	replay replay
 
-	refused map[int64]bool // ids of series of which rows were set aside by the server
+	drainAll bool // everything goes now, whatever the budget
+}
 
-	overcounted int // deliveries that were counted and not marked
+// A firstRound is when the samples of a board that just started are looked for.
+type firstRound struct {
+	notBefore time.Time // the device's share of the first second
+	until     time.Time // zero: the first samples are not waited for any more
+}
 
-	detail   status.Shipper
-	settling settling
-	budget   budget
-	billed   int64 // bytes on the wire that the budget knows of
-	traffic  *traffic
+// A chunking is how many samples a request may have at present, and buffers.
+type chunking struct {
+	limit int // samples
+	rows  []store.Row
+	one   chunk
+	pair  [2]chunk // take turns: one is under way while the next is packed
+	turn  int
+}
 
-	uploads clock // by answers that took samples, which nobody but the server gives
-	asked   clock // by whatever answers at clock_skew_url
+// Clocks are estimates of the server's time.
+type clocks struct {
+	uploads clock // by answers that took samples, which only the server gives
+	probe   clock // by the answers of clock_skew_url
 	check   skewCheck
+}
 
-	visible time.Duration // how long an acknowledged sample may be out of sight; see Verify
-
-	rows   []store.Row // buffers, see lanes.go
-	one    chunk
-	chunks [2]chunk
-	turn   int
+// A search is what is known of samples that the server rejects.
+type search struct {
+	badSeries    map[int64]bool // ids of series that had samples rejected
+	lastAccepted store.Row      // zero: not known
 }
 
 // New prepares the shipping of db's samples and takes over what an earlier run
-// left. Alive is called whenever a long round gets on. An error is of the
-// configuration, of a file it names, or of the database.
-func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, log *slog.Logger, alive func()) (*Shipper, error) {
-	to, err := url.Parse(cfg.Remote.URL)
-	if err != nil {
-		return nil, errors.New("remote.url is no URL")
-	}
-	ask, err := cfg.ClockURL()
+// left. Progress is called whenever a long round gets on. An error is of the
+// configuration, of a file that it names, or of the database.
+func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, log *slog.Logger, progress func()) (*Shipper, error) {
+	c, err := newClient(cfg, d.Version)
 	if err != nil {
 		return nil, err
 	}
-	creds, err := newCredentials(cfg.Remote, to, os.Getenv("CREDENTIALS_DIRECTORY"))
+	traffic, err := newTraffic(cfg)
 	if err != nil {
 		return nil, err
 	}
-	c := &client{
-		url: to, userAgent: "belabox-metrics/" + d.Version, device: cfg.Device.ID,
-		compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, link: &link{}, creds: creds,
-	}
-	if c.transport, err = newTransport(cfg.Remote, c.link); err != nil {
-		return nil, err
-	}
-	watch, err := newTraffic(cfg)
+	rows, err := db.Statuses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	statuses, err := db.Statuses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	counts, err := db.Counters(ctx)
+	check, err := newSkewCheck(c, cfg, d, rows)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	s := &Shipper{
-		db: db, cfg: cfg.Remote, log: log.With("endpoint", to.Host), daemon: d, device: cfg.Device.ID, alive: alive,
-		client: c,
+		db: db, cfg: cfg.Remote, log: log.With("endpoint", c.url.Host), progress: progress, client: c,
 		enc:    encoder{compress: cfg.Remote.Compression, retention: cfg.Remote.ServerRetention},
-		part:   part(d, status.ShipperRow, cfg.Remote.UploadInterval, statuses),
-		limit:  cfg.Remote.ChunkSize,
-		begins: now.Add(share(time.Second, cfg.Device.ID)),
-		eager:  now.Add(eagerFor),
-		budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: watch,
-		refused: map[int64]bool{}, visible: visibleAfter,
-		check: skewCheck{
-			client: c, url: ask, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
-			part: part(d, status.SkewRow, cfg.Monitoring.ClockSkewCheckInterval, statuses),
-		},
+		pacing: pacing{budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: traffic},
+		first:  firstRound{notBefore: now.Add(share(time.Second, cfg.Device.ID)), until: now.Add(eagerFor)},
+		chunks: chunking{limit: cfg.Remote.ChunkSize},
+		clocks: clocks{check: check},
+		report: report{component: component(d, status.ShipperRow, cfg.Remote.UploadInterval, rows), self: newOwn(d.Name)},
+		search: search{badSeries: map[int64]bool{}},
 	}
-	if ask.Host != to.Host {
-		// What becomes of its connections says nothing about the server.
-		other := &client{url: to, userAgent: c.userAgent, device: c.device, timeout: c.timeout, link: &link{}, creds: creds}
-		if other.transport, err = newTransport(cfg.Remote, other.link); err != nil {
-			return nil, err
-		}
-		s.check.client = other
-	}
-	for _, old := range statuses {
-		if old.Component == status.ShipperRow {
-			// Of another version's making it may not be read; then nothing is taken over.
-			if left, err := status.Detail[status.Shipper](old); err == nil {
-				s.settling.Settling = left.Settling
-				if old.State != status.Stopped && old.BootID != d.BootID {
-					s.settling.begin(now)
-				}
-			}
-		}
-	}
-	s.detail.Outcome, s.detail.Endpoint = status.OutcomeIdle, to.Host
-	s.detail.Plaintext = creds.path != "" && to.Scheme == "http" && !loopback(to.Hostname())
-	s.self = newOwn(d.Name)
-	s.self.restore(counts)
-	s.budget.restore(counts)
-	return s, nil
+	s.report.detail = status.Shipper{Outcome: status.OutcomeIdle, Endpoint: c.url.Host, Plaintext: c.plaintextSecret()}
+	return s, s.restore(ctx, d, rows, now)
 }
 
-// busy says whether the links are to be left to others.
-func (s *Shipper) busy(now time.Time) bool {
-	busy, err := s.traffic.look(now, s.onWire(func(l *link) int64 { return l.sent.Load() }))
-	if blind := err != nil; blind != s.traffic.blind {
-		s.traffic.blind = blind
-		if !blind {
-			s.log.Info("traffic of the links is known again")
-		} else {
-			s.log.Warn("traffic of the links not known, going on as if it were little", "error", err)
-		}
-	}
-	if busy != s.detail.Busy {
-		s.log.Info("links changed; the backlog waits while they are busy", "busy", busy)
-	}
-	s.detail.Busy = busy
-	return busy
-}
-
-// onWire sums bytes over all of our links.
-func (s *Shipper) onWire(of func(*link) int64) int64 {
-	sum := of(s.client.link)
-	if s.check.client != s.client {
-		sum += of(s.check.client.link)
-	}
-	return sum
-}
-
-// spend enters what went over the wire since the last time.
-func (s *Shipper) spend() {
-	total := s.onWire(func(l *link) int64 { return l.sent.Load() + l.received.Load() })
-	s.budget.spend(total-s.billed, time.Now())
-	s.billed = total
-	if s.budget.perDay > 0 {
-		s.detail.BytesToday = int64(s.budget.used)
-	}
-}
-
-// sayBudget says whether the day's bytes are spent, and logs the change.
-func (s *Shipper) sayBudget(now time.Time) (spent bool) {
-	spent = s.budget.spent(now)
-	if spent && !s.detail.BudgetSpent {
-		s.log.Warn("remote.max_bytes_per_day is spent; the backlog waits for the next day, the newest samples go every 10 minutes", "bytes", int64(s.budget.used))
-	} else if !spent && s.detail.BudgetSpent {
-		s.log.Info("a new day's bytes begin")
-	}
-	s.detail.BudgetSpent = spent
-	return spent
-}
-
-// record writes the status row and, when they are due, our own samples, where no
-// delivery did it.
-func (s *Shipper) record(ctx context.Context, fault error) error {
-	now, err := moment()
+// restore takes over what an earlier run left.
+func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Row, now time.Time) error {
+	counts, err := s.db.Counters(ctx)
 	if err != nil {
 		return err
 	}
-	if fault != nil {
-		s.part.Fail(now, fault, 1)
-	} else {
-		s.part.Beat(now)
+	s.report.self.restore(counts)
+	s.pacing.budget.restore(counts)
+	for _, old := range rows {
+		if old.Component != status.ShipperRow {
+			continue
+		}
+		// The detail of another version may not be readable; then nothing is taken over.
+		left, err := status.Detail[status.Shipper](old)
+		if err != nil {
+			continue
+		}
+		s.replay.Settling = left.Settling
+		if old.State != status.Stopped && old.BootID != d.BootID {
+			s.replay.begin(now)
+		}
 	}
-	u := s.update(now)
-	if _, err := s.db.Record(context.WithoutCancel(ctx), u); err != nil {
-		return fmt.Errorf("write the shipper's status: %w", err)
-	}
-	s.self.wrote(u.Counters)
 	return nil
 }
 
-// update is what goes into the database with every piece of work.
-func (s *Shipper) update(now status.Moment) store.Update {
-	s.detail.ChunkSamples = s.limit
-	s.detail.Settling = s.settling.Settling
-	s.part.SetDetail(s.detail)
-	u := store.Update{Status: []status.Row{s.part.Row()}}
-	if own := s.samples(now.Wall); len(own) > 0 {
-		u.Groups = []store.Group{{Priority: status.SelfPriority, Samples: own}}
+// component begins a status row and takes over what an earlier run left in it.
+func component(d status.Daemon, name string, interval time.Duration, old []status.Row) *status.Component {
+	c := status.NewComponent(d, name, interval)
+	for _, row := range old {
+		if row.Component == name {
+			c.Restore(row)
+		}
 	}
-	u.Counters = s.self.changed(s.budget.counts()) // with what was just said
-	return u
-}
-
-// samples are our own that are due.
-func (s *Shipper) samples(now time.Time) []metric.Sample {
-	own := s.self.samples(now)
-	if len(own) == 0 {
-		return nil
-	}
-	return append(own, s.skewSample(now.UnixMilli())...)
-}
-
-// Stop writes that the shipper ended on purpose.
-func (s *Shipper) Stop(ctx context.Context) error {
-	now, err := moment()
-	if err != nil {
-		return err
-	}
-	s.part.Stop(now)
-	s.check.part.Stop(now)
-	s.self.hush(now.Wall)
-	u := s.update(now)
-	u.Status = append(u.Status, s.check.part.Row())
-	_, err = s.db.Record(ctx, u)
-	return err
-}
-
-func moment() (status.Moment, error) {
-	boot, err := hostfs.BootTime()
-	if err != nil {
-		return status.Moment{}, fmt.Errorf("read the boot clock: %w", err)
-	}
-	return status.Moment{Wall: time.Now(), Boot: boot}, nil
+	return c
 }

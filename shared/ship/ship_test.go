@@ -85,8 +85,8 @@ func (b *bench) open() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.ship.self.hush(time.Now()) // our own samples are not what is tested
-	b.ship.eager = time.Time{}
+	b.ship.report.self.postpone(time.Now()) // our own samples are not what is tested
+	b.ship.first.until = time.Time{}
 }
 
 // record stores n samples of each series, a second apart.
@@ -106,7 +106,7 @@ func (b *bench) record(n int, series ...string) {
 
 // round runs one round now, whatever there is to wait for.
 func (b *bench) round() error {
-	b.ship.notBefore = time.Time{}
+	b.ship.pacing.notBefore = time.Time{}
 	_, err := b.ship.Round(context.Background())
 	return err
 }
@@ -443,8 +443,8 @@ func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, reasons)
 		}
 	}
-	if b.ship.self.Tally.Value(rejected) != 5 {
-		t.Errorf("counted %v", b.ship.self.Tally.Value(rejected))
+	if b.ship.report.self.Tally.Value(rejected) != 5 {
+		t.Errorf("counted %v", b.ship.report.self.Tally.Value(rejected))
 	}
 }
 
@@ -469,7 +469,7 @@ func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	b.ship.client.transport = serve
 	code = 204
 	b.round()
-	if got := b.ship.self.Tally.Value(uploaded); got != 11 {
+	if got := b.ship.report.self.Tally.Value(uploaded); got != 11 {
 		t.Errorf("uploaded %v, want 11", got)
 	}
 	if st := b.status(); st.Succeeded != 11 || st.Failed != 1 || st.FailingSinceMs != 0 {
@@ -484,17 +484,17 @@ func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	requests := 0
 	b.ship.client.transport = transportFunc(func(*http.Request) (*http.Response, error) { requests++; return respond(204, ""), nil })
-	b.ship.eager = time.Now().Add(eagerFor)
+	b.ship.first.until = time.Now().Add(eagerFor)
 	b.record(1, "a")
-	b.ship.begins = time.Now().Add(time.Minute)
+	b.ship.first.notBefore = time.Now().Add(time.Minute)
 	if next, err := b.ship.Round(t.Context()); err != nil || next <= 0 || next > time.Minute || requests > 0 {
 		t.Errorf("before its share of the first second: %s, %v, %d requests", next, err, requests)
 	}
-	b.ship.begins, b.ship.eager = time.Time{}, time.Time{}
+	b.ship.first.notBefore, b.ship.first.until = time.Time{}, time.Time{}
 	b.round()
 	requests = 0
-	b.ship.eager = time.Now().Add(eagerFor)
-	b.ship.part = status.NewComponent(b.ship.daemon, "shipper", time.Second)
+	b.ship.first.until = time.Now().Add(eagerFor)
+	b.ship.report.component = status.NewComponent(status.Daemon{Name: "metrics-shipper"}, "shipper", time.Second)
 	if next, err := b.ship.Round(t.Context()); err != nil || next != eagerEvery {
 		t.Errorf("with nothing pending: %s, %v", next, err)
 	}
@@ -519,7 +519,7 @@ func TestFirstRoundsOfAFleetSpreadOverASecond(t *testing.T) {
 	}
 	before := time.Now()
 	b := newBench(t, "http://server.example/api/v1/import")
-	if at := b.ship.begins.Sub(before); at < share(time.Second, "board-1") || time.Until(b.ship.begins) >= time.Second {
+	if at := b.ship.first.notBefore.Sub(before); at < share(time.Second, "board-1") || time.Until(b.ship.first.notBefore) >= time.Second {
 		t.Errorf("the first round begins after %s", at)
 	}
 }
@@ -535,7 +535,7 @@ func TestWithoutAnAnswerNoWaitIsLongerThanARound(t *testing.T) {
 		{&fault{outcome: Later, status: 429, err: io.EOF}, true},
 		{&fault{outcome: Misconfigured, err: io.EOF}, true},
 	} {
-		b.ship.failed = 50
+		b.ship.pacing.failed = 50
 		if wait := b.ship.retry(c.fault); wait > b.cfg.Remote.UploadInterval != c.long {
 			t.Errorf("%+v: %s", c.fault, wait)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/status"
 
+	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/vmjson"
@@ -92,15 +93,32 @@ type skewCheck struct {
 	said   bool
 }
 
+// newSkewCheck prepares CheckSkew. A page of another host has a client of its
+// own: what becomes of its connections says nothing about the server.
+func newSkewCheck(c *client, cfg config.Config, d status.Daemon, rows []status.Row) (skewCheck, error) {
+	k := skewCheck{
+		client: c, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
+		part: component(d, status.SkewRow, cfg.Monitoring.ClockSkewCheckInterval, rows),
+	}
+	var err error
+	if k.url, err = cfg.ClockURL(); err != nil {
+		return k, err
+	}
+	if k.url.Host != c.url.Host {
+		k.client, err = newClient(cfg, d.Version)
+	}
+	return k, err
+}
+
 // CheckSkew asks a server for the time, see Config.ClockURL, and writes the status
 // of the clock. Next is when to ask again: a board without another source of time
 // waits for the answer. It may run beside Round.
 func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error) {
-	k := &s.check
+	k := &s.clocks.check
 	if !s.cfg.Enabled {
 		return k.every, nil
 	}
-	header := http.Header{"User-Agent": {s.client.userAgent}, "X-Device-Id": {s.device}}
+	header := http.Header{"User-Agent": {s.client.userAgent}, "X-Device-Id": {s.client.device}}
 	a, fault := k.client.do(ctx, http.MethodGet, k.url, header, nil)
 	if fault == nil && (a.status < 200 || a.status > 299) {
 		fault = fmt.Errorf("HTTP %d", a.status)
@@ -116,7 +134,7 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 	}
 	next = k.every
 	if fault == nil {
-		s.asked.observe(a, k.url.Host)
+		s.clocks.probe.observe(a, k.url.Host)
 		k.part.Succeed(now, 1)
 		k.failed = 0
 	} else {
@@ -137,7 +155,7 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 
 // sayClock logs the first estimate, and every crossing of the limit.
 func (s *Shipper) sayClock(at skew) {
-	k := &s.check
+	k := &s.clocks.check
 	over := math.Abs(at.Ms)-at.Error > k.limit
 	attrs := []any{"skew_ms", at.Ms, "error_ms", at.Error, "host", at.Host}
 	switch {
@@ -152,8 +170,8 @@ func (s *Shipper) sayClock(at skew) {
 // anySkew is the estimate of whoever is asked, or that from the uploads while
 // there is none of late.
 func (s *Shipper) anySkew() (at skew, known bool) {
-	at, known = s.asked.skew()
-	if uploads, too := s.uploads.skew(); too && (!known || s.asked.age() > 2*s.check.every) {
+	at, known = s.clocks.probe.skew()
+	if uploads, too := s.clocks.uploads.skew(); too && (!known || s.clocks.probe.age() > 2*s.clocks.check.every) {
 		return uploads, true
 	}
 	return at, known
@@ -175,19 +193,19 @@ func (s *Shipper) skewSample(atMs int64) []metric.Sample {
 	return []metric.Sample{{Name: "time.skew_ms", TimeMs: atMs, Value: at.Ms}}
 }
 
-// now is the server's time, anyTime while it is not known. That this clock is
+// now is the server's time, timeUnknown while it is not known. That this clock is
 // set meanwhile does not change it.
 func (c *clock) now() (unixMs int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.known {
-		return anyTime
+		return timeUnknown
 	}
 	return c.at.UnixMilli() - int64(c.middle()) + time.Since(c.at).Milliseconds()
 }
 
 // serverMs is the time of the server that takes the samples.
-func (s *Shipper) serverMs() int64 { return s.uploads.now() }
+func (s *Shipper) serverMs() int64 { return s.clocks.uploads.now() }
 
 // outOfTime says that by this clock the server would not keep a row.
 func (s *Shipper) outOfTime(r store.Row) bool {
@@ -195,9 +213,9 @@ func (s *Shipper) outOfTime(r store.Row) bool {
 }
 
 // askTime sends a chunk of nothing, for the Date of the answer.
-func (s *Shipper) askTime(ctx context.Context, b *batch) error {
-	if err := s.pace(ctx, b); err != nil {
+func (s *Shipper) askTime(ctx context.Context, b *round) error {
+	if err := s.waitForRate(ctx, b); err != nil {
 		return err
 	}
-	return s.land(ctx, b, s.start(ctx, b, &chunk{})).err
+	return s.wait(ctx, b, s.start(ctx, b, &chunk{})).err
 }

@@ -51,7 +51,7 @@ func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.R
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
-	o := judge(resp.StatusCode)
+	o := outcomeOf(resp.StatusCode)
 	if o != Misconfigured {
 		o = Later // it says nothing about a sample
 	}
@@ -98,9 +98,9 @@ func checkPins(pins []string, chains [][]*x509.Certificate) error {
 	return errPin
 }
 
-// wordTLS says what is wrong with the other side's certificate and what that
+// explainTLS says what is wrong with the other side's certificate and what that
 // comes to; ok is false if err is about something else.
-func wordTLS(err error, now time.Time) (o Outcome, worded error, ok bool) {
+func explainTLS(err error, now time.Time) (o Outcome, worded error, ok bool) {
 	if errors.Is(err, errPin) {
 		return Misconfigured, errPin, true
 	}

@@ -22,9 +22,9 @@ import (
 const (
 	// verifySlice is how many rows are compared at a time.
 	verifySlice = 20000
-	// visibleAfter is how long VictoriaMetrics may go on answering that a series
+	// VisibleAfter is how long VictoriaMetrics may go on answering that a series
 	// has no samples after it got some: it remembers an empty answer for 10 s.
-	visibleAfter = 12 * time.Second
+	VisibleAfter = 12 * time.Second
 	// exportLine and exportSamples bound what is read of an export.
 	exportLine    = 16 << 20
 	exportSamples = 10_000_000
@@ -58,7 +58,9 @@ func (v *Verification) add(o Verification) {
 // Verify compares the samples of the last while that are marked as delivered
 // with the server's /api/v1/export, which stands beside the /api/v1/import of
 // remote.url. With repair the missing ones are sent again and compared again.
-func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool) (Verification, error) {
+// Visible is how long an accepted sample may be missing from the export: for
+// VictoriaMetrics VisibleAfter.
+func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, visible time.Duration) (Verification, error) {
 	var all Verification
 	base, ok := strings.CutSuffix(s.client.url.Path, "/api/v1/import")
 	if !ok {
@@ -83,7 +85,7 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool) 
 		}
 		if len(missing) > 0 {
 			// They may only not be visible yet.
-			if one, missing, err = s.again(ctx, export, rows); err != nil {
+			if one, missing, err = s.again(ctx, export, rows, visible); err != nil {
 				return all, err
 			}
 		}
@@ -92,7 +94,7 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool) 
 				return all, err
 			}
 			repaired := len(missing)
-			if one, _, err = s.again(ctx, export, rows); err != nil {
+			if one, _, err = s.again(ctx, export, rows, visible); err != nil {
 				return all, err
 			}
 			one.Repaired = repaired
@@ -103,15 +105,15 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool) 
 
 // again compares until nothing is missing, or until what is missing cannot be on
 // its way any more.
-func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row) (v Verification, missing []store.Row, err error) {
+func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row, visible time.Duration) (v Verification, missing []store.Row, err error) {
 	for begun := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return v, nil, ctx.Err()
-		case <-time.After(s.visible / 6):
+		case <-time.After(visible / 6):
 		}
 		v, missing, err = s.compare(ctx, export, rows)
-		if err != nil || len(missing) == 0 || time.Since(begun) > s.visible {
+		if err != nil || len(missing) == 0 || time.Since(begun) > visible {
 			return v, missing, err
 		}
 	}
@@ -119,15 +121,15 @@ func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row) (
 
 // repair sends rows that the server lost. They stay marked as delivered.
 func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
-	b := newBatch(time.Time{})
+	b := newRound(time.Time{})
 	for len(rows) > 0 {
 		n := min(len(rows), s.cfg.BatchSize)
-		rest, err := s.enc.pack(&s.one, rows[:n], maxChunkBytes, s.serverMs())
+		rest, err := s.enc.pack(&s.chunks.one, rows[:n], maxChunkBytes, s.serverMs())
 		if err != nil {
 			return err
 		}
-		if len(s.one.rows) > 0 {
-			v := s.land(ctx, b, s.start(ctx, b, &s.one))
+		if len(s.chunks.one.rows) > 0 {
+			v := s.wait(ctx, b, s.start(ctx, b, &s.chunks.one))
 			if v.err != nil {
 				return v.err
 			}
@@ -249,12 +251,12 @@ func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) er
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return cmp.Or(context.Cause(ctx), c.plain(ctx, err))
+		return cmp.Or(context.Cause(ctx), c.explain(ctx, err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
-		return errors.Join(fmt.Errorf("HTTP %d%s", resp.StatusCode, quoted(c.creds.words(body))), err)
+		return errors.Join(fmt.Errorf("HTTP %d%s", resp.StatusCode, quoted(c.creds.excerpt(body))), err)
 	}
 	if err := use(watched{resp.Body, func() { stalled.Reset(c.timeout) }}); err != nil {
 		return cmp.Or(context.Cause(ctx), err)

@@ -31,7 +31,7 @@ func TestASampleCostsFewBytesOnTheWire(t *testing.T) {
 			t.Fatal(err)
 		}
 		samples += n
-		b.ship.limit = 2500
+		b.ship.chunks.limit = 2500
 		if err := b.round(); err != nil {
 			t.Fatal(err)
 		}

@@ -34,22 +34,22 @@ const (
 var few = []string{"CRASH_ROUNDS=40", "CRASH_SEED=1", "SERVER_KILLS=2"}
 
 const (
-	markBeforeSend    = "\tf := &flight{c: c, index: b.requests, ended: "
+	markBeforeSend    = "\tf := &request{c: c, index: b.requests, ended: "
 	markBeforeSendNew = "\tif err := s.acknowledge(ctx, b, c.sent, b.requests); err != nil {\n\t\tpanic(err)\n\t}\n" + markBeforeSend
 	appendLine        = "\t\tc.plain = vmjson.Append("
 	skipRow           = "\t\tif len(e.values) > 1 {\n\t\t\te.values, e.times = e.values[1:], e.times[1:]\n\t\t}\n" + appendLine
 	sendAgain         = "s.Again = atMost(union(append(s.Again, s.Recent...), 0), maxAgain)"
-	liveFirst         = "\tif err := s.live(ctx, b, border, small); err != nil || small {\n\t\treturn err\n\t}\n"
-	backlogFirst      = "\tif !small {\n\t\tif err := s.backlog(ctx, b, border); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n" + liveFirst
+	liveFirst         = "\tif err := s.sendNewest(ctx, b, border, small); err != nil || small {\n\t\treturn err\n\t}\n"
+	backlogFirst      = "\tif !small {\n\t\tif err := s.sendBacklog(ctx, b, border); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n" + liveFirst
 )
 
 var mutations = []mutation{
 	{
-		name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
+		name: "mark before send", file: "shared/ship/request.go", old: markBeforeSend, new: markBeforeSendNew,
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true,
 	},
 	{
-		name: "mark before send", file: "shared/ship/batch.go", old: markBeforeSend, new: markBeforeSendNew,
+		name: "mark before send", file: "shared/ship/request.go", old: markBeforeSend, new: markBeforeSendNew,
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
@@ -87,7 +87,7 @@ var mutations = []mutation{
 		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheLogIsReportedAndSurvived",
 	},
 	{
-		name: "mark more than was accepted", file: "shared/ship/batch.go", old: "c.rows[:r.taken]", new: "c.rows",
+		name: "mark more than was accepted", file: "shared/ship/request.go", old: "c.rows[:r.taken]", new: "c.rows",
 		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays",
 	},
 	{
@@ -100,7 +100,7 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
-		name: "come back before Retry-After", file: "shared/ship/round.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
+		name: "come back before Retry-After", file: "shared/ship/pacing.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
@@ -112,11 +112,11 @@ var mutations = []mutation{
 		pkg: "./tests", run: serverIs, env: few,
 	},
 	{
-		name: "judge times by a clock that nobody vouches for", file: "shared/ship/skew.go", old: "\tif !c.known {\n\t\treturn anyTime\n", new: "\tif !c.known {\n\t\treturn time.Now().UnixMilli()\n",
+		name: "judge times by a clock that nobody vouches for", file: "shared/ship/skew.go", old: "\tif !c.known {\n\t\treturn timeUnknown\n", new: "\tif !c.known {\n\t\treturn time.Now().UnixMilli()\n",
 		pkg: "./shared/ship", run: "TestAWrongClockBlamesNoSample",
 	},
 	{
-		name: "take anybody's end for the server's", file: "shared/ship/ship.go", old: "if ask.Host != to.Host {", new: "if ask.Host == \"\" {",
+		name: "take anybody's end for the server's", file: "shared/ship/skew.go", old: "if k.url.Host != c.url.Host {", new: "if k.url.Host == \"\" {",
 		pkg: "./shared/ship", run: "TestWhoElseTellsTheTimeIsNotTheServer",
 	},
 	{
@@ -128,15 +128,15 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestMemoryStaysFlatOverEndlessAnswers",
 	},
 	{
-		name: "requests of any size", file: "shared/ship/lanes.go", old: "s.budget.chunkBytes(), s.serverMs()", new: "math.MaxInt, s.serverMs()",
+		name: "requests of any size", file: "shared/ship/lanes.go", old: "s.pacing.budget.chunkBytes(), s.serverMs()", new: "math.MaxInt, s.serverMs()",
 		pkg: "./shared/ship", run: "TestNoRequestIsOverTheLimit",
 	},
 	{
-		name: "blame without a canary between", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tvar guilty", new: "\tvar guilty",
+		name: "blame without a canary between", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tvar confirmed", new: "\tvar confirmed",
 		pkg: "./shared/ship", run: "TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter",
 	},
 	{
-		name: "blame without a canary after", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tif len(s.refused)", new: "\tif len(s.refused)",
+		name: "blame without a canary after", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tif len(s.search.badSeries)", new: "\tif len(s.search.badSeries)",
 		pkg: "./shared/ship", run: "TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter",
 	},
 	{

@@ -16,8 +16,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A batch is one round: what it sent and what came of it.
-type batch struct {
+// A round is what one run of the upload loop sends: what it sent and what came of it.
+type round struct {
 	id        string
 	begun     time.Time
 	until     time.Time // when the next round is due; zero: whenever this one is done
@@ -32,19 +32,19 @@ type batch struct {
 	status    int // of the last answer
 }
 
-func newBatch(until time.Time) *batch {
-	return &batch{id: uuid.NewString(), begun: time.Now(), until: until}
+func newRound(until time.Time) *round {
+	return &round{id: uuid.NewString(), begun: time.Now(), until: until}
 }
 
-// over says that the round has had its time.
-func (b *batch) over() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
+// timeIsUp says that the round has had its time.
+func (b *round) timeIsUp() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
 
-// errEnough ends a round without a fault: its time or its bytes are used up, or
+// errRoundOver ends a round without a fault: its time or its bytes are used up, or
 // the daemon is stopping. What is left goes with the next one.
-var errEnough = errors.New("enough for this round")
+var errRoundOver = errors.New("enough for this round")
 
-// A flight is a request on its way. Its chunk is in use until it has landed.
-type flight struct {
+// A request is one POST under way. Its chunk is in use until it is answered.
+type request struct {
 	c     *chunk
 	index int
 	ended bool // a connection ended without a word before this
@@ -54,8 +54,8 @@ type flight struct {
 }
 
 // start makes a request in the background.
-func (s *Shipper) start(ctx context.Context, b *batch, c *chunk) *flight {
-	f := &flight{c: c, index: b.requests, ended: s.client.link.ended.Swap(false), done: make(chan struct{})}
+func (s *Shipper) start(ctx context.Context, b *round, c *chunk) *request {
+	f := &request{c: c, index: b.requests, ended: s.client.link.ended.Swap(false), done: make(chan struct{})}
 	b.requests++
 	go func() {
 		defer close(f.done)
@@ -64,8 +64,8 @@ func (s *Shipper) start(ctx context.Context, b *batch, c *chunk) *flight {
 	return f
 }
 
-// A verdict is what a landed request means for the rows of its chunk.
-type verdict struct {
+// A result is what a landed request means for the rows of its chunk.
+type result struct {
 	outcome Outcome
 	taken   []store.Row // Delivered: by the server; pending until they are marked
 	refused *refusal    // rows that the server does not take in this company
@@ -79,40 +79,40 @@ type refusal struct {
 	words  string
 }
 
-// land waits for the answer of a flight, counts it and weighs it.
-func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
+// land waits for the answer of a request, counts it and weighs it.
+func (s *Shipper) wait(ctx context.Context, b *round, f *request) result {
 	<-f.done
 	a := f.a
 	b.sent += a.sent
 	b.received += a.received
 	b.status = a.status
-	s.self.Tally.Add(bytesSent, float64(a.sent))
-	s.self.Tally.Observe(duration, a.took.Seconds())
-	s.spend()
-	v := s.weigh(f.c, a, f.err)
-	s.detail.Outcome, s.detail.HTTPStatus = v.outcome.String(), a.status
+	s.report.self.Tally.Add(bytesSent, float64(a.sent))
+	s.report.self.Tally.Observe(duration, a.took.Seconds())
+	s.chargeBudget()
+	v := s.interpret(f.c, a, f.err)
+	s.report.detail.Outcome, s.report.detail.HTTPStatus = v.outcome.String(), a.status
 	if v.outcome != Delivered {
 		if f.ended {
 			s.client.link.ended.Store(true)
 		}
-		s.self.Tally.Add(failures, 1)
+		s.report.self.Tally.Add(failures, 1)
 		switch a.status {
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
-			s.settling.away = true
+			s.replay.away = true
 		}
 	} else {
-		s.detail.Misconfigured, s.detail.RetryAtMs = "", 0
-		s.uploads.observe(a, s.client.url.Host)
-		if at := s.serverMs(); at != anyTime {
-			s.budget.follow(at, time.Now())
+		s.report.detail.Misconfigured, s.report.detail.RetryAtMs = "", 0
+		s.clocks.uploads.observe(a, s.client.url.Host)
+		if at := s.serverMs(); at != timeUnknown {
+			s.pacing.budget.follow(at, time.Now())
 		}
 		s.watchServer(a.server, f.ended)
 		if len(v.taken) < len(f.c.rows) {
-			s.self.Tally.Add(partial, 1)
+			s.report.self.Tally.Add(partial, 1)
 		}
 	}
 	attrs := []slog.Attr{
-		slog.String("batch_id", b.id), slog.Int("chunk_index", f.index), slog.Int("attempt", s.failed+1),
+		slog.String("batch_id", b.id), slog.Int("chunk_index", f.index), slog.Int("attempt", s.pacing.failed+1),
 		slog.Int("count", len(f.c.rows)), slog.Int("accepted", len(v.taken)), slog.String("outcome", v.outcome.String()),
 		slog.Int("http_status", a.status), slog.Int64("bytes_sent", a.sent), slog.Int64("bytes_rcvd", a.received),
 		slog.Int64("duration_ms", a.took.Milliseconds()),
@@ -125,13 +125,13 @@ func (s *Shipper) land(ctx context.Context, b *batch, f *flight) verdict {
 }
 
 // weigh says what an answer, or the lack of one, means.
-func (s *Shipper) weigh(c *chunk, a answer, err error) verdict {
+func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 	host := s.client.url.Host
-	give := func(o Outcome, err error) verdict {
+	give := func(o Outcome, err error) result {
 		if o == Misconfigured {
-			s.detail.Misconfigured = err.Error()
+			s.report.detail.Misconfigured = err.Error()
 		}
-		return verdict{outcome: o, err: &fault{outcome: o, status: a.status, wait: retryAfter(a.header), err: err}}
+		return result{outcome: o, err: &fault{outcome: o, status: a.status, wait: retryAfter(a.header), err: err}}
 	}
 	if err != nil {
 		o := Later
@@ -140,10 +140,10 @@ func (s *Shipper) weigh(c *chunk, a answer, err error) verdict {
 		}
 		return give(o, fmt.Errorf("send to %s: %w", host, err))
 	}
-	said := s.client.creds.words(a.body)
-	switch o := judge(a.status); o {
+	said := s.client.creds.excerpt(a.body)
+	switch o := outcomeOf(a.status); o {
 	case Refused:
-		return verdict{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
+		return result{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
 	case Later, Misconfigured:
 		return give(o, fmt.Errorf("%s answered HTTP %d%s", host, a.status, quoted(said)))
 	}
@@ -152,13 +152,13 @@ func (s *Shipper) weigh(c *chunk, a answer, err error) verdict {
 	case err != nil:
 		return give(Misconfigured, fmt.Errorf("%s answered HTTP %d: %w", host, a.status, err))
 	case r.all || len(c.lines) == 0:
-		return verdict{taken: c.sent}
+		return result{taken: c.sent}
 	case len(r.lines) == 0 && r.taken == 0:
 		return give(Later, fmt.Errorf("%s took none of the samples%s", host, quoted(said)))
 	case len(r.lines) == 0:
-		return verdict{taken: c.rows[:r.taken]}
+		return result{taken: c.rows[:r.taken]}
 	}
-	v := verdict{refused: &refusal{status: a.status, words: s.client.creds.words([]byte(r.because))}}
+	v := result{refused: &refusal{status: a.status, words: s.client.creds.excerpt([]byte(r.because))}}
 	for line := range c.lines {
 		if slices.Contains(r.lines, line) {
 			v.refused.rows = append(v.refused.rows, c.samplesOf(line)...)
@@ -177,18 +177,18 @@ func quoted(said string) string {
 }
 
 // grow sets the size of the next chunk after an answer.
-func (s *Shipper) grow(o Outcome) {
+func (s *Shipper) adjustChunk(o Outcome) {
 	if o == Delivered {
-		s.limit = min(s.limit*2, s.cfg.BatchSize)
+		s.chunks.limit = min(s.chunks.limit*2, s.cfg.BatchSize)
 	} else {
-		s.limit = max(1, s.limit/2)
+		s.chunks.limit = max(1, s.chunks.limit/2)
 	}
 }
 
 // acknowledge marks rows as delivered, with the receipt, the counts and the
 // status in the same transaction. It is not broken off: what the server has
 // taken and we do not mark goes twice.
-func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, index int) error {
+func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, index int) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -199,28 +199,28 @@ func (s *Shipper) acknowledge(ctx context.Context, b *batch, rows []store.Row, i
 	// The counts go with what they count, before it is known how many rows are
 	// still pending. What was counted too much is taken off the next ones, so that
 	// the counts never go back.
-	count := max(len(rows)-s.overcounted, 0)
-	before := *s.part
-	s.self.Tally.Add(uploaded, float64(count))
-	s.part.Succeed(now, count)
-	s.failed, s.notBefore, s.lastGood = 0, time.Time{}, rows[0]
-	s.settling.note(now.Wall, rows)
+	count := max(len(rows)-s.report.overcounted, 0)
+	before := *s.report.component
+	s.report.self.Tally.Add(uploaded, float64(count))
+	s.report.component.Succeed(now, count)
+	s.pacing.failed, s.pacing.notBefore, s.search.lastAccepted = 0, time.Time{}, rows[0]
+	s.replay.remember(now.Wall, rows)
 	u := s.update(now)
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
 	marked, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u)
 	if err != nil {
-		s.self.Tally.Add(uploaded, -float64(count)) // that it was so was never written
-		*s.part = before
+		s.report.self.Tally.Add(uploaded, -float64(count)) // that it was so was never written
+		*s.report.component = before
 		return fmt.Errorf("%w; they were delivered, and go again because that could not be noted", err)
 	}
-	s.self.wrote(u.Counters)
-	s.overcounted += count - marked
+	s.report.self.wrote(u.Counters)
+	s.report.overcounted += count - marked
 	b.delivered += marked
 	return nil
 }
 
 // reject sets rows aside that will never be taken.
-func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) error {
+func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) error {
 	if len(bad) == 0 {
 		return nil
 	}
@@ -228,15 +228,15 @@ func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) e
 	if err != nil {
 		return err
 	}
-	s.self.Tally.Add(rejected, float64(len(bad)))
-	s.part.Beat(now)
+	s.report.self.Tally.Add(rejected, float64(len(bad)))
+	s.report.component.Beat(now)
 	u := s.update(now)
 	n, err := s.db.Reject(context.WithoutCancel(ctx), bad, now.Wall, u)
 	if err != nil {
-		s.self.Tally.Add(rejected, -float64(len(bad))) // that it was so was never written
+		s.report.self.Tally.Add(rejected, -float64(len(bad))) // that it was so was never written
 		return err
 	}
-	s.self.wrote(u.Counters)
+	s.report.self.wrote(u.Counters)
 	b.rejected += n
 	one := bad[0]
 	s.log.Warn("samples set aside, metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus, "reason", one.Reason,
@@ -245,15 +245,15 @@ func (s *Shipper) reject(ctx context.Context, b *batch, bad []store.Rejection) e
 }
 
 // close logs the round.
-func (s *Shipper) close(b *batch, err error) {
+func (s *Shipper) close(b *round, err error) {
 	if b.requests == 0 {
 		if err == nil {
-			s.detail.Outcome, s.detail.HTTPStatus = status.OutcomeIdle, 0
+			s.report.detail.Outcome, s.report.detail.HTTPStatus = status.OutcomeIdle, 0
 		}
 		return
 	}
 	attrs := []any{
-		"batch_id", b.id, "requests", b.requests, "count", b.delivered, "rejected", b.rejected, "resent", b.resent, "attempt", s.failed + 1,
+		"batch_id", b.id, "requests", b.requests, "count", b.delivered, "rejected", b.rejected, "resent", b.resent, "attempt", s.pacing.failed + 1,
 		"http_status", b.status, "bytes_sent", b.sent, "bytes_rcvd", b.received, "duration_ms", time.Since(b.begun).Milliseconds(),
 	}
 	if f, ok := errors.AsType[*fault](err); ok && f.wait > 0 {

@@ -1,0 +1,98 @@
+package ship
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// Pacing is when the next request may go, and how much.
+type pacing struct {
+	budget    budget
+	traffic   *traffic
+	charged   int64     // bytes on the wire that the budget knows of
+	notBefore time.Time // of the next request, zero: any time
+	lastSent  time.Time // when a round last sent something
+	failed    int       // failures in a row
+	fault     error     // of the last round
+}
+
+// busy says whether the links are to be left to others.
+func (s *Shipper) busy(now time.Time) bool {
+	busy, err := s.pacing.traffic.measure(now, s.onWire(func(l *link) int64 { return l.sent.Load() }))
+	if unreadable := err != nil; unreadable != s.pacing.traffic.unreadable {
+		s.pacing.traffic.unreadable = unreadable
+		if !unreadable {
+			s.log.Info("traffic of the links is known again")
+		} else {
+			s.log.Warn("traffic of the links not known, going on as if it were little", "error", err)
+		}
+	}
+	if busy != s.report.detail.Busy {
+		s.log.Info("links changed; the backlog waits while they are busy", "busy", busy)
+	}
+	s.report.detail.Busy = busy
+	return busy
+}
+
+// onWire sums bytes over all of our links.
+func (s *Shipper) onWire(of func(*link) int64) int64 {
+	sum := of(s.client.link)
+	if s.clocks.check.client != s.client {
+		sum += of(s.clocks.check.client.link)
+	}
+	return sum
+}
+
+// spend enters what went over the wire since the last time.
+func (s *Shipper) chargeBudget() {
+	total := s.onWire(func(l *link) int64 { return l.sent.Load() + l.received.Load() })
+	s.pacing.budget.spend(total-s.pacing.charged, time.Now())
+	s.pacing.charged = total
+	if s.pacing.budget.perDay > 0 {
+		s.report.detail.BytesToday = int64(s.pacing.budget.used)
+	}
+}
+
+// sayBudget says whether the day's bytes are spent, and logs the change.
+func (s *Shipper) sayBudget(now time.Time) (spent bool) {
+	spent = s.pacing.budget.spent(now)
+	if spent && !s.report.detail.BudgetSpent {
+		s.log.Warn("remote.max_bytes_per_day is spent; the backlog waits for the next day, the newest samples go every 10 minutes", "bytes", int64(s.pacing.budget.used))
+	} else if !spent && s.report.detail.BudgetSpent {
+		s.log.Info("a new day's bytes begin")
+	}
+	s.report.detail.BudgetSpent = spent
+	return spent
+}
+
+// retry sets when the next request may go after a failed one.
+func (s *Shipper) retry(err error) time.Duration {
+	s.pacing.failed++
+	wait := s.cfg.UploadInterval
+	if s.cfg.Retry.Enabled {
+		wait = backoff(s.cfg.Retry, s.pacing.failed, rand.Float64())
+	}
+	if f, ok := errors.AsType[*fault](err); ok {
+		if f.outcome == Misconfigured {
+			wait = slowWait(s.cfg.Retry, rand.Float64())
+		}
+		if f.status == 0 && f.outcome == Later {
+			// Nobody answered, so nobody is spared by a long wait; and when the link
+			// is back the present is to be seen within a round.
+			wait = min(wait, s.cfg.UploadInterval)
+		}
+		wait = max(wait, f.wait)
+	}
+	s.pacing.notBefore = time.Now().Add(wait)
+	s.report.detail.RetryAtMs = s.pacing.notBefore.UnixMilli()
+	s.log.Debug("waiting before the next try", "attempt", s.pacing.failed, "backoff_ms", wait.Milliseconds())
+	return wait
+}
+
+func faultOutcome(err error) Outcome {
+	if f, ok := errors.AsType[*fault](err); ok {
+		return f.outcome
+	}
+	return Later
+}

@@ -1,0 +1,86 @@
+package ship
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// A report is what the shipper says of itself: its status row and its
+// self-metrics.
+type report struct {
+	component   *status.Component
+	detail      status.Shipper
+	self        own
+	overcounted int // deliveries that were counted and not marked
+}
+
+// record writes the status row and, when they are due, our own samples, where no
+// delivery did it.
+func (s *Shipper) record(ctx context.Context, fault error) error {
+	now, err := moment()
+	if err != nil {
+		return err
+	}
+	if fault != nil {
+		s.report.component.Fail(now, fault, 1)
+	} else {
+		s.report.component.Beat(now)
+	}
+	u := s.update(now)
+	if _, err := s.db.Record(context.WithoutCancel(ctx), u); err != nil {
+		return fmt.Errorf("write the shipper's status: %w", err)
+	}
+	s.report.self.wrote(u.Counters)
+	return nil
+}
+
+// update is what goes into the database with every piece of work.
+func (s *Shipper) update(now status.Moment) store.Update {
+	s.report.detail.ChunkSamples = s.chunks.limit
+	s.report.detail.Settling = s.replay.Settling
+	s.report.component.SetDetail(s.report.detail)
+	u := store.Update{Status: []status.Row{s.report.component.Row()}}
+	if own := s.samples(now.Wall); len(own) > 0 {
+		u.Groups = []store.Group{{Priority: status.SelfPriority, Samples: own}}
+	}
+	u.Counters = s.report.self.changed(s.pacing.budget.counts()) // with what was just said
+	return u
+}
+
+// samples are our own that are due.
+func (s *Shipper) samples(now time.Time) []metric.Sample {
+	own := s.report.self.samples(now)
+	if len(own) == 0 {
+		return nil
+	}
+	return append(own, s.skewSample(now.UnixMilli())...)
+}
+
+// Stop writes that the shipper ended on purpose.
+func (s *Shipper) Stop(ctx context.Context) error {
+	now, err := moment()
+	if err != nil {
+		return err
+	}
+	s.report.component.Stop(now)
+	s.clocks.check.part.Stop(now)
+	s.report.self.postpone(now.Wall)
+	u := s.update(now)
+	u.Status = append(u.Status, s.clocks.check.part.Row())
+	_, err = s.db.Record(ctx, u)
+	return err
+}
+
+func moment() (status.Moment, error) {
+	boot, err := hostfs.BootTime()
+	if err != nil {
+		return status.Moment{}, fmt.Errorf("read the boot clock: %w", err)
+	}
+	return status.Moment{Wall: time.Now(), Boot: boot}, nil
+}
