@@ -29,6 +29,23 @@ type Collector interface {
 // ErrNoData says that a round has nothing to report, and that nothing is wrong.
 var ErrNoData = errors.New("nothing to report")
 
+// A Note in an error of Collect says what is left out on purpose, and is no
+// failure. It is worth telling once.
+type Note string
+
+func (n Note) Error() string { return string(n) }
+
+// Notes returns the notes in an error of Collect.
+func Notes(err error) []Note {
+	var notes []Note
+	each(err, func(leaf error) {
+		if n, ok := leaf.(Note); ok { //nolint:errorlint // the end of a chain
+			notes = append(notes, n)
+		}
+	})
+	return notes
+}
+
 // Scheduled is a collector with its name in the configuration, how often it is
 // due, and its samples' priority at upload (0 first).
 type Scheduled struct {
@@ -92,29 +109,41 @@ func All(cfg config.Config, roots hostfs.Roots) ([]Scheduled, error) {
 }
 
 // Failed returns how many readings an error of Collect stands for: the joined
-// errors in it, each for itself; one for any other error; none for nil and for
-// ErrNoData.
+// errors in it, each for itself; one for any other error; none for nil, for
+// ErrNoData and for a Note.
 func Failed(err error) int {
+	n := 0
+	each(err, func(leaf error) {
+		switch leaf := leaf.(type) { //nolint:errorlint // the end of a chain
+		case further:
+			n += int(leaf)
+		case Note:
+		default:
+			if leaf != ErrNoData { //nolint:errorlint // the end of a chain
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// each calls f with every error at the end of a chain of wrapped and joined ones.
+func each(err error, f func(leaf error)) {
 	switch e := err.(type) { //nolint:errorlint // walks the tree itself, branch by branch
 	case nil:
-		return 0
-	case further:
-		return int(e)
 	case interface{ Unwrap() []error }:
-		n := 0
 		for _, one := range e.Unwrap() {
-			n += Failed(one)
+			each(one, f)
 		}
-		return n
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
-			return Failed(inner)
+			each(inner, f)
+			return
 		}
+		f(err)
+	default:
+		f(err)
 	}
-	if err == ErrNoData { //nolint:errorlint // the end of a chain
-		return 0
-	}
-	return 1
 }
 
 // A reading gathers what one round read and what it could not.

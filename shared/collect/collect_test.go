@@ -120,7 +120,7 @@ var sources = map[string]string{
 	"cpu.temperature": "sys/class/thermal/thermal_zone0/temp",
 	"memory.usage":    "proc/meminfo",
 	"disk.io":         "proc/diskstats",
-	"disk.usage":      "proc/self/mounts",
+	"disk.usage":      "proc/self/mountinfo",
 	"network.traffic": "proc/net/dev",
 	"system.load":     "proc/loadavg",
 	"system.uptime":   "proc/uptime",

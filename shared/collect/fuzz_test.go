@@ -118,17 +118,31 @@ func FuzzParseMillidegrees(f *testing.F) {
 func FuzzParseMounts(f *testing.F) {
 	f.Add([]byte("/dev/sda1 /mnt/SD\\040card ext4 rw 0 0\noverlay / overlay rw 0 0\n"))
 	f.Add([]byte("\\057dev/x \\057 \\0 \\\n/dev/a /\\000 ext4 rw\n"))
+	f.Add([]byte("30 1 8:1 / / rw - ext4 /dev/sda1 rw\n31 30 8:17 /a /b rw shared:1 - ext4 /dev/sdb1 rw\n32 31 8:17 / /b rw - ext4 /dev/sdb1 rw\n"))
+	f.Add([]byte("1 2 8:1 / /a - ext4 /dev/a\n2 1 8:2 / /a rw - ext4 /dev/b rw\n2 2 8:2 / / rw - ext4 /dev/b rw\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		mounts, _ := parseMounts(data)
-		for _, m := range mounts {
-			if !strings.HasPrefix(m.point, "/") || strings.Contains(m.point, "\x00") {
-				t.Errorf("%q", m.point)
-			}
-		}
-		for _, p := range onBlockDevices(mounts, func(string) bool { return true }) {
-			if !strings.HasPrefix(p, "/") {
-				t.Errorf("%q", p)
-			}
-		}
+		older, _ := parseMounts(data)
+		checkFilesystems(t, newMountTable(older, false))
+		mounts, _ := parseMountinfo(data)
+		checkFilesystems(t, newMountTable(mounts, true))
 	})
+}
+
+// checkFilesystems says what holds for every table: the root comes first, each
+// device once, and each place is a visible mountpoint of its device.
+func checkFilesystems(t *testing.T, table mountTable) {
+	t.Helper()
+	devices := map[string]bool{}
+	for i, f := range table.filesystems() {
+		if devices[f.device] || len(f.points) == 0 || (f.points[0] == "/") != (i == 0) {
+			t.Errorf("filesystem %d: %+v", i, f)
+		}
+		devices[f.device] = true
+		for _, p := range f.points {
+			m, ok := table.at(p)
+			if i > 0 && (!ok || m.device != f.device) || !strings.HasPrefix(p, "/") || strings.Contains(p, "\x00") {
+				t.Errorf("%q of %s: %+v", p, f.device, m)
+			}
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -23,8 +22,9 @@ const (
 
 // faults gathers what is wrong with parts of a source. The zero value has none.
 type faults struct {
-	errs []error
-	more further
+	errs  []error
+	more  further
+	notes []error
 }
 
 // further counts the faults past those that are kept.
@@ -45,6 +45,12 @@ func (f *faults) fault(err error) {
 	if err == nil {
 		return
 	}
+	if note, ok := err.(Note); ok { //nolint:errorlint // never wrapped
+		if len(f.notes) < maxFaults {
+			f.notes = append(f.notes, note)
+		}
+		return
+	}
 	if len(f.errs) >= maxFaults {
 		f.more += further(Failed(err))
 		return
@@ -52,12 +58,13 @@ func (f *faults) fault(err error) {
 	f.errs = append(f.errs, err)
 }
 
-// err returns all faults joined, or nil.
+// err returns all faults joined, and the notes after them, or nil.
 func (f *faults) err() error {
+	all := slices.Clip(f.errs)
 	if f.more > 0 {
-		return errors.Join(append(slices.Clip(f.errs), f.more)...)
+		all = append(all, f.more)
 	}
-	return errors.Join(f.errs...)
+	return errors.Join(append(all, f.notes...)...)
 }
 
 // lines returns the lines of data that have something on them, without their
@@ -131,8 +138,8 @@ func decimal(field []byte) (float64, error) {
 	return 0, fmt.Errorf("%s is not a decimal number", quote(field))
 }
 
-// name makes a tag value of a name the kernel printed. It is valid UTF-8 from
-// here on, so that two names that differ are two series.
+// name makes a tag value of a name the kernel printed. Two names that differ are
+// two series.
 func name(field []byte) (string, error) {
 	if len(field) == 0 {
 		return "", errors.New("no name")
@@ -140,7 +147,7 @@ func name(field []byte) (string, error) {
 	if len(field) > maxName {
 		return "", fmt.Errorf("a name of %d bytes", len(field))
 	}
-	return strings.ToValidUTF8(string(field), "\uFFFD"), nil
+	return distinct(string(field)), nil
 }
 
 // quote returns the beginning of a line, fit for an error.

@@ -16,6 +16,10 @@ import (
 // ErrNoSource says that this system has no such figure to read.
 var ErrNoSource = errors.New("no such source")
 
+// ErrNoBlocks says that a filesystem has no blocks of its own, as proc, cgroup
+// and some filesystems in memory.
+var ErrNoBlocks = errors.New("a filesystem without blocks")
+
 // Roots are the directories in which procfs and sysfs are mounted, usually
 // /proc and /sys; elsewhere for a captured board or a container.
 type Roots struct {

@@ -8,7 +8,7 @@ import (
 // space turns counts of blocks into bytes and refuses counts that cannot be.
 func space(blocks, free, available, unit uint64) (Space, error) {
 	if blocks == 0 || unit == 0 {
-		return Space{}, errors.New("a filesystem without blocks")
+		return Space{}, ErrNoBlocks
 	}
 	if free > blocks || available > blocks {
 		return Space{}, errors.New("more free blocks than blocks")

@@ -1,0 +1,298 @@
+package collect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxPath bounds a path in the mount table (PATH_MAX).
+	maxPath = 4096
+	// maxPoints bounds the places at which one filesystem is looked for.
+	maxPoints = 8
+	// maxStack bounds the mounts on top of each other at one point.
+	maxStack = 256
+)
+
+// mount is one line of a mount table.
+type mount struct {
+	id, parent uint64
+	device     string // major:minor; where the table has none, the source
+	root       string // the folder of the filesystem that is seen at point
+	point      string // bytes, not always UTF-8
+	fstype     string
+	source     string
+}
+
+// A filesystem is one device with the places where it can be asked, the best
+// first.
+type filesystem struct {
+	device string
+	source string
+	points []string
+}
+
+// A mountTable is what one reading of the kernel's table says.
+type mountTable struct {
+	mounts  []mount
+	visible []bool // whether the mount's point leads to it
+}
+
+// newMountTable finds out which mounts a path leads to. A mount is hidden when a
+// later one lies on its mountpoint or on a folder above it.
+func newMountTable(mounts []mount, withParents bool) mountTable {
+	t := mountTable{mounts: mounts, visible: make([]bool, len(mounts))}
+	if withParents {
+		t.followParents()
+	} else {
+		t.followOrder()
+	}
+	return t
+}
+
+// place is a mountpoint within the mount in which it lies.
+type place struct {
+	parent uint64
+	point  string
+}
+
+// noParent stands for the mounts whose parent is not in the table: the root,
+// and in a chroot whatever lies in the mount around it. The kernel's ids are of
+// 32 bits.
+const noParent = 1 << 40
+
+// followParents walks to each mountpoint as the kernel does: from the root down,
+// and at each folder into what is mounted on it.
+func (t mountTable) followParents() {
+	ids := make(map[uint64]bool, len(t.mounts))
+	for _, m := range t.mounts {
+		ids[m.id] = true
+	}
+	on := make(map[place]int, len(t.mounts))
+	for i, m := range t.mounts {
+		if !ids[m.parent] || m.parent == m.id {
+			m.parent = noParent
+		}
+		on[place{m.parent, m.point}] = i
+	}
+	for i, m := range t.mounts {
+		t.visible[i] = t.walk(on, m.point) == i
+	}
+}
+
+// walk returns the mount at the end of a path, or -1.
+func (t mountTable) walk(on map[place]int, path string) int {
+	at, id := -1, uint64(noParent)
+	for folder := range folders(path) {
+		strays := id != noParent // a mount whose parent is unknown may lie here
+		for range maxStack {
+			next, ok := on[place{id, folder}]
+			if !ok && strays {
+				next, ok = on[place{noParent, folder}]
+				strays = false
+			}
+			if !ok {
+				break
+			}
+			at, id = next, t.mounts[next].id
+		}
+	}
+	return at
+}
+
+// followOrder serves a table without parents: a later line hides what lies at
+// its point and below. The root is no exception to the first and is to the
+// second: an initial ramdisk mounts /run and /dev before it.
+func (t mountTable) followOrder() {
+	later := make(map[string]bool, len(t.mounts))
+	for i, m := range slices.Backward(t.mounts) {
+		t.visible[i] = true
+		for folder := range folders(m.point) {
+			if later[folder] && (folder != "/" || m.point == "/") {
+				t.visible[i] = false
+			}
+		}
+		later[m.point] = true
+	}
+}
+
+// folders yields "/", "/a", "/a/b" for "/a/b".
+func folders(path string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		if !yield("/") || path == "/" {
+			return
+		}
+		for i := 1; i < len(path); i++ {
+			if path[i] == '/' && !yield(path[:i]) {
+				return
+			}
+		}
+		yield(path)
+	}
+}
+
+// at returns the mount that path leads to, if path is its mountpoint.
+func (t mountTable) at(path string) (mount, bool) {
+	for i, m := range t.mounts {
+		if t.visible[i] && m.point == path {
+			return m, true
+		}
+	}
+	return mount{}, false
+}
+
+// filesystems returns the root, whatever it lies on, and each other filesystem
+// that is on a block device and holds data, by mountpoint. One that is mounted
+// several times (bind mounts, subvolumes, a service's private view) is there
+// once: the mount of the whole comes before that of one of its folders, the
+// earlier before the later.
+func (t mountTable) filesystems() []filesystem {
+	root := filesystem{device: "/", points: []string{"/"}}
+	if m, ok := t.at("/"); ok {
+		root.device = m.device
+	}
+	roots := map[place]bool{} // folders that are mounted, by number of the filesystem
+	number := map[string]uint64{root.device: 0}
+	mine := func(i int, m mount) bool { return t.visible[i] && holdsData(m) && m.device != root.device }
+	for i, m := range t.mounts {
+		if mine(i, m) {
+			if _, ok := number[m.device]; !ok {
+				number[m.device] = uint64(len(number))
+			}
+			roots[place{number[m.device], m.root}] = true
+		}
+	}
+	all := make([]filesystem, len(number))
+	for i, m := range t.mounts {
+		if !mine(i, m) {
+			continue
+		}
+		n := number[m.device]
+		part := false
+		for folder := range folders(m.root) {
+			part = part || folder != m.root && roots[place{n, folder}]
+		}
+		if f := &all[n]; !part && len(f.points) < maxPoints {
+			f.device, f.source = m.device, m.source
+			f.points = append(f.points, m.point)
+		}
+	}
+	all = all[1:]
+	slices.SortFunc(all, func(a, b filesystem) int { return strings.Compare(a.points[0], b.points[0]) })
+	return append([]filesystem{root}, all...)
+}
+
+// holdsData says whether a mount is of a block device and not of memory, nor of
+// a loop device or squashfs, which are files and always full.
+func holdsData(m mount) bool {
+	device, ok := strings.CutPrefix(m.source, "/dev/")
+	if !ok || device == "fuse" || m.fstype == "squashfs" {
+		return false
+	}
+	for _, prefix := range []string{"loop", "ram", "zram"} {
+		if strings.HasPrefix(device, prefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// parseMountinfo reads /proc/self/mountinfo: id, parent's id, major:minor, the
+// folder of the filesystem, mountpoint, options, any number of optional fields, a
+// lone hyphen, type and source. A line with too few fields, a garbled id or a
+// mountpoint that is no absolute path is an error for that line only.
+// Source: proc_pid_mountinfo(5); show_mountinfo in fs/proc_namespace.c.
+func parseMountinfo(data []byte) ([]mount, error) {
+	var mounts []mount
+	var f faults
+	for line := range lines(data) {
+		m, err := parseMountinfoLine(line)
+		if err != nil {
+			f.addf("line %s: %w; line skipped", quote(line), err)
+			continue
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, f.err()
+}
+
+func parseMountinfoLine(line []byte) (mount, error) {
+	head, tail, ok := bytes.Cut(line, []byte(" - "))
+	if !ok {
+		return mount{}, errors.New("no lone hyphen")
+	}
+	var buf [6][]byte
+	fields := split(head, buf[:])
+	if len(fields) < len(buf) {
+		return mount{}, fmt.Errorf("%d fields before the hyphen, want at least %d", len(fields), len(buf))
+	}
+	var ids [2]uint64
+	if err := wholes(fields, 1, ids[:]); err != nil {
+		return mount{}, err
+	}
+	// An empty source leaves two spaces.
+	fstype, rest, _ := bytes.Cut(tail, []byte(" "))
+	source, _, _ := bytes.Cut(rest, []byte(" "))
+	m := mount{
+		id: ids[0], parent: ids[1], device: string(fields[2]), root: unescape(fields[3]), point: unescape(fields[4]),
+		fstype: string(fstype), source: unescape(source),
+	}
+	return m, checkPoint(m.point)
+}
+
+// parseMounts reads /proc/mounts: source, mountpoint, type, options and two
+// numbers that are not used. It has neither parents nor folders, and a device
+// is known by its source.
+// Source: proc_pid_mounts(5), fstab(5); mangle in fs/proc_namespace.c.
+func parseMounts(data []byte) ([]mount, error) {
+	var mounts []mount
+	var f faults
+	var buf [4][]byte
+	for line := range lines(data) {
+		fields := split(line, buf[:])
+		if len(fields) < len(buf) {
+			f.addf("line %s: %d fields, want at least %d; line skipped", quote(line), len(fields), len(buf))
+			continue
+		}
+		m := mount{source: unescape(fields[0]), root: "/", point: unescape(fields[1]), fstype: string(fields[2])}
+		m.device = m.source
+		if err := checkPoint(m.point); err != nil {
+			f.addf("line %s: %w; line skipped", quote(line), err)
+			continue
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, f.err()
+}
+
+func checkPoint(point string) error {
+	if !strings.HasPrefix(point, "/") || len(point) > maxPath || strings.Contains(point, "\x00") {
+		return errors.New("the mountpoint is not an absolute path")
+	}
+	return nil
+}
+
+// unescape replaces each \ooo by its byte: space, tab, newline, backslash and #
+// stand in the table as a backslash and three octal digits. A backslash before
+// anything else stays: the kernel escapes every backslash, so there is none.
+func unescape(field []byte) string {
+	if bytes.IndexByte(field, '\\') < 0 {
+		return string(field)
+	}
+	out := make([]byte, 0, len(field))
+	for i := 0; i < len(field); i++ {
+		if field[i] == '\\' && i+3 < len(field) {
+			a, b, c := field[i+1]-'0', field[i+2]-'0', field[i+3]-'0'
+			if a < 4 && b < 8 && c < 8 {
+				out = append(out, a<<6|b<<3|c)
+				i += 3
+				continue
+			}
+		}
+		out = append(out, field[i])
+	}
+	return string(out)
+}
