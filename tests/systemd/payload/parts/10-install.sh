@@ -6,6 +6,8 @@ claim "all three daemons are active, so each has notified" within 60 all_active
 
 enabled() { for unit in belabox-metrics.target metrics-collector metrics-shipper metrics-health; do same enabled "$(systemctl is-enabled "$unit")" || return 1; done; }
 claim "the target and the three units are enabled" enabled
+asleep() { same 'disabled inactive' "$(systemctl is-enabled belabox-modem-signal.timer) $(show belabox-modem-signal.timer ActiveState)"; }
+claim "the timer that has modems measure their signals is off" asleep
 
 modes() {
 	same 'metrics:metrics 750' "$(stat -c '%U:%G %a' "$data")" &&
@@ -21,7 +23,8 @@ claim "the installed configuration is accepted" metrics-collector -check
 verify() {
 	out=$(systemd-analyze verify /usr/lib/systemd/system/belabox-metrics.slice /usr/lib/systemd/system/belabox-metrics.target \
 		/usr/lib/systemd/system/metrics-collector.service /usr/lib/systemd/system/metrics-shipper.service \
-		/usr/lib/systemd/system/metrics-health.service 2>&1) && same '' "$out"
+		/usr/lib/systemd/system/metrics-health.service \
+		/usr/lib/systemd/system/belabox-modem-signal.service /usr/lib/systemd/system/belabox-modem-signal.timer 2>&1) && same '' "$out"
 }
 claim "systemd-analyze verify has nothing to say" verify
 for unit in $units; do
