@@ -1,0 +1,279 @@
+// Package journal reads the files of systemd's journal, and follows the one that
+// is being written over its rotations.
+//
+// The rules here: a file is read with pread and never mapped, because a file that
+// shrinks under a map ends the process; nothing in a file is believed, so every
+// offset, size and count is checked and every loop bounded; hashes are not used
+// and compressed values are not unpacked, but counted. Start at Follower; File is
+// one file of it.
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+const (
+	// windowBytes is what is read at once: entries and their new values lie
+	// behind one another.
+	windowBytes = 64 << 10
+	// peekBytes is what is read of an older value at once.
+	peekBytes = 512
+	// maxValue bounds the values that are returned, maxItems those of an entry.
+	maxValue = 32 << 10
+	maxItems = 1024
+	// maxKnown bounds the values that are remembered.
+	maxKnown = 2048
+	// maxOffset is beyond every file; sums below it do not overflow.
+	maxOffset = 1 << 48
+)
+
+// A Selection says which entries, and what of them, are wanted.
+type Selection struct {
+	Any    []string // NAME=value: an entry that has one of these is wanted; none: every entry
+	Fields []string // names of the fields that are returned; none: all
+}
+
+// An Entry is one line of the log with its fields.
+type Entry struct {
+	Seqnum    uint64
+	Realtime  uint64 // microseconds of the wall clock
+	Monotonic uint64 // microseconds of CLOCK_MONOTONIC of its boot
+	BootID    ID
+	Fields    []Field
+}
+
+// A Field is a name and a value. A name may come more than once.
+type Field struct{ Name, Value string }
+
+// Get returns the first value of a field, "" where there is none.
+func (e *Entry) Get(name string) string {
+	for _, f := range e.Fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// Skipped counts what was passed over in reading.
+type Skipped struct {
+	Compressed int // values that are compressed
+	Long       int // values beyond maxValue
+	Damaged    int // entries, or values of one, that make no sense
+}
+
+// A File is one journal file, open for reading. It is owned by one goroutine.
+type File struct {
+	Skipped Skipped
+
+	f      *os.File
+	info   fs.FileInfo
+	header header
+	any    map[string]bool
+	fields map[string]bool
+
+	window []byte // of the file, from windowAt on
+	at     uint64 // of the window
+	buf    []byte // the window's
+	peek   []byte // what was read before the window, from peekAt on
+	peekAt uint64
+	known  map[uint64]value
+	next   place
+	last   uint64 // the greatest sequence number that was passed
+}
+
+// A place is where in the chain of entry arrays the next entry stands.
+type place struct {
+	array uint64 // offset; 0: at the beginning
+	index uint64 // within the array
+	items uint64 // that the array has room for; 0: not known yet
+	seen  uint64 // entries before it
+}
+
+// value is what is known of a data object.
+type value struct {
+	field  Field
+	wanted bool // its field is returned
+	hit    bool // it makes its entry a wanted one
+}
+
+// Open opens a file and reads its header. A missing file is an fs.ErrNotExist.
+// It fails, and does not wait, on what is no regular file.
+func Open(path string, s Selection) (_ *File, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: %w", path, ErrNotJournal)
+	}
+	j := &File{f: f, info: info, any: set(s.Any), fields: set(s.Fields), known: map[uint64]value{}}
+	if err := j.Refresh(); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+func set(names []string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// Close closes the file.
+func (j *File) Close() error { return j.f.Close() }
+
+// SeqnumID names the sequence that the file's numbers are of.
+func (j *File) SeqnumID() ID { return j.header.seqnumID }
+
+// Refresh reads the header again, and forgets what was read of the file before:
+// it may have grown, or be another one in its place.
+func (j *File) Refresh() error {
+	var b [headerBytes]byte
+	n, err := j.f.ReadAt(b[:], 0)
+	if n < len(b) {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		return fmt.Errorf("read %s: %w: %d bytes", j.f.Name(), ErrNotJournal, n)
+	}
+	h, err := parseHeader(b[:])
+	if err != nil {
+		return fmt.Errorf("read %s: %w", j.f.Name(), err)
+	}
+	if h.seqnumID != j.header.seqnumID || h.entries < j.header.entries || h.compact != j.header.compact {
+		j.next, j.last = place{}, 0
+		clear(j.known)
+	}
+	if h.tail != j.header.tail || h.entries != j.header.entries {
+		j.window, j.peek = nil, j.peek[:0]
+	}
+	j.header = h
+	return nil
+}
+
+// bytes returns n bytes of the file, good until the next call.
+func (j *File) bytes(offset, n uint64) ([]byte, error) {
+	if offset < headerBytes || offset > maxOffset || n > maxValue+compactDataBytes+16*maxItems {
+		return nil, ErrDamaged
+	}
+	if b := part(j.window, j.at, offset, n); b != nil {
+		return b, nil
+	}
+	if b := part(j.peek, j.peekAt, offset, n); b != nil {
+		return b, nil
+	}
+	if j.window != nil && offset < j.at {
+		j.peekAt = offset
+		return j.read(&j.peek, offset, n, max(n, peekBytes))
+	}
+	b, err := j.read(&j.buf, offset, n, max(n, windowBytes))
+	if err != nil {
+		j.window = nil
+		return nil, err
+	}
+	j.window, j.at = b[:len(j.buf)], offset
+	return b, nil
+}
+
+// part returns n bytes from offset on of b, which begins at start; nil where they
+// are not all in it.
+func part(b []byte, start, offset, n uint64) []byte {
+	if offset < start || offset+n > start+uint64(len(b)) {
+		return nil
+	}
+	return b[offset-start : offset-start+n]
+}
+
+// read reads up to most bytes, and at least n, into a buffer.
+func (j *File) read(buf *[]byte, offset, n, most uint64) ([]byte, error) {
+	if uint64(cap(*buf)) < most {
+		*buf = make([]byte, most)
+	}
+	*buf = (*buf)[:most]
+	got, err := j.f.ReadAt(*buf, int64(offset)) //nolint:gosec // an offset out of range is an error of pread
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	*buf = (*buf)[:got]
+	if uint64(got) < n {
+		return nil, fmt.Errorf("%w: it ends within what it says it holds", ErrDamaged)
+	}
+	return (*buf)[:n], nil
+}
+
+// object returns the head of an object of a type, n bytes of it, and its size.
+func (j *File) object(offset uint64, kind byte, n uint64) (b []byte, size uint64, err error) {
+	if offset%8 != 0 {
+		return nil, 0, ErrDamaged
+	}
+	if b, err = j.bytes(offset, n); err != nil {
+		return nil, 0, err
+	}
+	if size = word(b, 8); b[0] != kind || size < n || size > maxOffset {
+		return nil, 0, ErrDamaged
+	}
+	return b, size, nil
+}
+
+// value reads a data object. Ok is false for one that is compressed, too long or
+// broken, which is counted.
+func (j *File) value(offset uint64) (v value, ok bool) {
+	if v, ok := j.known[offset]; ok {
+		return v, true
+	}
+	head := j.header.payloadAt()
+	b, size, err := j.object(offset, typeData, head)
+	if err != nil {
+		j.Skipped.Damaged++
+		return v, false
+	}
+	if b[1]&compressed != 0 {
+		j.Skipped.Compressed++
+		return v, false
+	}
+	if size-head > maxValue {
+		j.Skipped.Long++
+		return v, false
+	}
+	shared := word(b, 56) > 1 // by several entries
+	if b, err = j.bytes(offset, size); err != nil {
+		j.Skipped.Damaged++
+		return v, false
+	}
+	payload := b[head:]
+	name, text, found := strings.Cut(string(payload), "=")
+	if !found || name == "" {
+		j.Skipped.Damaged++
+		return v, false
+	}
+	v.wanted = len(j.fields) == 0 || j.fields[name]
+	v.hit = j.any[string(payload)]
+	if v.wanted {
+		v.field = Field{name, text}
+	}
+	if shared {
+		if len(j.known) >= maxKnown {
+			clear(j.known)
+		}
+		j.known[offset] = v
+	}
+	return v, true
+}

@@ -1,0 +1,336 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// live is the file that is written to; the others were ended.
+const live = "system.journal"
+
+// maxFiles bounds the files of a directory that are looked at: journald keeps 100.
+const maxFiles = 1000
+
+// A Cursor names the last entry that was read.
+type Cursor struct {
+	SeqnumID ID
+	Seqnum   uint64
+}
+
+// Bounds are how much one Poll reads.
+type Bounds struct {
+	Entries int       // at most, wanted or not
+	Since   time.Time // older entries are skipped; zero: none are
+	Recent  time.Time // where there is no cursor: entries from here on are given as Past
+}
+
+// A Report is what one Poll did beside giving entries.
+type Report struct {
+	Old      uint64 // entries skipped because they are older than Bounds.Since
+	Vanished uint64 // numbers between two entries that no file holds any more
+	Restarts int    // times that another journal was begun with
+	More     bool   // the bound of entries was reached; there may be more
+	Skipped  Skipped
+}
+
+// ErrAbsent says that there is no journal.
+var ErrAbsent = errors.New("no journal")
+
+// A Follower reads a journal entry by entry, over its rotations. It is owned by
+// one goroutine.
+type Follower struct {
+	dirs []string
+	want Selection
+
+	at    Cursor // zero: none yet
+	file  *File
+	dir   string // that the file is in
+	ended bool   // the file is not the one that is written to
+	done  bool   // what the file held when it was looked at last was given
+}
+
+// Follow prepares the following of the journal in the first of the directories
+// that has one, from a cursor on; a zero cursor begins at the end.
+func Follow(dirs []string, want Selection, at Cursor) *Follower {
+	return &Follower{dirs: dirs, want: want, at: at}
+}
+
+// Cursor is where the follower is.
+func (f *Follower) Cursor() Cursor { return f.at }
+
+// Close closes the file that is open.
+func (f *Follower) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}
+
+// Poll gives every entry that is wanted and new to each. Past says that it was
+// there before the first cursor: it tells of the state, and is not news. Without
+// a journal it fails with ErrAbsent; any other error means that a file could not
+// be read as far as it goes, and what could be is given.
+func (f *Follower) Poll(b Bounds, each func(e Entry, past bool)) (r Report, err error) {
+	for left := b.Entries; ; {
+		err := f.choose(b, &r, each)
+		if err == nil {
+			err = f.drain(&left, each)
+		}
+		f.count(&r)
+		if err != nil {
+			return r, f.giveUp(err, &r)
+		}
+		if !f.done {
+			r.More = true
+			return r, nil
+		}
+		if !f.ended {
+			return r, nil
+		}
+	}
+}
+
+// count moves what the file counted into the report.
+func (f *Follower) count(r *Report) {
+	if f.file == nil {
+		return
+	}
+	s := &f.file.Skipped
+	r.Skipped.Compressed += s.Compressed
+	r.Skipped.Long += s.Long
+	r.Skipped.Damaged += s.Damaged
+	*s = Skipped{}
+}
+
+// giveUp closes a file that cannot be read, so that it is looked at anew. One that
+// is not written to any more will not get better: it is left behind, and what it
+// may have held is counted.
+func (f *Follower) giveUp(err error, r *Report) error {
+	if f.file == nil {
+		return err
+	}
+	if tail := f.file.header.tail; f.ended && f.file.header.seqnumID == f.at.SeqnumID && tail > f.at.Seqnum {
+		r.Vanished += tail - f.at.Seqnum
+		f.at.Seqnum = tail
+	}
+	return errors.Join(err, f.Close())
+}
+
+// drain gives the rest of the open file, at most left entries.
+func (f *Follower) drain(left *int, each func(Entry, bool)) error {
+	for *left > 0 {
+		e, passed, err := f.file.Next(*left)
+		*left -= passed
+		if err == nil && e.Seqnum > f.at.Seqnum {
+			f.at.Seqnum = e.Seqnum
+			each(e, false)
+		}
+		f.at.Seqnum = max(f.at.Seqnum, f.file.last)
+		switch {
+		case errors.Is(err, io.EOF):
+			f.done = true
+			return nil
+		case errors.Is(err, errLimit):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s: %w", f.file.f.Name(), err)
+		}
+	}
+	return nil
+}
+
+// begin goes to the place in a file that was just opened from which on it is read.
+func (f *Follower) begin(b Bounds, r *Report, each func(Entry, bool)) error {
+	h := f.file.header
+	if h.seqnumID != f.at.SeqnumID || h.entries > 0 && h.tail < f.at.Seqnum {
+		if f.at != (Cursor{}) {
+			r.Restarts++
+		}
+		return f.recent(b, each)
+	}
+	if h.entries > 0 && h.head > f.at.Seqnum+1 {
+		r.Vanished += h.head - f.at.Seqnum - 1
+	}
+	last := f.at.Seqnum
+	if err := f.file.seek(func(s stamp) bool { return s.seqnum > last }); err != nil || b.Since.IsZero() {
+		return err
+	}
+	from, since := f.file.next.seen, micros(b.Since)
+	if err := f.file.seek(func(s stamp) bool { return s.seqnum > last && s.realtime >= since }); err != nil {
+		return err
+	}
+	if old := f.file.next.seen - from; old > 0 {
+		r.Old += old
+		f.at.Seqnum = max(last, f.file.before())
+	}
+	return nil
+}
+
+// recent gives what tells of the present state, and goes to the end.
+func (f *Follower) recent(b Bounds, each func(Entry, bool)) error {
+	h, since := f.file.header, micros(b.Recent)
+	f.at = Cursor{h.seqnumID, h.tail}
+	if b.Recent.IsZero() || h.tailRealtime < since {
+		return f.file.seek(func(s stamp) bool { return s.seqnum > h.tail })
+	}
+	if err := f.file.seek(func(s stamp) bool { return s.realtime >= since }); err != nil {
+		return err
+	}
+	// Of very many the last ones.
+	if most := uint64(max(b.Entries, 0)); h.entries-min(f.file.next.seen, h.entries) > most { //nolint:gosec // not negative
+		first := h.tail - min(most, h.tail)
+		if err := f.file.seek(func(s stamp) bool { return s.seqnum > first }); err != nil {
+			return err
+		}
+	}
+	for {
+		e, _, err := f.file.Next(max(b.Entries, 1))
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, errLimit):
+			f.at.Seqnum = max(f.at.Seqnum, f.file.last)
+			return nil
+		case err != nil:
+			return err
+		}
+		each(e, true)
+	}
+}
+
+func micros(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 0)) } //nolint:gosec // not negative
+
+// choose opens the file that comes next, or keeps the one that is open.
+func (f *Follower) choose(b Bounds, r *Report, each func(Entry, bool)) error {
+	dir, info, err := f.liveFile()
+	if f.file != nil {
+		h := f.file.header
+		if err := f.file.Refresh(); err != nil {
+			return err
+		}
+		now := f.file.header
+		if now.seqnumID != h.seqnumID { // another one was written into its place
+			f.done = false
+			return f.begin(b, r, each)
+		}
+		switch {
+		case err == nil && dir == f.dir && os.SameFile(info, f.file.info) && now.tail >= h.tail:
+			f.ended, f.done = false, false
+			return nil
+		case !f.ended: // it was rotated away: it is finished first
+			f.ended, f.done = true, false
+			return nil
+		case !f.done:
+			return nil
+		}
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.open(dir); err != nil {
+		return err
+	}
+	f.done = false
+	return f.begin(b, r, each)
+}
+
+// liveFile finds the file that is written to.
+func (f *Follower) liveFile() (dir string, info fs.FileInfo, err error) {
+	for _, dir := range f.dirs {
+		info, err := os.Stat(filepath.Join(dir, live))
+		if err == nil {
+			return dir, info, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", nil, err
+		}
+	}
+	return "", nil, ErrAbsent
+}
+
+// open opens the oldest file of the cursor's sequence that has something new,
+// or the live one.
+func (f *Follower) open(dir string) error {
+	// Another directory's journal is another one, and the old one is over.
+	next, err := Open(filepath.Join(dir, live), f.want)
+	if err != nil {
+		return err
+	}
+	ended := false
+	if f.at != (Cursor{}) {
+		older, err := f.oldest(dir, next)
+		if err != nil {
+			return errors.Join(err, next.Close())
+		}
+		if older != nil {
+			if err := next.Close(); err != nil {
+				return errors.Join(err, older.Close())
+			}
+			next, ended = older, true
+		}
+	}
+	if err := f.Close(); err != nil {
+		return errors.Join(err, next.Close())
+	}
+	f.file, f.dir, f.ended = next, dir, ended
+	return nil
+}
+
+// oldest opens, of the files that were ended, the one that goes on after the
+// cursor; nil where there is none.
+func (f *Follower) oldest(dir string, current *File) (*File, error) {
+	names, err := endedFiles(dir, f.at.SeqnumID)
+	if err != nil {
+		return nil, err
+	}
+	var best *File
+	for _, name := range names {
+		j, err := Open(filepath.Join(dir, name), f.want)
+		if err != nil {
+			continue // vacuumed meanwhile, or damaged, as files ended by a power cut may be
+		}
+		h := j.header
+		if h.seqnumID == f.at.SeqnumID && h.entries > 0 && h.tail > f.at.Seqnum && !os.SameFile(j.info, current.info) &&
+			(best == nil || h.head < best.header.head) {
+			j, best = best, j
+		}
+		if j != nil {
+			if err := j.Close(); err != nil {
+				return best, err
+			}
+		}
+	}
+	return best, nil
+}
+
+// endedFiles lists the system's files that may be of a sequence: those that were
+// rotated away have it in their names, those that a power cut ended have not.
+func endedFiles(dir string, id ID) (names []string, err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.Readdirnames(maxFiles)
+	if err := errors.Join(ignoreEOF(err), d.Close()); err != nil {
+		return nil, err
+	}
+	for _, name := range all {
+		if strings.HasPrefix(name, "system@"+id.String()+"-") || strings.HasPrefix(name, "system@") && strings.HasSuffix(name, ".journal~") {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
