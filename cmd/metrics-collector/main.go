@@ -82,7 +82,7 @@ type collector struct {
 // from being collected.
 func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	roots := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}
-	all, err := collect.All(p.Config, roots)
+	all, err := collect.All(p.Config, roots, p.Version)
 	if err != nil {
 		return nil, err
 	}

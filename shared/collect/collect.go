@@ -47,17 +47,20 @@ func Notes(err error) []Note {
 }
 
 // Scheduled is a collector with its name in the configuration, how often it is
-// due, and its samples' priority at upload (0 first).
+// due, its samples' priority at upload (0 first), and whether a machine may well
+// have nothing for it to read: nothing is said of such a collector, neither that
+// it ran nor how long it took, until it has found something.
 type Scheduled struct {
 	Collector
 	Name     string
 	Interval time.Duration
 	Priority int
+	Optional bool
 }
 
-// All returns the enabled collectors of the configuration, in its order. Its
-// errors name the key that is at fault, and are returned together.
-func All(cfg config.Config, roots hostfs.Roots) ([]Scheduled, error) {
+// All returns the enabled collectors of the configuration, in its order; version
+// is that of the program. Its errors name the key that is at fault, and are returned together.
+func All(cfg config.Config, roots hostfs.Roots, version string) ([]Scheduled, error) {
 	var all []Scheduled
 	var wrong []error
 	seen := map[string]bool{}
@@ -74,38 +77,79 @@ func All(cfg config.Config, roots hostfs.Roots) ([]Scheduled, error) {
 		if m.Interval <= 0 {
 			wrong = append(wrong, fmt.Errorf("%s.interval: must be > 0, got %v", key, m.Interval))
 		}
-		var c Collector
-		var err error
-		switch m.Name {
-		case "cpu.usage":
-			c = newCPU(roots)
-		case "cpu.temperature":
-			c = newThermal(roots)
-		case "memory.usage":
-			c = newMemory(roots)
-		case "disk.io":
-			c, err = newDiskIO(roots, m.Config, key+".config")
-		case "disk.usage":
-			c, err = newDiskUsage(roots, m.Config, key+".config")
-		case "network.traffic":
-			c, err = newNetwork(roots, m.Config, key+".config")
-		case "system.load":
-			c = newLoad(roots)
-		case "system.uptime":
-			c = newUptime(roots)
-		default:
+		c, err := newCollector(m, roots, key+".config")
+		optional := false
+		if c == nil && err == nil {
+			optional = true
+			c, err = newOptional(m, roots, version, key+".config")
+		}
+		if c == nil && err == nil {
 			err = fmt.Errorf("%s.name: no collector is called %q", key, m.Name)
 		}
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
 		}
-		all = append(all, Scheduled{c, m.Name, m.Interval, m.Priority})
+		all = append(all, Scheduled{c, m.Name, m.Interval, m.Priority, optional})
 	}
 	if len(wrong) > 0 {
 		return nil, errors.Join(wrong...)
 	}
 	return all, nil
+}
+
+// newCollector makes a collector of what every machine has, or none for another
+// name.
+func newCollector(m config.Metric, roots hostfs.Roots, key string) (Collector, error) {
+	switch m.Name {
+	case "cpu.usage":
+		return newCPU(roots), nil
+	case "cpu.temperature":
+		return newThermal(roots), nil
+	case "memory.usage":
+		return newMemory(roots), nil
+	case "disk.io":
+		return made(newDiskIO(roots, m.Config, key))
+	case "disk.usage":
+		return made(newDiskUsage(roots, m.Config, key))
+	case "network.traffic":
+		return made(newNetwork(roots, m.Config, key))
+	case "system.load":
+		return newLoad(roots), nil
+	case "system.uptime":
+		return newUptime(roots), nil
+	}
+	return nil, nil
+}
+
+// newOptional makes a collector of what boards have, or none for another name.
+func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Collector, error) {
+	switch m.Name {
+	case "soc.load":
+		return newSoC(roots), nil
+	case "network.health":
+		return made(newNetHealth(roots, m.Config, key))
+	case "unit.usage":
+		return made(newUnits(roots, m.Config, key))
+	case "board.power":
+		return newPower(roots), nil
+	case "system.pressure":
+		return newPressure(roots), nil
+	case "storage.wear":
+		return newWear(roots), nil
+	case "board.info":
+		return newInfo(roots, version), nil
+	}
+	return nil, nil
+}
+
+// made is a collector that its configuration allows, and no collector (rather
+// than a nil pointer in one) where it does not.
+func made[C Collector](c C, err error) (Collector, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Failed returns how many readings an error of Collect stands for: the joined

@@ -107,7 +107,7 @@ func text(t *testing.T, samples []metric.Sample, now time.Time) string {
 
 func mustAll(t testing.TB, roots hostfs.Roots) []Scheduled {
 	t.Helper()
-	all, err := All(config.Default(), roots)
+	all, err := All(config.Default(), roots, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,15 +144,16 @@ type Metric struct {
 	Config   MetricConfig  `yaml:"config"`
 }
 
-// MetricConfig holds the keys that single collectors know; the of tag names the
-// collector. A key is refused under a collector that does not know it. Patterns
+// MetricConfig holds the keys that single collectors know; the of tag names
+// them. A key is refused under a collector that does not know it. Patterns
 // match whole names; Pattern compiles them.
 type MetricConfig struct {
-	AllowedDevices string   `yaml:"allowed_devices" want:"pattern or empty" of:"disk.io"` // disk.io; empty: whole devices
-	IncludeIfaces  []string `yaml:"include_ifaces" want:"pattern" of:"network.traffic"`   // network.traffic; empty: all that are not excluded
-	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic"`   // network.traffic
-	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic"`   // network.traffic
-	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`        // disk.usage; empty: every filesystem on a block device
+	AllowedDevices string   `yaml:"allowed_devices" want:"pattern or empty" of:"disk.io"`               // empty: whole devices
+	IncludeIfaces  []string `yaml:"include_ifaces" want:"pattern" of:"network.traffic, network.health"` // empty: all that are not excluded
+	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic, network.health"` // what carries nothing of the board's own
+	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic, network.health"` // the rest is counted
+	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`                      // empty: every filesystem on a block device
+	Units          []string `yaml:"units" want:"unit" of:"unit.usage"`                                  // systemd units
 }
 
 // DefaultAllowedDevices matches whole disks and no partitions.
@@ -216,11 +217,19 @@ func Default() Config {
 	}
 }
 
+// DefaultUnits are the programs that stream: BELABOX's and CeraLive's.
+func DefaultUnits() []string { return []string{"belaUI.service", "ceralive.service"} }
+
 // DefaultMetrics is the list of collectors of an empty file. A list given in
 // the file replaces it whole.
 func DefaultMetrics() []Metric {
 	every := func(name string, interval time.Duration) Metric {
 		return Metric{Name: name, Interval: interval, Enabled: true, Priority: 2, Config: DefaultMetricConfig(name)}
+	}
+	last := func(name string, interval time.Duration) Metric {
+		m := every(name, interval)
+		m.Priority = 3
+		return m
 	}
 	return []Metric{
 		every("cpu.usage", 10*time.Second),
@@ -231,6 +240,13 @@ func DefaultMetrics() []Metric {
 		every("network.traffic", 10*time.Second),
 		every("system.load", 30*time.Second),
 		every("system.uptime", time.Minute),
+		every("soc.load", 30*time.Second),
+		every("network.health", 30*time.Second),
+		every("unit.usage", 30*time.Second),
+		every("board.power", time.Minute),
+		last("system.pressure", 30*time.Second),
+		last("storage.wear", time.Hour),
+		last("board.info", time.Hour),
 	}
 }
 
@@ -239,7 +255,9 @@ func DefaultMetricConfig(name string) MetricConfig {
 	switch name {
 	case "disk.io":
 		return MetricConfig{AllowedDevices: DefaultAllowedDevices}
-	case "network.traffic":
+	case "unit.usage":
+		return MetricConfig{Units: DefaultUnits()}
+	case "network.traffic", "network.health":
 		return MetricConfig{ExcludeIfaces: DefaultExcludeIfaces(), MaxInterfaces: 32}
 	}
 	return MetricConfig{}

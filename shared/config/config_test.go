@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -62,16 +63,13 @@ func TestTheShippedFileShowsEveryKeyWithItsDefault(t *testing.T) {
 			t.Errorf("config.yaml lacks %s", key)
 		}
 	}
-	for _, name := range []string{"allowed_devices", "include_ifaces", "exclude_ifaces", "max_interfaces", "mountpoints"} {
-		shown := slices.ContainsFunc([]int{0, 1, 2, 3, 4, 5, 6, 7}, func(i int) bool {
-			return w.lines["metrics["+string(rune('0'+i))+"].config."+name] != 0
-		})
-		if !shown {
-			t.Errorf("config.yaml lacks config.%s", name)
+	for f := range reflect.TypeFor[MetricConfig]().Fields() {
+		for collector := range strings.SplitSeq(f.Tag.Get("of"), ", ") {
+			i := slices.IndexFunc(want.Metrics, func(m Metric) bool { return m.Name == collector })
+			if key := fmt.Sprintf("metrics[%d].config.%s", i, f.Tag.Get("yaml")); w.lines[key] == 0 {
+				t.Errorf("config.yaml lacks %s, of %s", key, collector)
+			}
 		}
-	}
-	if got, want := namesOf(reflect.TypeFor[MetricConfig]()), 5; len(got) != want {
-		t.Errorf("MetricConfig has the keys %v; show them in config.yaml and here", got)
 	}
 }
 

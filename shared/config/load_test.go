@@ -16,13 +16,17 @@ import (
 func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 	const (
 		sections  = "want device, host, storage, time, remote, health, logging, monitoring or metrics"
-		collector = "want cpu.usage, cpu.temperature, memory.usage, disk.io, disk.usage, network.traffic, system.load or system.uptime"
 		aURL      = "want an http or https URL with a host, such as http://localhost:8428/api/v1/import, got "
 		pattern   = "want a regular expression for the whole name such as eth.*, got "
 		anAddress = "want an address such as 127.0.0.1, with a port or without, got "
 		endpoint  = "want a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api, got "
 		label     = "want at most 256 bytes without control characters or spaces around them, got "
 	)
+	var names []string
+	for _, m := range DefaultMetrics() {
+		names = append(names, m.Name)
+	}
+	collector := "want " + orList(names)
 	for _, c := range []struct{ name, file, want string }{
 		// keys
 		{"unknown section", "x: 1\n", "1: x: no such key; " + sections},
@@ -124,8 +128,8 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"collector twice", "metrics:\n- name: cpu.usage\n- name: cpu.usage\n", "3: metrics[1].name: cpu.usage is given twice, first on line 2; want it once"},
 		{"unknown key of an entry", "metrics:\n- name: cpu.usage\n  intervall: 1s\n", "3: metrics[0].intervall: no such key; did you mean interval?"},
 		{"priority", "metrics:\n- {name: cpu.usage, priority: 4}\n", "2: metrics[0].priority: want a whole number of 0 to 3, got 4"},
-		{"key of another collector", "metrics:\n- name: cpu.usage\n  config:\n    max_interfaces: 3\n", "4: metrics[0].config.max_interfaces: a key of network.traffic; cpu.usage has no such key"},
-		{"unknown key of a collector", "metrics:\n- name: disk.io\n  config: {devices: sda}\n", "3: metrics[0].config.devices: no such key; want allowed_devices, include_ifaces, exclude_ifaces, max_interfaces or mountpoints"},
+		{"key of another collector", "metrics:\n- name: cpu.usage\n  config:\n    max_interfaces: 3\n", "4: metrics[0].config.max_interfaces: a key of network.traffic or network.health; cpu.usage has no such key"},
+		{"unknown key of a collector", "metrics:\n- name: disk.io\n  config: {devices: sda}\n", "3: metrics[0].config.devices: no such key; want allowed_devices, include_ifaces, exclude_ifaces, max_interfaces, mountpoints or units"},
 		{"bad pattern", "metrics:\n- name: network.traffic\n  config:\n    exclude_ifaces:\n    - lo\n    - (\n", "6: metrics[0].config.exclude_ifaces[1]: " + pattern + `"(" (missing closing ))`},
 		{"pattern that leaves its anchors", "metrics:\n- name: network.traffic\n  config:\n    include_ifaces: ['a)(b']\n", "4: metrics[0].config.include_ifaces[0]: " + pattern + `"a)(b" (unexpected ))`},
 		{"empty pattern", "metrics:\n- name: network.traffic\n  config:\n    include_ifaces: ['']\n", "4: metrics[0].config.include_ifaces[0]: " + pattern + `""`},

@@ -186,14 +186,15 @@ func (p *printer) collectors() {
 	}
 	for f := range reflect.TypeFor[MetricConfig]().Fields() {
 		collector := f.Tag.Get("of")
-		v := reflect.ValueOf(DefaultMetricConfig(collector)).FieldByIndex(f.Index)
+		first, _, _ := strings.Cut(collector, ", ")
+		v := reflect.ValueOf(DefaultMetricConfig(first)).FieldByIndex(f.Index)
 		p.row(of+".config."+f.Tag.Get("yaml"), collector+": "+takes(p.t, f.Type, f.Tag.Get("want")), inYAML(p.t, v))
 	}
 	p.WriteString("\n| collector | interval | enabled | priority | keys under `config` | reads |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, m := range DefaultMetrics() {
 		var keys []string
 		for f := range reflect.TypeFor[MetricConfig]().Fields() {
-			if f.Tag.Get("of") == m.Name {
+			if slices.Contains(strings.Split(f.Tag.Get("of"), ", "), m.Name) {
 				keys = append(keys, "`"+f.Tag.Get("yaml")+"`")
 			}
 		}

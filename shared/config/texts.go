@@ -63,6 +63,9 @@ func wrong(kind, s string) (want, instead string) {
 	case "mountpoint":
 		want = "an absolute path such as /var"
 		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)
+	case "unit":
+		want = "a systemd unit such as belaUI.service"
+		ok = unitName.MatchString(s) && len(s) <= 255
 	case "endpoint":
 		want = "a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api"
 		ok = endpoint(s)
@@ -144,6 +147,9 @@ func endpoint(s string) bool {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`?#%{}"\`, r) }
 	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "/api/") && path.Clean(s) == s && len(s) <= 256 && !strings.ContainsFunc(s, odd)
 }
+
+// unitName is what systemd.unit(5) allows, for the kinds that have a cgroup.
+var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.(service|socket|mount|swap)$`)
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 

@@ -68,8 +68,8 @@ func (w *walker) mapping(n *yaml.Node, key string, into reflect.Value, collector
 		}
 		first[k.Value] = k.Line
 		w.lines[at] = k.Line
-		if of := field.Tag.Get("of"); of != "" && collector != "" && of != collector {
-			w.fault(k.Line, at, "a key of %s; %s has no such key", of, collector)
+		if of := strings.Split(field.Tag.Get("of"), ", "); of[0] != "" && collector != "" && !slices.Contains(of, collector) {
+			w.fault(k.Line, at, "a key of %s; %s has no such key", orList(of), collector)
 			continue
 		}
 		w.value(v, at, into.FieldByIndex(field.Index), field.Tag.Get("want"), collector)

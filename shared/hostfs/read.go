@@ -24,7 +24,8 @@ var (
 	errNotRegular = errors.New("not a regular file")
 	errTooBig     = fmt.Errorf("more than %d bytes, not a file of the kernel's", maxFileBytes)
 	errTooLong    = fmt.Errorf("%d bytes or more, not a single value", valueBytes)
-	errEmpty      = errors.New("empty")
+	// ErrEmpty is that of ReadValue for a file with nothing in it.
+	ErrEmpty = errors.New("empty")
 )
 
 // ReadFile reads a table of /proc from its beginning to its end and returns it
@@ -92,7 +93,7 @@ func readOnce(fd int) (string, error) {
 	}
 	value := strings.TrimSpace(string(buf[:n]))
 	if value == "" {
-		return "", errEmpty
+		return "", ErrEmpty
 	}
 	return value, nil
 }

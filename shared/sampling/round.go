@@ -68,6 +68,7 @@ type asked struct {
 	started time.Time   // of the answer that is outstanding
 	answer  chan answer // nil: none is outstanding
 	noData  bool        // the last answer was collect.ErrNoData
+	found   bool        // there is something to read, or always is: see collect.Scheduled
 	said    int         // readings that failed when it was logged last, 0: none do
 }
 
@@ -87,11 +88,18 @@ func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted strin
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
 		r.all = append(r.all, &asked{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now})
-		r.self.Tally.Add("collector.metrics_collected_total", 0, "collector", s.Name)
-		r.self.Tally.Add("collector.metrics_failed_total", 0, "collector", s.Name)
+		if !s.Optional {
+			r.count(s.Name, 0, 0)
+		}
 	}
 	r.loop = status.NewComponent(d, status.CollectorRow, shortest)
 	return r
+}
+
+// count adds to what is said of a collector.
+func (r *Rounds) count(collector string, samples, failed int) {
+	r.self.Tally.Add("collector.metrics_collected_total", float64(samples), "collector", collector)
+	r.self.Tally.Add("collector.metrics_failed_total", float64(failed), "collector", collector)
 }
 
 // restore takes over what an earlier run counted, as soon as the database can
@@ -342,9 +350,11 @@ func (r *Rounds) take(ctx context.Context, a *asked, now status.Moment) []metric
 	}
 	failed := collect.Failed(got.err)
 	a.noData = errors.Is(got.err, collect.ErrNoData)
-	r.self.Tally.Add("collector.metrics_collected_total", float64(len(got.samples)), "collector", a.Name)
-	r.self.Tally.Add("collector.metrics_failed_total", float64(failed), "collector", a.Name)
-	if a.answer == nil {
+	a.found = a.found || !a.Optional || !a.noData
+	if a.found {
+		r.count(a.Name, len(got.samples), failed)
+	}
+	if a.found && a.answer == nil {
 		r.self.Tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)
 	}
 	if failed == 0 || len(got.samples) > 0 {

@@ -20,7 +20,7 @@ const othersPerHour = 60*1 + 20*4 + 60*3 + 20*5 + 6*6 + 60
 func TestWhatWeSayAboutOurselvesIsATenthAtMost(t *testing.T) {
 	roots := hosttest.Roots(filepath.Join(hosttest.Unpack(t, "../../tests/fixtures/orangepi5plus.txtar"), "t0"))
 	synctest.Test(t, func(t *testing.T) {
-		all, err := collect.All(config.Default(), roots)
+		all, err := collect.All(config.Default(), roots, "test")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,90 @@
+package collect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// maxUnits bounds the units of one round.
+const maxUnits = 16
+
+// unitCollector reads what systemd units use.
+type unitCollector struct {
+	cgroup string
+	units  []string
+}
+
+func newUnits(roots hostfs.Roots, cfg config.MetricConfig, key string) (*unitCollector, error) {
+	c := &unitCollector{cgroup: roots.SysPath("fs", "cgroup"), units: cfg.Units}
+	if len(c.units) > maxUnits {
+		return nil, fmt.Errorf("%s.units: %d units; want at most %d", key, len(c.units), maxUnits)
+	}
+	return c, nil
+}
+
+// Collect returns processor time, memory, tasks and kills for lack of memory of
+// each unit that runs. A unit that does not run has no cgroup, and no series.
+// Source: Documentation/admin-guide/cgroup-v2.rst.
+func (c *unitCollector) Collect(now time.Time) ([]metric.Sample, error) {
+	r := newReading(now)
+	for _, unit := range c.units {
+		dir := filepath.Join(c.cgroup, sliceOf(unit), unit)
+		tags := metric.Tags("unit", unit)
+		if usec, ok := r.keyed("usage_usec", dir, "cpu.stat"); ok {
+			r.add("unit.cpu_seconds_total", tags, float64(usec)/1e6)
+		}
+		if kills, ok := r.keyed("oom_kill", dir, "memory.events"); ok {
+			r.add("unit.oom_kills_total", tags, float64(kills))
+		}
+		r.counter("unit.memory_bytes", tags, dir, "memory.current")
+		r.counter("unit.tasks", tags, dir, "pids.current")
+	}
+	return r.done()
+}
+
+// sliceOf is where systemd keeps the cgroup of a unit: the instances of a
+// template share a slice of their own.
+func sliceOf(unit string) string {
+	template, _, instance := strings.Cut(unit, "@")
+	if !instance {
+		return "system.slice"
+	}
+	return filepath.Join("system.slice", "system-"+strings.ReplaceAll(template, "-", `\x2d`)+".slice")
+}
+
+// keyed reads one count of a file with a name and a count a line. The file may
+// be absent; in a file that is there the name must be.
+func (r *reading) keyed(key string, elem ...string) (uint64, bool) {
+	path := filepath.Join(elem...)
+	data, err := hostfs.ReadFile(path)
+	if absent(err) {
+		return 0, false
+	}
+	if err == nil {
+		var v uint64
+		if v, err = parseKeyed(data, key); err == nil {
+			return v, true
+		}
+		err = fmt.Errorf("read %s: %w; value skipped", path, err)
+	}
+	r.fault(err)
+	return 0, false
+}
+
+// parseKeyed finds the count of a key.
+func parseKeyed(data []byte, key string) (uint64, error) {
+	for line := range lines(data) {
+		if name, count, ok := bytes.Cut(line, []byte(" ")); ok && string(name) == key {
+			return whole(bytes.TrimSpace(count))
+		}
+	}
+	return 0, errors.New("no line " + key)
+}
