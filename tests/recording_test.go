@@ -35,7 +35,16 @@ var tagSets = map[string][][]string{
 	"collector":         {{"collector", "cpu.usage"}, {"collector", "network.traffic"}},
 	"collector, reason": {{"collector", "cpu.usage", "reason", "size_limit"}},
 	"reason":            {{"reason", "size_limit"}},
-	"daemon":            {{"daemon", "metrics-collector"}, {"daemon", "metrics-shipper"}},
+	"unit":              {{"unit", "cpu0"}, {"unit", "belaUI.service"}},
+	"device, index":     {{"device", "thermal-cpufreq-0", "index", "0"}, {"device", "pwm-fan", "index", "4"}},
+	"sensor":            {{"sensor", "simple_vin/in0"}},
+	"device, sensor":    {{"device", "nvme0", "sensor", "Composite"}},
+	"device, type":      {{"device", "mmcblk0", "type", "a"}},
+	"resource":          {{"resource", "cpu"}, {"resource", "io"}, {"resource", "memory"}},
+
+	"kernel, model, version": {{"kernel", "6.1.99", "model", "A board", "version", "1.4"}},
+
+	"daemon": {{"daemon", "metrics-collector"}, {"daemon", "metrics-shipper"}},
 }
 
 // recording returns the recording as lines of /api/v1/import.
@@ -110,12 +119,37 @@ var periods = []struct {
 	{"cpu.iowait", 10},
 	{"cpu.usage", 10},
 	{"cpu.steal", 10},
+	{"network.rx_dropped", 30},
+	{"network.tx_dropped", 30},
+	{"network.carrier", 30},
+	{"network.speed", 30},
+	{"network.up", 30},
 	{"network.", 10},
+	{"storage.temperature", 3600},
+	{"storage.life", 3600},
+	{"storage.pre_eol", 3600},
+	{"board.", 3600},
+	{"power.", 60},
+	{"fan.", 60},
 	{"collector.", 300},
 	{"uploader.", 60},
 	{"storage.", 180},
 	{"process.", 180},
 	{"time.", 60},
+}
+
+// onlySomeHave says whether a metric is of what not every machine has: those of
+// the collectors that are silent without it.
+func onlySomeHave(name string) bool {
+	for _, p := range []string{
+		"soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
+		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "board.", "collector.devices_dropped",
+	} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // period is the interval of a metric by default, in seconds.
@@ -136,6 +170,10 @@ func recordedValue(board int, e metric.Entry, suffix, tags string, s float64) fl
 	minute := s / 60
 	wave := math.Sin(s/600 + float64(board)) // -1 to 1
 	switch {
+	case e.Name == "soc.cooling_state", e.Name == "collector.devices_dropped_total", e.Name == "udp.rcvbuf_errors_total", e.Name == "udp.in_errors_total":
+		return 0
+	case e.Name == "storage.pre_eol", e.Name == "board.info", e.Unit == "boolean":
+		return 1
 	case totals[e.Name] > 0:
 		return totals[e.Name]
 	case e.Name == "system.uptime_seconds":
