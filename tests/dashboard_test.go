@@ -33,7 +33,7 @@ type panel struct {
 	GridPos   struct{ X, Y, W, H int }
 	Collapsed bool
 	Panels    []panel // of a row that is collapsed
-	Targets []struct {
+	Targets   []struct {
 		RefID, Expr  string
 		Interval     string
 		Instant      bool

@@ -1,0 +1,67 @@
+package sampling
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/collect"
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+// TestNothingIsSaidOfACollectorThatHasNothingToRead: a machine without modems
+// pays for no series about the collector of modems, until one is plugged in.
+func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		plugged := false
+		modem := every(10*time.Second, "modem", collectFunc(func(now time.Time) ([]metric.Sample, error) {
+			if !plugged {
+				return nil, collect.ErrNoData
+			}
+			return good("modem")(now)
+		}))
+		modem.Optional = true
+		r, db := mustRounds(t, &log, modem, every(10*time.Second, "first", collectFunc(func(time.Time) ([]metric.Sample, error) {
+			return nil, collect.ErrNoData
+		})))
+		about := func(collector string) int {
+			rows, err := db.Newest(t.Context(), 100000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for _, row := range rows {
+				if strings.Contains(row.Series.Tags, `"`+collector+`"`) {
+					n++
+				}
+			}
+			return n
+		}
+		run := func(d time.Duration) {
+			for begun := time.Now(); time.Since(begun) < d; {
+				next, err := r.Round(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(next)
+			}
+		}
+		run(15 * time.Minute)
+		if about("modem") != 0 || about("first") == 0 {
+			t.Errorf("%d samples about one that is absent, %d about one that may never be", about("modem"), about("first"))
+		}
+		plugged = true
+		run(15 * time.Minute)
+		if about("modem") == 0 {
+			t.Error("no samples about one that came")
+		}
+		if strings.Contains(log.String(), "could not read") {
+			t.Errorf("a warning: %s", log.String())
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
