@@ -1,0 +1,114 @@
+package salvage
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// lostDamaged is the reason of samples that were in a damaged file and could not
+// be read.
+const lostDamaged = "damaged"
+
+// closeLedger makes the ledger of the new file agree with its rows: samples that
+// the old one knew of and that are not here are lost. size is that of the old
+// file and its WAL.
+func (s *salvage) closeLedger(size int64) error {
+	states, err := s.countStates()
+	if err != nil {
+		return err
+	}
+	captured, sure, err := s.entry("captured")
+	if err != nil {
+		return err
+	}
+	delivered, both, err := s.entry("delivered")
+	if err != nil {
+		return err
+	}
+	var losses int64
+	if err := s.into.conn.QueryRowContext(s.ctx, "SELECT total(count) FROM main.losses").Scan(&losses); err != nil {
+		return writing(err)
+	}
+	delivered = max(delivered, states[store.Delivered])
+	here := delivered + states[store.Pending] + states[store.Held] + states[store.Rejected] + states[store.Local] + losses
+	lost := captured - here
+	// Eight bytes are less than any row takes: more rows than that cannot have
+	// been in the file, and the ledger itself is what is damaged. So it is if it
+	// knows of less than there is.
+	plausible := sure && both && captured > 0 && lost >= 0 && lost <= size/8
+	if !plausible {
+		lost = 0
+	}
+	// One from before the break in the WAL does not know of all.
+	broken := s.pages.wal.broken && s.found.ledgerAt <= s.pages.wal.lastBroken
+	if plausible && !broken && s.report.Schema == store.SchemaVersion {
+		s.report.Lost = &lost
+	}
+	for _, entry := range []struct {
+		name  string
+		count int64
+	}{
+		{"captured", here + lost},
+		{"delivered", delivered},
+		{"held", states[store.Held]},
+		{"local", states[store.Local]},
+		{"rejected", states[store.Rejected]},
+	} {
+		if err := s.into.exec("INSERT OR REPLACE INTO main.ledger (name, count) VALUES (?, ?)", entry.name, entry.count); err != nil {
+			return err
+		}
+	}
+	return s.note(lost)
+}
+
+// note writes what was lost, and the row that tells of it.
+func (s *salvage) note(lost int64) error {
+	if lost > 0 {
+		err := s.into.exec(`INSERT INTO main.losses (reason, count, first_ms, last_ms) VALUES (?1, ?2, ?3, ?3)
+			ON CONFLICT DO UPDATE SET count = count + ?2, last_ms = ?3`, lostDamaged, lost, s.report.At.UnixMilli())
+		if err != nil {
+			return err
+		}
+	}
+	if s.known.Note == nil {
+		return nil
+	}
+	n := s.known.Note(s.report)
+	return s.into.exec("INSERT OR REPLACE INTO main.status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		n.Component, n.Daemon, n.State, n.PID, n.Version, n.BootID, n.StartedMs, n.IntervalMs, n.HeartbeatMs, n.HeartbeatBootMs,
+		n.SuccessMs, n.SuccessBootMs, n.Error, n.ErrorMs, n.FailingSinceMs, n.Succeeded, n.Failed, n.Detail)
+}
+
+// entry returns an entry of the ledger, and whether there is one that makes sense.
+func (s *salvage) entry(name string) (count int64, ok bool, err error) {
+	err = s.into.conn.QueryRowContext(s.ctx, "SELECT count FROM main.ledger WHERE name = ? AND count >= 0", name).Scan(&count)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return count, err == nil, writing(err)
+}
+
+// countStates counts the samples of the new file by their state. The rows that
+// were written say it, unless some were of one key.
+func (s *salvage) countStates() (states [store.Local + 1]int64, err error) {
+	if err := s.into.conn.QueryRowContext(s.ctx, "SELECT count(*) FROM main.samples").Scan(&s.report.Samples); err != nil {
+		return states, writing(err)
+	}
+	written := int64(0)
+	for _, n := range s.offered {
+		written += n
+	}
+	if written == s.report.Samples {
+		return s.offered, nil
+	}
+	for state := range states {
+		err := s.into.conn.QueryRowContext(s.ctx, "SELECT count(*) FROM main.samples WHERE uploaded = "+fmt.Sprint(state)).Scan(&states[state])
+		if err != nil {
+			return states, writing(err)
+		}
+	}
+	return states, nil
+}

@@ -1,0 +1,177 @@
+package salvage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// The stock is what a board has after a while, in tables three levels deep, all
+// of it in the file and none in the WAL: samples in every state, receipts, pages
+// that were freed and used again, and pages that are still free.
+const (
+	stockTicks  = 1400
+	stockSeries = 40
+	oldTicks    = 300 // are deleted again
+	pageSize    = 1024
+)
+
+// A key is that of a sample.
+type key struct{ at, series int64 }
+
+// A stock is a database, and what is in it.
+type stock struct {
+	file    []byte
+	rows    map[key]string // value, session, state and priority
+	deleted map[key]string // were there before
+	ledger  store.Ledger
+}
+
+func mustStock(t testing.TB) stock {
+	t.Helper()
+	s, err := makeStock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+var makeStock = sync.OnceValues(func() (s stock, err error) {
+	dir, err := os.MkdirTemp("", "stock")
+	if err != nil {
+		return s, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "stock.db")
+	s.rows, s.deleted, s.ledger, err = fillStock(context.Background(), path)
+	if err == nil {
+		s.file, err = os.ReadFile(path)
+	}
+	return s, err
+})
+
+func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, l store.Ledger, err error) {
+	fail := func(err error) (map[key]string, map[key]string, store.Ledger, error) { return nil, nil, l, err }
+	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL", Owner: true})
+	if err != nil {
+		return fail(err)
+	}
+	defer db.Close()
+	if err := db.StartSession(ctx, store.Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
+		return fail(err)
+	}
+	const first = 1_700_000_000_000
+	deleted = map[key]string{}
+	deliver := func(before int) error {
+		return execute(path,
+			fmt.Sprintf("UPDATE ledger SET count = count + (SELECT count(*) FROM samples WHERE uploaded = 0 AND timestamp_ms < %d) WHERE name = 'delivered'", first+before*10_000),
+			fmt.Sprintf("UPDATE samples SET uploaded = 1 WHERE uploaded = 0 AND timestamp_ms < %d", first+before*10_000),
+			"INSERT INTO upload_checkpoints (batch_id, chunk_index, last_uploaded_id, upload_time, metrics_count) SELECT 'batch', count(*), 1, 2, 3 FROM upload_checkpoints")
+	}
+	remove := func(before int) error {
+		was, err := readRows(path)
+		if err != nil {
+			return err
+		}
+		maps.Copy(deleted, was)
+		return execute(path, fmt.Sprintf("DELETE FROM samples WHERE uploaded = 1 AND timestamp_ms < %d", first+before*10_000))
+	}
+	for i := range oldTicks + stockTicks {
+		u := store.Update{Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(first + i*10_000))}}}
+		if i%100 == 0 {
+			u.Counters = []metric.Count{{Name: "c", Value: float64(i)}}
+			u.Status = []store.Status{{Component: "collector", Daemon: "metrics-collector", State: store.StateRunning, Detail: fmt.Sprintf(`{"long":%q}`, make([]byte, 1000))}}
+		}
+		if _, err = db.Record(ctx, u); err == nil && i == oldTicks {
+			err = deliver(oldTicks)
+		}
+		if err == nil && i == oldTicks {
+			err = remove(oldTicks)
+		}
+		if err == nil && i%200 == 0 {
+			err = deliver(i / 2)
+		}
+		if err != nil {
+			return fail(err)
+		}
+	}
+	if _, err := db.Record(ctx, store.Update{Held: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000)}}}); err != nil {
+		return fail(err)
+	}
+	if err := remove(oldTicks + 60); err != nil { // their pages stay free
+		return fail(err)
+	}
+	if c, err := db.Checkpoint(ctx, 0); err != nil || c.Busy {
+		return fail(fmt.Errorf("checkpoint: %+v, %w", c, err))
+	}
+	if l, err = db.Audit(ctx); err != nil {
+		return fail(err)
+	}
+	if rows, err = readRows(path); err != nil {
+		return fail(err)
+	}
+	for k := range rows {
+		delete(deleted, k)
+	}
+	return rows, deleted, l, nil
+}
+
+// tick is what one round of collecting gives.
+func tick(at int64) []metric.Sample {
+	samples := make([]metric.Sample, stockSeries)
+	for i := range samples {
+		samples[i] = metric.Sample{Name: "cpu.usage_percent", Tags: metric.Tags("core", fmt.Sprint(i)), TimeMs: at, Value: float64(i) + float64(at/10_000%1000)/8}
+	}
+	return samples
+}
+
+func open(path string) (*sql.DB, error) {
+	return sql.Open("sqlite3", "file:"+path+"?_busy_timeout=5000")
+}
+
+func execute(path string, statements ...string) error {
+	db, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// readRows returns all samples.
+func readRows(path string) (map[key]string, error) {
+	db, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.Query("SELECT timestamp_ms, series_id, coalesce(value, '-'), coalesce(value_text, '-'), coalesce(session, '-'), uploaded, priority FROM samples")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[key]string{}
+	for rows.Next() {
+		var k key
+		var value, text, session, state, priority string
+		if err := rows.Scan(&k.at, &k.series, &value, &text, &session, &state, &priority); err != nil {
+			return nil, err
+		}
+		all[k] = value + " " + text + " " + session + " " + state + " " + priority
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,137 @@
+package salvage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// A writer fills the new file. That is thrown away unless it comes to its end, so
+// nothing of it is synced under way.
+type writer struct {
+	ctx  context.Context // of one salvage
+	pool *sql.DB
+	conn *sql.Conn
+	rows map[*table]*sql.Stmt // that write a row of a table
+
+	others []*sql.Stmt
+}
+
+// newWriter opens the new file.
+func newWriter(ctx context.Context, path string) (*writer, error) {
+	params := url.Values{"mode": {"rw"}, "_journal_mode": {"MEMORY"}, "_synchronous": {"OFF"}, "_cache_size": {"-2048"}, "_busy_timeout": {"5000"}}
+	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
+	pool, err := sql.Open("sqlite3", name.String())
+	if err != nil {
+		return nil, writing(err)
+	}
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(writing(err), pool.Close())
+	}
+	return &writer{ctx: ctx, pool: pool, conn: conn, rows: map[*table]*sql.Stmt{}}, nil
+}
+
+func (w *writer) close() error {
+	var err error
+	for _, stmt := range slices.AppendSeq(w.others, maps.Values(w.rows)) {
+		err = errors.Join(err, stmt.Close())
+	}
+	return errors.Join(err, w.conn.Close(), w.pool.Close())
+}
+
+// transact runs a function in one transaction.
+func (w *writer) transact(do func() error) error {
+	if err := w.exec("BEGIN"); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		err = w.exec("COMMIT")
+	}
+	if err != nil {
+		if back := w.exec("ROLLBACK"); back != nil && !isFull(err) { // SQLite may have rolled back already
+			return errors.Join(err, back)
+		}
+	}
+	return err
+}
+
+func (w *writer) exec(query string, args ...any) error {
+	_, err := w.conn.ExecContext(w.ctx, query, args...)
+	return writing(err)
+}
+
+// put writes a row of a table, unless it goes against what the table demands.
+func (w *writer) put(t *table, r *record, rowid int64) error {
+	stmt := w.rows[t]
+	if stmt == nil {
+		var err error
+		if stmt, err = w.conn.PrepareContext(w.ctx, t.statement()); err != nil { //nolint:sqlclosecheck // close closes it
+			return writing(err)
+		}
+		w.rows[t] = stmt
+	}
+	_, err := stmt.ExecContext(w.ctx, t.args(r, rowid)...)
+	if se, ok := errors.AsType[sqlite3.Error](err); ok && (se.Code == sqlite3.ErrConstraint || se.Code == sqlite3.ErrMismatch || se.Code == sqlite3.ErrTooBig) {
+		return nil
+	}
+	return writing(err)
+}
+
+// writing says of an error that it is of the new file.
+func writing(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("write the new database: %w", err)
+}
+
+func isFull(err error) bool {
+	se, ok := errors.AsType[sqlite3.Error](err)
+	return ok && se.Code == sqlite3.ErrFull || errors.Is(err, syscall.ENOSPC)
+}
+
+// create makes the new file, with all tables.
+func create(ctx context.Context, path, device string) error {
+	return writing(store.Create(ctx, path, store.Options{Device: device, Synchronous: "NORMAL"}))
+}
+
+// touch makes an empty file.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o640), f.Close())
+}
+
+// remove removes the new file and what SQLite left beside it.
+func remove(path string) error {
+	for _, part := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Remove(path + part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func freeBytes(path string) (int64, error) {
+	var st syscall.Statfs_t
+	err := syscall.Statfs(path, &st)
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Statfs(path, &st)
+	}
+	return int64(st.Bavail * uint64(st.Bsize)), err //nolint:unconvert // the width of Bsize differs by processor
+}
