@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
-
-// lostDamaged is the reason of samples that were in a damaged file and could not
-// be read.
-const lostDamaged = "damaged"
 
 // closeLedger makes the ledger of the new file agree with its rows: samples that
 // the old one knew of and that are not here are lost. size is that of the old
@@ -68,7 +65,7 @@ func (s *salvage) closeLedger(size int64) error {
 func (s *salvage) note(lost int64) error {
 	if lost > 0 {
 		err := s.into.exec(`INSERT INTO main.losses (reason, count, first_ms, last_ms) VALUES (?1, ?2, ?3, ?3)
-			ON CONFLICT DO UPDATE SET count = count + ?2, last_ms = ?3`, lostDamaged, lost, s.report.At.UnixMilli())
+			ON CONFLICT DO UPDATE SET count = count + ?2, last_ms = ?3`, status.LostDamaged, lost, s.report.At.UnixMilli())
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -97,8 +98,8 @@ var tables = []*table{
 		number("interval_ms"), number("heartbeat_ms"), number("heartbeat_boot_ms"), number("success_ms"), number("success_boot_ms"), words("error"),
 		number("error_ms"), number("failing_since_ms"), count("succeeded"), count("failed"), words("detail"),
 	}, fits: func(r *record) bool {
-		// The row "repair" asks for the repair that this is.
-		return oneOf(r.values[2], store.StateRunning, store.StateStopped) && !oneOf(r.values[0], "", "repair")
+		// RepairRow asks for the repair that this is.
+		return oneOf(r.values[2], status.Running, status.Stopped) && !oneOf(r.values[0], "", status.RepairRow)
 	}},
 	{name: "counters", schema: 3, columns: []column{
 		words("name"), words("tags"), {name: "value", kinds: whole | float},

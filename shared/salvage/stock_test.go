@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -89,7 +90,7 @@ func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, 
 		u := store.Update{Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(first + i*10_000))}}}
 		if i%100 == 0 {
 			u.Counters = []metric.Count{{Name: "c", Value: float64(i)}}
-			u.Status = []store.Status{{Component: "collector", Daemon: "metrics-collector", State: store.StateRunning, Detail: fmt.Sprintf(`{"long":%q}`, make([]byte, 1000))}}
+			u.Status = []status.Row{{Component: "collector", Daemon: "metrics-collector", State: status.Running, Detail: fmt.Sprintf(`{"long":%q}`, make([]byte, 1000))}}
 		}
 		if _, err = db.Record(ctx, u); err == nil && i == oldTicks {
 			err = deliver(oldTicks)

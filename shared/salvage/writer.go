@@ -78,7 +78,7 @@ func (w *writer) put(t *table, r *record, rowid int64) error {
 	stmt := w.rows[t]
 	if stmt == nil {
 		var err error
-		if stmt, err = w.conn.PrepareContext(w.ctx, t.statement()); err != nil { //nolint:sqlclosecheck // close closes it
+		if stmt, err = w.conn.PrepareContext(w.ctx, t.statement()); err != nil {
 			return writing(err)
 		}
 		w.rows[t] = stmt
@@ -133,5 +133,5 @@ func freeBytes(path string) (int64, error) {
 	for errors.Is(err, syscall.EINTR) {
 		err = syscall.Statfs(path, &st)
 	}
-	return int64(st.Bavail * uint64(st.Bsize)), err //nolint:unconvert // the width of Bsize differs by processor
+	return int64(st.Bavail * uint64(st.Bsize)), err // the width of Bsize differs by processor
 }
