@@ -105,7 +105,7 @@ fuzz: ## each fuzz target for 30 seconds
 	@sh tests/fuzz.sh 30s
 
 golden: ## rewrite the golden files and the generated parts of the documentation
-	$(GO) test ./shared/collect ./shared/config ./tests ./tests/fleet -update
+	$(GO) test ./shared/collect ./shared/config ./shared/health ./tests ./tests/fleet -update
 
 clean: ## remove what was built and run
 	rm -rf bin run dist

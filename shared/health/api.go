@@ -73,10 +73,10 @@ func parseQuestion(raw string, now time.Time) (question, error) {
 			}[key], list[0])
 		}
 	}
-	return q, q.check()
+	return q, q.checkSpan()
 }
 
-func (q *question) check() error {
+func (q *question) checkNames() error {
 	if len(q.names) == 0 || len(q.names) > maxNames {
 		return fmt.Errorf("name: want 1 to %d, got %d", maxNames, len(q.names))
 	}
@@ -85,6 +85,10 @@ func (q *question) check() error {
 			return fmt.Errorf("name: want 1 to %d bytes, got %d", maxNameBytes, len(name))
 		}
 	}
+	return nil
+}
+
+func (q *question) checkSpan() error {
 	// A board without a clock begins in 1970; nothing is before that.
 	span := time.Duration(q.until-q.since) * time.Millisecond
 	if q.since <= 0 || q.until-q.since <= 0 || q.until-q.since > maxRange.Milliseconds() {
@@ -198,6 +202,9 @@ func listOf(found []store.Series) reply {
 func (s *Server) samples(r *http.Request) reply {
 	now := time.Now()
 	q, err := parseQuestion(r.URL.RawQuery, now)
+	if err == nil {
+		err = q.checkNames()
+	}
 	if err != nil {
 		return problem(http.StatusBadRequest, err.Error())
 	}
@@ -274,12 +281,16 @@ func comma(out []byte, i int) []byte {
 	return out
 }
 
-// appendNumber appends v with 9 digits, or null if JSON has no word for it.
-func appendNumber(out []byte, v float64) []byte {
+// appendNumber appends v with 9 digits.
+func appendNumber(out []byte, v float64) []byte { return appendDigits(out, v, 9) }
+
+// appendDigits appends v with so many significant digits, or null if it is not
+// finite, which JSON cannot say.
+func appendDigits(out []byte, v float64, digits int) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return append(out, "null"...)
 	}
-	return strconv.AppendFloat(out, v, 'g', 9, 64)
+	return strconv.AppendFloat(out, v, 'g', digits, 64)
 }
 
 // tagsJSON is the stored text of tags as a JSON object. What is none comes from

@@ -3,11 +3,9 @@ package health
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
@@ -37,13 +35,6 @@ type Server struct {
 	query   chan struct{} // the one that runs
 }
 
-// A reply is a whole answer.
-type reply struct {
-	status int
-	kind   string // content type
-	body   string
-}
-
 // NewServer returns a Server of what watch sees. Version and started are those
 // of the process.
 func NewServer(watch *Watch, c config.Config, version string, started time.Time, log *slog.Logger) *Server {
@@ -59,8 +50,11 @@ func NewServer(watch *Watch, c config.Config, version string, started time.Time,
 		"/api/status": s.status,
 		"/api/series": s.series,
 		"/api/query":  s.samples,
+		"/api/charts": s.charts,
+		"/api/events": s.events,
+		"/":           s.page,
 	}
-	for at, file := range pageFiles {
+	for at, file := range pageFiles() {
 		s.routes[at] = func(*http.Request) reply { return file }
 	}
 	// Last: a configured path wins over the rest.
@@ -104,15 +98,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// ServeHTTP checks who asks and how, and answers.
+// ServeHTTP checks the host name and the method, and answers.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	done := work(r.Context())
 	a, allow := s.answer(r)
 	done()
 	h := w.Header()
-	h.Set("Content-Type", a.kind)
-	h.Set("Content-Length", strconv.Itoa(len(a.body)))
-	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -120,11 +111,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if allow != "" {
 		h.Set("Allow", allow)
 	}
-	w.WriteHeader(a.status)
-	if r.Method != http.MethodHead {
-		if _, err := io.WriteString(w, a.body); err != nil {
-			s.log.Debug("client went away during its answer", "error", err)
-		}
+	if err := a.write(w, r); err != nil {
+		s.log.Debug("client went away during its answer", "error", err)
 	}
 }
 
@@ -140,14 +128,6 @@ func (s *Server) answer(r *http.Request) (a reply, allow string) {
 		return text(http.StatusMethodNotAllowed, "GET and HEAD only\n"), "GET, HEAD"
 	}
 	return route(r), ""
-}
-
-func text(status int, body string) reply {
-	return reply{status, "text/plain; charset=utf-8", body}
-}
-
-func jsonReply(status int, body []byte) reply {
-	return reply{status, "application/json", string(body)}
 }
 
 // look returns the present judgement with what is only known here.
@@ -166,11 +146,6 @@ func (s *Server) health(r *http.Request) reply {
 		status = http.StatusServiceUnavailable
 	}
 	return jsonReply(status, report.JSON())
-}
-
-// status is health for the page: a bad status is no failed request.
-func (s *Server) status(r *http.Request) reply {
-	return jsonReply(http.StatusOK, s.look(r).JSON())
 }
 
 // live answers as long as the process serves. It asks nothing of the database.

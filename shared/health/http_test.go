@@ -41,6 +41,30 @@ func get(t *testing.T, method, url, host string) (int, string, http.Header) {
 	return res.StatusCode, string(body), res.Header
 }
 
+// getWith asks with headers; an encoded answer is given as it came.
+func getWith(t *testing.T, url string, headers map[string]string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range headers {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	res, err := (&http.Transport{DisableCompression: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body), res.Header
+}
+
 func TestEndpointsFollowTheStatus(t *testing.T) {
 	b := newBoard(t)
 	base := b.serve(t)
@@ -115,7 +139,7 @@ func TestOnlyGetAndHeadAndOnlyKnownPaths(t *testing.T) {
 	b := newBoard(t)
 	b.fill(t)
 	base := b.serve(t)
-	for _, path := range []string{"/", "/health", "/health/live", "/health/ready", "/metrics", "/api/status", "/api/series", "/api/query?name=system.load1&since=1h&step=1m", "/page/app.js"} {
+	for _, path := range []string{"/", "/health", "/health/live", "/health/ready", "/metrics", "/api/status", "/api/series", "/api/query?name=system.load1&since=1h&step=1m", "/page/page.js"} {
 		status, body, _ := get(t, "GET", base+path, "")
 		if status != 200 || body == "" {
 			t.Errorf("GET %s: %d %q", path, status, body)

@@ -1,44 +1,122 @@
 package health
 
 import (
-	_ "embed"
+	"embed"
+	"html"
 	"net/http"
+	"strings"
+	"sync"
+	"time"
 )
 
-// The status page: plain files, served as they are. The chart library is uPlot
+// The status page. Its sources are in page/; what is served lies packed in
+// page/packed, made from them by `make golden`. The chart library is uPlot
 // (https://github.com/leeoniya/uPlot), under the licence beside it.
-var (
-	//go:embed page/index.html
-	indexHTML string
-	//go:embed page/app.js
-	appJS string
-	//go:embed page/charts.js
-	chartsJS string
-	//go:embed page/style.css
-	styleCSS string
-	//go:embed page/icon.svg
-	iconSVG string
-	//go:embed page/vendor/uPlot.iife.min.js
-	uPlotJS string
-	//go:embed page/vendor/uPlot.min.css
-	uPlotCSS string
-	//go:embed page/vendor/LICENSE
-	uPlotLicence string
-)
+//
+//go:embed page/packed/*.gz page/index.html page/icon.svg page/vendor/LICENSE
+var pageFS embed.FS
 
-const (
-	typeJS  = "text/javascript; charset=utf-8"
-	typeCSS = "text/css; charset=utf-8"
-)
+// The sources of each packed file, in the order in which they are joined.
+var pageParts = map[string][]string{
+	"page.js": {
+		"vendor/uPlot.iife.min.js", "units.js", "catalogue.js", "series.js", "chart.js", "board.js", "status.js", "app.js",
+	},
+	"page.css": {"vendor/uPlot.min.css", "style.css"},
+}
+
+// slotTime is how long the numbers of /api/status may be reused by the page. A
+// change of a status or a reason shows at once.
+const slotTime = time.Minute
+
+func embedded(name string) string {
+	content, err := pageFS.ReadFile("page/" + name)
+	if err != nil {
+		panic("BUG: the program has no page/" + name)
+	}
+	return string(content)
+}
+
+// packedFile is a file whose address carries its checksum: it may be kept for ever.
+func packedFile(name, kind string) reply {
+	packed := embedded("packed/" + name + ".gz")
+	return reply{status: http.StatusOK, kind: kind, packed: packed, etag: etagOf(packed), cache: cacheForever}
+}
 
 // pageFiles are the page's files by path. There is no directory to list.
-var pageFiles = map[string]reply{
-	"/":                              {http.StatusOK, "text/html; charset=utf-8", indexHTML},
-	"/page/app.js":                   {http.StatusOK, typeJS, appJS},
-	"/page/charts.js":                {http.StatusOK, typeJS, chartsJS},
-	"/page/style.css":                {http.StatusOK, typeCSS, styleCSS},
-	"/page/icon.svg":                 {http.StatusOK, "image/svg+xml", iconSVG},
-	"/page/vendor/uPlot.iife.min.js": {http.StatusOK, typeJS, uPlotJS},
-	"/page/vendor/uPlot.min.css":     {http.StatusOK, typeCSS, uPlotCSS},
-	"/page/vendor/LICENSE":           {http.StatusOK, "text/plain; charset=utf-8", uPlotLicence},
+func pageFiles() map[string]reply {
+	icon := embedded("icon.svg")
+	return map[string]reply{
+		"/page/page.js":        packedFile("page.js", "text/javascript; charset=utf-8"),
+		"/page/page.css":       packedFile("page.css", "text/css; charset=utf-8"),
+		"/page/icon.svg":       {status: http.StatusOK, kind: "image/svg+xml", body: icon, etag: etagOf(icon), cache: cacheForever},
+		"/page/vendor/LICENSE": {status: http.StatusOK, kind: "text/plain; charset=utf-8", body: embedded("vendor/LICENSE"), cache: cacheAndAsk},
+	}
+}
+
+// indexParts is index.html with the checksums of its files, before and after the
+// status for browsers without scripts.
+var indexParts = sync.OnceValues(func() (head, tail string) {
+	page := embedded("index.html")
+	for path, file := range pageFiles() {
+		if file.etag != "" {
+			page = strings.ReplaceAll(page, `"`+path+`"`, `"`+path+"?"+strings.Trim(file.etag, `"`)+`"`)
+		}
+	}
+	head, tail, found := strings.Cut(page, "{{status}}")
+	if !found {
+		panic("BUG: page/index.html has no place for the status")
+	}
+	return head, tail
+})
+
+// page answers with the page; the status of the moment is in it for browsers
+// without scripts.
+func (s *Server) page(r *http.Request) reply {
+	head, tail := indexParts()
+	body := head + plainStatus(s.look(r)) + tail
+	return reply{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, etag: etagOf(body), cache: cacheAndAsk}
+}
+
+// plainStatus writes a report as HTML without a script: the status, each reason
+// and the numbers an operator asks for first.
+func plainStatus(r Report) string {
+	var b strings.Builder
+	b.WriteString("<p>Status of " + html.EscapeString(r.DeviceID) + ": <strong>" + string(r.Status) + "</strong>, " + r.Timestamp + "</p>\n<ul>\n")
+	for _, reason := range r.Reasons {
+		b.WriteString("<li>" + html.EscapeString(reason.Message) + " <code>" + html.EscapeString(string(reason.Code)) + "</code></li>\n")
+	}
+	b.WriteString("</ul>\n<pre>")
+	var facts strings.Builder
+	if err := Text(&facts, r, false); err == nil {
+		b.WriteString(html.EscapeString(facts.String()))
+	}
+	b.WriteString("</pre>\n")
+	return b.String()
+}
+
+// status is health for the page: a bad status is no failed request. Its entity
+// tag holds for a minute while no status and no reason changes, so that a page
+// that asks every ten seconds is answered with 304 and few bytes.
+func (s *Server) status(r *http.Request) reply {
+	report := s.look(r)
+	a := jsonReply(http.StatusOK, report.JSON())
+	a.etag, a.cache = etagOf(gist(report)), cacheAndAsk
+	return a
+}
+
+// gist is what a page must show at once, and the minute of the report.
+func gist(r Report) string {
+	var b strings.Builder
+	at, err := time.Parse(time.RFC3339, r.Timestamp)
+	if err != nil {
+		return r.Timestamp
+	}
+	b.WriteString(at.Truncate(slotTime).Format(time.RFC3339) + r.Version + r.DeviceID + string(r.Status) + string(r.Uploader.Status) + string(r.Storage.Status) + string(r.Time.Status))
+	for _, reason := range r.Reasons {
+		b.WriteString("\n" + string(reason.Code) + reason.Component + string(reason.Severity) + reason.Since)
+	}
+	for _, name := range []string{collector, shipper} {
+		b.WriteString("\n" + string(r.Daemons[name].State))
+	}
+	return b.String()
 }

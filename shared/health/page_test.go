@@ -3,266 +3,85 @@ package health
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"math"
-	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	cdplog "github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-// serve answers for the board on a free port until the test ends.
-func (b *board) serve(t *testing.T) (base string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	s := NewServer(b.watch(t), b.config(), "1.0", time.Now(), slog.New(slog.DiscardHandler))
-	go func() { ended <- s.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	return "http://" + l.Addr().String()
-}
-
-// day are samples of a board as one sees it in the field: six cores, seven
-// zones, three modems, one of which was replugged, and an outage of collection.
-func day(now time.Time, hours float64) []metric.Sample {
-	var all []metric.Sample
-	from, until := now.Add(-time.Duration(hours*float64(time.Hour))).Unix()/10*10, now.Unix()/10*10
-	noise := uint64(88172645463325252)
-	rnd := func() float64 {
-		noise ^= noise << 13
-		noise ^= noise >> 7
-		noise ^= noise << 17
-		return float64(noise%1000) / 1000
-	}
-	total := map[string]float64{}
-	for at := from; at <= until; at += 10 {
-		left := float64(until-at) / 60 // minutes before now
-		collected := left < 24 || left > 29
-		put := func(name, tags string, v float64) {
-			if !collected {
-				return
-			}
-			all = append(all, metric.Sample{Name: name, Tags: tags, TimeMs: at * 1000, Value: metric.Round(v)})
-		}
-		count := func(name, tags string, v float64) {
-			total[name+tags] += v
-			put(name, tags, math.Floor(total[name+tags]))
-		}
-		wave := math.Sin(float64(at)/700) + math.Sin(float64(at)/190)/3
-		put("cpu.usage_percent", metric.Tags("core", "all"), 42+12*wave+6*rnd())
-		put("cpu.iowait_percent", metric.Tags("core", "all"), 2+2*rnd())
-		for core := range 6 {
-			put("cpu.usage_percent", metric.Tags("core", fmt.Sprint(core)), 30+float64(core)*7+10*wave+15*rnd())
-		}
-		for i, modem := range []string{"eth0", "wwan0", "wwan1", "usb0"} {
-			if modem == "wwan1" && left > 15 && left < 18 {
-				total["network.tx_bytes_total"+metric.Tags("interface", modem)] = 0
-				total["network.rx_bytes_total"+metric.Tags("interface", modem)] = 0
-				continue
-			}
-			count("network.tx_bytes_total", metric.Tags("interface", modem), 10*(200e3+1e5*float64(i)+6e4*math.Sin(float64(at)/300+float64(i))+4e4*rnd()))
-			count("network.rx_bytes_total", metric.Tags("interface", modem), 10*(9e3+4e3*rnd()))
-		}
-		if at%30 != 0 {
-			continue
-		}
-		hottest := 0.0
-		for i, zone := range []string{"soc-thermal", "bigcore0-thermal", "bigcore1-thermal", "littlecore-thermal", "center-thermal", "gpu-thermal", "npu-thermal"} {
-			temp := 52 + 4*wave + float64(i) + rnd()
-			hottest = max(hottest, temp)
-			put("thermal.zone_temp", metric.Tags("zone", zone, "index", fmt.Sprint(i)), temp)
-		}
-		put("cpu.temperature", "", hottest)
-		put("memory.used_bytes", "", 2.1e9+1e8*wave)
-		put("memory.available_bytes", "", 5.9e9-1e8*wave)
-		put("memory.swap_used_bytes", "", 0)
-		put("system.load1", "", 2.2+wave*0.7)
-		for _, mount := range []string{"/", "/data"} {
-			put("disk.used_bytes", metric.Tags("mountpoint", mount), 9.4e9-1e5*left)
-			put("disk.available_bytes", metric.Tags("mountpoint", mount), 20e9)
-		}
-		count("disk.write_bytes_total", metric.Tags("device", "mmcblk0"), 30*(4e4+3e4*rnd()))
-		count("disk.read_bytes_total", metric.Tags("device", "mmcblk0"), 30*(1e3+9e3*rnd()))
-		backlog := 40 + 30*rnd()
-		if left > 5 && left < 12 {
-			backlog = (12 - left) * 380
-		}
-		put("storage.metrics_pending_upload", "", math.Floor(backlog))
-		sent := 180.0
-		if left > 5 && left < 12 {
-			sent = 0
-		} else if left > 4 && left <= 5 {
-			sent = 900
-		}
-		count("uploader.metrics_uploaded_total", "", sent)
-		count("uploader.bytes_sent_total", "", sent*9.5)
-	}
-	return all
-}
-
-// browser starts a headless Chromium that ends with the test.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	const chromium = "/usr/bin/chromium"
-	if _, err := os.Stat(chromium); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("Debian's package chromium is not installed, and the status page cannot be tried without a browser: apt-get install chromium")
-		}
-		t.Skip("no browser: Debian's package chromium is not installed; make test installs it if it can")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(chromium), chromedp.NoSandbox)
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// listening is what the browser did and said.
-type listening struct {
-	mu       sync.Mutex
-	requests []string
-	errors   []string
-}
-
-func listen(ctx context.Context, t *testing.T) *listening {
-	t.Helper()
-	heard := &listening{}
-	err := chromedp.Listen(ctx, func(event any) {
-		heard.mu.Lock()
-		defer heard.mu.Unlock()
-		switch e := event.(type) {
-		case *network.EventRequestWillBeSent:
-			heard.requests = append(heard.requests, e.Request.URL)
-		case *runtime.EventConsoleAPICalled:
-			heard.errors = append(heard.errors, fmt.Sprintf("console.%s: %v", e.Type, e.Args))
-		case *runtime.EventExceptionThrown:
-			heard.errors = append(heard.errors, fmt.Sprintf("%+v", e.ExceptionDetails))
-		case *cdplog.EventEntryAdded:
-			heard.errors = append(heard.errors, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := chromedp.Call(ctx, cdplog.Enable, cdp.Empty{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := chromedp.Call(ctx, runtime.Enable, cdp.Empty{}); err != nil {
-		t.Fatal(err)
-	}
-	return heard
-}
-
-// mustAsk evaluates an expression in the page.
-func mustAsk[T any](ctx context.Context, t *testing.T, expression string) T {
-	t.Helper()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		t.Fatalf("%s: %v", expression, err)
-	}
-	return v
-}
-
-// mustBecome waits until an expression holds in the page.
-func mustBecome(ctx context.Context, t *testing.T, heard *listening, expression string) {
-	t.Helper()
-	for until := time.Now().Add(time.Minute); !mustAsk[bool](ctx, t, "!!("+expression+")"); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("never: %s\n%s\n%s", expression, mustAsk[string](ctx, t, "document.body.innerText"), heard.errors)
-		}
-	}
-}
-
-func mustDo(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 const textOf = `document.querySelector(%q).innerText`
 
+// open serves the board, opens its page in a browser and waits for its charts.
+func open(t *testing.T, b *board, charts int) (ctx context.Context, heard *listening, base string) {
+	t.Helper()
+	ctx = browser(t)
+	base = b.serve(t)
+	heard = listen(ctx, t)
+	mustDo(ctx, t, chromedp.EmulateViewport(1480, 900), chromedp.Navigate(base+"/"))
+	mustBecome(ctx, t, heard, fmt.Sprintf(`document.querySelectorAll(".card canvas").length >= %d`, charts))
+	return ctx, heard, base
+}
+
+var dayCharts = []string{
+	"links", "temperature", "cpu", "memory", "load", "net eth0", "net usb0", "net wwan0", "net wwan1", "backlog", "delivery",
+	"traffic", "disk mmcblk0", "space /", "space /data",
+}
+
 func TestThePageShowsTheBoardInARealBrowser(t *testing.T) {
-	ctx := browser(t)
 	b := newBoard(t)
 	b.fill(t, day(time.Now(), 1.2)...)
-	base := b.serve(t)
-	heard := listen(ctx, t)
-	mustDo(ctx, t, chromedp.EmulateViewport(1480, 900), chromedp.Navigate(base+"/"))
-
-	want := []string{
-		"cpu", "cores", "temperature", "memory", "net eth0", "net usb0", "net wwan0", "net wwan1", "backlog", "delivery",
-		"traffic of uploads", "disk mmcblk0", "space /", "space /data", "load",
-	}
-	mustBecome(ctx, t, heard, fmt.Sprintf(`document.querySelectorAll(".card canvas").length >= %d`, len(want)))
-	if got := mustAsk[[]string](ctx, t, `[...document.querySelectorAll(".card")].map(c => c.dataset.chart)`); !slices.Equal(got, want) {
+	ctx, heard, base := open(t, b, len(dayCharts))
+	if got := mustAsk[[]string](ctx, t, `[...document.querySelectorAll(".card")].map(c => c.dataset.chart)`); !slices.Equal(got, dayCharts) {
 		t.Errorf("charts %q", got)
 	}
 	if status, device := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#status")), mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#device")); status != "ok" || device != "board-1" {
 		t.Errorf("status %q, device %q", status, device)
 	}
 	drawn := mustAsk[int](ctx, t, `[...document.querySelectorAll(".card canvas")].filter(c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(v => v)).length`)
-	if drawn != len(want) {
-		t.Errorf("%d of %d charts are drawn", drawn, len(want))
+	if drawn != len(dayCharts) {
+		t.Errorf("%d of %d charts are drawn", drawn, len(dayCharts))
 	}
-	gap := mustAsk[string](ctx, t, `JSON.stringify(Charts.lines([{t: [0, 10, 20, 320, 330].map(s => s * 1000), avg: [1, 2, 3, 4, 5], factor: 2}], 10000))`)
-	if gap != `[[0,10,20,30,320,330],[2,4,6,null,8,10]]` {
-		t.Errorf("an outage is drawn as %s", gap)
+	if headline := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#headline")); !strings.Contains(headline, "Mbit/s over 4 links") {
+		t.Errorf("headline %q", headline)
 	}
-	updated := mustAsk[string](ctx, t, `document.body.dataset.updated`)
-	mustBecome(ctx, t, heard, fmt.Sprintf(`document.body.dataset.updated > %q && Number(document.body.dataset.charts) >= 2`, updated))
+	if label := mustAsk[string](ctx, t, `document.querySelector("[data-chart=links] .plot").getAttribute("aria-label")`); !strings.Contains(label, "wwan0") || !strings.Contains(label, "bit/s") {
+		t.Errorf("the chart is described as %q", label)
+	}
 
-	// What goes wrong is on the page at once, and the charts stay.
+	// A reason is on the page within one round, and the charts stay.
 	b.mu.Lock()
 	b.locks[shipper] = Lock{}
 	b.mu.Unlock()
 	mustBecome(ctx, t, heard, `document.querySelector("#status.degraded")`)
-	if reason := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#reasons li")); !strings.Contains(reason, "ended without a word") || !strings.Contains(reason, "shipper_crashed") {
+	if reason := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#reasons li")); !strings.Contains(reason, "shipper_crashed") {
 		t.Errorf("reason %q", reason)
 	}
-	for _, hours := range []string{"24", "6"} {
+	for _, name := range []string{"24h", "6h", "15m", "7d", "1h"} {
 		turns := mustAsk[int](ctx, t, `Number(document.body.dataset.charts)`)
-		mustDo(ctx, t, chromedp.Click(chromedp.CSS(`#ranges button[data-hours="`+hours+`"]`)))
-		mustBecome(ctx, t, heard, fmt.Sprintf(`Number(document.body.dataset.charts) > %d && document.querySelectorAll(".card").length === %d`, turns, len(want)))
+		mustDo(ctx, t, chromedp.Click(chromedp.CSS(`#ranges button[data-range="`+name+`"]`)))
+		mustBecome(ctx, t, heard, fmt.Sprintf(`Number(document.body.dataset.charts) > %d && document.querySelectorAll(".card").length === %d`, turns, len(dayCharts)))
+		if search := mustAsk[string](ctx, t, `location.search`); (name == "1h") != (search == "") || name != "1h" && search != "?range="+name {
+			t.Errorf("the address says %q for %s", search, name)
+		}
 	}
-	screenshots(ctx, t)
+	heard.complain(t, base)
+}
 
+// complain reports what the browser found wrong, and requests to another host.
+func (heard *listening) complain(t *testing.T, base string) {
+	t.Helper()
 	heard.mu.Lock()
 	defer heard.mu.Unlock()
 	for _, e := range heard.errors {
 		t.Errorf("the browser complains: %s", e)
 	}
-	if len(heard.requests) < 10 {
+	if len(heard.requests) < 6 {
 		t.Errorf("only %d requests were seen", len(heard.requests))
 	}
 	for _, r := range heard.requests {
@@ -272,27 +91,82 @@ func TestThePageShowsTheBoardInARealBrowser(t *testing.T) {
 	}
 }
 
-// screenshots writes what the page looks like to HEALTH_SCREENSHOTS, if set.
-func screenshots(ctx context.Context, t *testing.T) {
-	t.Helper()
-	dir := os.Getenv("HEALTH_SCREENSHOTS")
-	if dir == "" {
-		return
+func TestLinesSumsAndSpreadsAreThoseOfTheSamples(t *testing.T) {
+	b := newBoard(t)
+	b.fill(t)
+	ctx, _, _ := open(t, b, 1)
+	for _, c := range []struct{ name, expression, want string }{
+		{"an outage is a gap", `Series.lines([{t: [0, 10, 20, 320, 330].map(s => s * 1000), avg: [1, 2, 3, 4, 5], factor: 2}], 10000)`, `[[0,10,20,30,320,330],[2,4,6,null,8,10]]`},
+		{"a stack adds up from the last line", `Series.stack([[0, 1, 2], [1, null, null], [2, 3, null]])`, `[[0,1,2],[3,3,null],[2,3,null]]`},
+		{"cores have a spread", `Series.spread([{t: [1, 2], avg: [10, 20]}, {t: [1], avg: [30]}]).map(s => [s.label, s.avg])`, `[["busiest core",[30,20]],["mean of the cores",[20,20]],["idlest core",[10,20]]]`},
+		{"a recent value is current", `Series.latest({t: [0, 30e3], avg: [1, 2]}, 30e3, 90e3)`, `{"value":2,"age":null}`},
+		{"an old value has its age", `Series.latest({t: [0, 30e3], avg: [1, 2]}, 30e3, 330e3)`, `{"value":2,"age":300}`},
+		{"an age has one unit", `[Units.age(60), Units.age(200), Units.age(7300), Units.age(259200)]`, `["60 s ago","3 min ago","2 h ago","3 d ago"]`},
+		{"runs of steps become times", `(() => { const s = new Series.Store(); s.add({since_ms: 1000, until_ms: 9000, step_ms: 1000, series: [{name: "a", tags: {}, steps: [0, 2, 5, 1], avg: [7, 8, 9]}]}, 0); return [...s.series.values()][0].t; })()`, `[1000,2000,6000]`},
+		{"an answer replaces the step that was not over", `(() => { const s = new Series.Store(), one = (since, steps, avg) => s.add({since_ms: since, until_ms: 0, step_ms: 1000, series: [{name: "a", tags: {}, steps, avg}]}, 2000); one(1000, [0, 3], [1, 2, 3]); one(3000, [0, 2], [4, 5]); const {t, avg} = [...s.series.values()][0]; return [t, avg]; })()`, `[[2000,3000,4000],[2,4,5]]`},
+		{"layered links are not counted again", `["eth0", "wwan0", "usb0", "bond0", "eth0.7", "br0", "wg0", "tun0", "docker0"].filter(i => Catalogue.isLink({name: "network.tx_bytes_total", tags: {interface: i}}))`, `["eth0","wwan0","usb0"]`},
+	} {
+		if got := mustAsk[string](ctx, t, "JSON.stringify("+c.expression+")"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
 	}
-	for _, s := range []struct {
-		name, scheme  string
-		width, height int64
-	}{{"dark", "dark", 1240, 920}, {"light", "light", 1440, 1400}, {"phone", "light", 390, 844}} {
-		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: s.scheme}}}
-		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
-			t.Fatal(err)
+}
+
+func TestAValueThatIsNoLongerCurrentSaysItsAge(t *testing.T) {
+	b := newBoard(t)
+	var old []metric.Sample
+	for _, s := range day(time.Now(), 1.2) {
+		if time.Since(time.UnixMilli(s.TimeMs)) > 8*time.Minute {
+			old = append(old, s)
 		}
-		mustDo(ctx, t, chromedp.EmulateViewport(s.width, s.height), chromedp.Click(chromedp.CSS(`#ranges button[data-hours="1"]`)), chromedp.Sleep(2*time.Second))
-		png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, s.name+".png"), png, 0o640); err != nil {
+	}
+	b.fill(t, old...)
+	ctx, heard, _ := open(t, b, len(dayCharts))
+	legend := mustAsk[string](ctx, t, `document.querySelector("[data-chart=memory] .legend .old").innerText`)
+	if !strings.Contains(legend, "min ago") {
+		t.Errorf("an old value is shown as %q", legend)
+	}
+	if headline := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#headline")); strings.Contains(headline, "bit/s") {
+		t.Errorf("old values make the headline %q", headline)
+	}
+	mustBecome(ctx, t, heard, `!document.querySelector("[data-chart=load] .legend .old")`) // the board's last sample is of now
+}
+
+func TestTheRangeStartsWithTheFirstSampleAndDraggingZooms(t *testing.T) {
+	b := newBoard(t)
+	now := time.Now()
+	b.fill(t, day(now, 0.5)...)
+	ctx, heard, _ := open(t, b, len(dayCharts))
+	box := mustAsk[[]float64](ctx, t, `(() => { const r = document.querySelector("[data-chart=cpu] .u-over").getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
+	drag(ctx, t, box[0]+box[2]*0.25, box[0]+box[2]*0.5, box[1]+box[3]/2)
+	mustBecome(ctx, t, heard, `new URLSearchParams(location.search).has("from") && !document.querySelector("#zoom-out").hidden`)
+	span := mustAsk[[]float64](ctx, t, `["from", "until"].map(k => Number(new URLSearchParams(location.search).get(k)))`)
+	// A quarter of half an hour, in whole steps: the range began with the first sample.
+	if got := (span[1] - span[0]) / 60e3; got < 7 || got > 9 {
+		t.Errorf("a quarter of the range is %.1f minutes, want about 7.5", got)
+	}
+	if first := now.Add(-30 * time.Minute).UnixMilli(); span[0] < float64(first) {
+		t.Errorf("the zoom begins %v, before the first sample", time.UnixMilli(int64(span[0])))
+	}
+	mustDo(ctx, t, chromedp.Click(chromedp.CSS("#zoom-out")))
+	mustBecome(ctx, t, heard, `location.search === "" && document.querySelector("#zoom-out").hidden`)
+
+	// A shared address opens the same range.
+	mustDo(ctx, t, chromedp.Navigate(mustAsk[string](ctx, t, "location.origin")+fmt.Sprintf("/?from=%.0f&until=%.0f&range=6h", span[0], span[1])))
+	mustBecome(ctx, t, heard, `!document.querySelector("#zoom-out").hidden && document.querySelectorAll(".card canvas").length > 5`)
+}
+
+// drag presses the mouse at x0, moves it to x1 and releases it.
+func drag(ctx context.Context, t *testing.T, x0, x1, y float64) {
+	t.Helper()
+	for _, e := range []input.DispatchMouseEventParams{
+		{Type: input.DispatchMouseEventTypeMouseMoved, X: x0, Y: y},
+		{Type: input.DispatchMouseEventTypeMousePressed, X: x0, Y: y, Button: input.MouseButtonLeft, ClickCount: 1},
+		{Type: input.DispatchMouseEventTypeMouseMoved, X: (x0 + x1) / 2, Y: y, Button: input.MouseButtonLeft},
+		{Type: input.DispatchMouseEventTypeMouseMoved, X: x1, Y: y, Button: input.MouseButtonLeft},
+		{Type: input.DispatchMouseEventTypeMouseReleased, X: x1, Y: y, Button: input.MouseButtonLeft, ClickCount: 1},
+	} {
+		if _, err := chromedp.Call(ctx, input.DispatchMouseEvent, e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,7 +19,7 @@ func (s *Server) metrics(r *http.Request) reply {
 	if err != nil {
 		s.log.Debug("not all of our own use is known, the rest is shown", "error", err)
 	}
-	return reply{http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", text + use.exposition()}
+	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: text + use.exposition()}
 }
 
 // A Use is what this process has taken from the machine so far; -1: not known.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ type board struct {
 	path  string
 	mu    sync.Mutex
 	locks map[string]Lock
+	sent  atomic.Int64 // bytes that its server wrote
 }
 
 func newBoard(t *testing.T) *board {
@@ -83,6 +85,19 @@ func (b *board) fill(t *testing.T, samples ...metric.Sample) {
 	}
 	mustSQL(t, b.path, fmt.Sprintf(`UPDATE samples SET uploaded = 1; UPDATE ledger SET count = (SELECT count(*) FROM samples) WHERE name = 'delivered';
 		INSERT INTO upload_checkpoints (batch_id, chunk_index, upload_time) VALUES ('b', 0, %d)`, now.Wall.UnixMilli()))
+}
+
+// add stores samples beside what is there.
+func (b *board) add(t *testing.T, samples ...metric.Sample) {
+	t.Helper()
+	db, err := store.Open(t.Context(), b.path, store.Options{Device: "board-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: samples}}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (b *board) remove(t *testing.T) {
