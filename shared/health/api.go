@@ -42,6 +42,15 @@ type question struct {
 // parseQuestion reads a query string. It fails on an unknown parameter and on
 // anything beyond the bounds.
 func parseQuestion(raw string, now time.Time) (question, error) {
+	q, err := parseSpan(raw, now)
+	if err == nil {
+		err = q.checkNames()
+	}
+	return q, err
+}
+
+// parseSpan is parseQuestion for a question that may name no metric.
+func parseSpan(raw string, now time.Time) (question, error) {
 	q := question{until: now.UnixMilli()}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -202,9 +211,6 @@ func listOf(found []store.Series) reply {
 func (s *Server) samples(r *http.Request) reply {
 	now := time.Now()
 	q, err := parseQuestion(r.URL.RawQuery, now)
-	if err == nil {
-		err = q.checkNames()
-	}
 	if err != nil {
 		return problem(http.StatusBadRequest, err.Error())
 	}

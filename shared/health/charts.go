@@ -37,7 +37,7 @@ var chartNames = []string{
 // steps of a series are runs of a first step, counted from since_ms, and a length.
 func (s *Server) charts(r *http.Request) reply {
 	now := time.Now()
-	q, err := parseQuestion(r.URL.RawQuery, now)
+	q, err := parseSpan(r.URL.RawQuery, now)
 	switch {
 	case err != nil:
 		return problem(http.StatusBadRequest, err.Error())
