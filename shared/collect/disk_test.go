@@ -42,7 +42,7 @@ weighted_io_time_ms_total{"device":"sdaa"} 11
 }
 
 func TestDefaultDevicesAreWholeDisks(t *testing.T) {
-	re, err := wholeName(config.DefaultAllowedDevices)
+	re, err := config.Pattern(config.DefaultAllowedDevices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestDefaultDevicesAreWholeDisks(t *testing.T) {
 		}
 	}
 	for _, pattern := range []string{"a)|(b", "sda)(sdb", "["} {
-		if re, err := wholeName(pattern); err == nil {
+		if re, err := config.Pattern(pattern); err == nil {
 			t.Errorf("%q became %v", pattern, re)
 		}
 	}

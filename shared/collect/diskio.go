@@ -32,7 +32,7 @@ func newDiskIO(roots hostfs.Roots, cfg config.MetricConfig, key string) (*diskIO
 	if pattern == "" {
 		pattern = config.DefaultAllowedDevices
 	}
-	allowed, err := wholeName(pattern)
+	allowed, err := config.Pattern(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%s.allowed_devices: %w", key, err)
 	}
@@ -137,14 +137,4 @@ func parseDisk(fields [][]byte, want int) (disk, error) {
 		writeOps: v[4], writeBytes: v[6] * sectorBytes,
 		ioTimeMs: v[9], weightedMs: v[10],
 	}, nil
-}
-
-// wholeName compiles a pattern so that it must match a name from end to end: lo
-// is the loopback and not wlo1. The pattern has to be right by itself first, or
-// a|b)(c would become right by what is put round it.
-func wholeName(pattern string) (*regexp.Regexp, error) {
-	if _, err := regexp.Compile(pattern); err != nil {
-		return nil, err
-	}
-	return regexp.Compile(`^(?:` + pattern + `)$`)
 }

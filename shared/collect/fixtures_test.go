@@ -264,16 +264,16 @@ func wholeDisk(device string) bool {
 
 func compareNet(t *testing.T, e expected, roots hostfs.Roots) {
 	t.Helper()
-	found, err := parseNetDev(mustRead(t, roots.ProcPath("net", "dev")), everything)
+	found, err := interfaces(mustRead(t, roots.ProcPath("net", "dev")), everything)
 	if err != nil {
 		t.Error(err)
 	}
 	got, want := map[string]map[string]float64{}, map[string]map[string]float64{}
 	wantSamples := map[string]float64{"network.interfaces_dropped_total": 0}
 	for _, i := range found {
-		got[i.name] = map[string]float64{
-			"rx_bytes_total": float64(i.rxBytes), "rx_packets_total": float64(i.rxPackets), "rx_errors_total": float64(i.rxErrors),
-			"tx_bytes_total": float64(i.txBytes), "tx_packets_total": float64(i.txPackets), "tx_errors_total": float64(i.txErrors),
+		got[i.Name] = map[string]float64{
+			"rx_bytes_total": float64(i.RxBytes), "rx_packets_total": float64(i.RxPackets), "rx_errors_total": float64(i.RxErrors),
+			"tx_bytes_total": float64(i.TxBytes), "tx_packets_total": float64(i.TxPackets), "tx_errors_total": float64(i.TxErrors),
 		}
 	}
 	for iface, fields := range e.Net {
@@ -281,7 +281,7 @@ func compareNet(t *testing.T, e expected, roots hostfs.Roots) {
 		delete(fields, "tx_dropped_total")
 		want[iface] = fields
 		excluded := iface == "lo" || strings.HasPrefix(iface, "wlan") && strings.HasSuffix(iface, "mon")
-		for _, p := range []string{"docker", "veth", "br-", "virbr"} {
+		for _, p := range []string{"docker", "veth", "br-", "virbr", "ifb", "dummy"} {
 			excluded = excluded || strings.HasPrefix(iface, p)
 		}
 		if !excluded {

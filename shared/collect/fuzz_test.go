@@ -70,14 +70,14 @@ func FuzzParseNetDev(f *testing.F) {
 	f.Add([]byte(headings + "  eth0:1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nlo: 1\n"))
 	f.Add([]byte("eth0:1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n:\n::::\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		found, _ := parseNetDev(data, everything)
+		found, _ := interfaces(data, everything)
 		seen := map[string]bool{}
 		for _, i := range found {
-			goodName(t, i.name)
-			if seen[i.name] {
-				t.Errorf("%q twice", i.name)
+			goodName(t, i.Name)
+			if seen[i.Name] {
+				t.Errorf("%q twice", i.Name)
 			}
-			seen[i.name] = true
+			seen[i.Name] = true
 		}
 	})
 }

@@ -103,13 +103,13 @@ func TestStrangeNamesBecomeSeriesOfTheirOwn(t *testing.T) {
 	counts := ":1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"
 	table := headings + `a"b` + counts + "a\\b" + counts + "a|b" + counts + "a\xff" + counts + "a:b" + counts +
 		"a\xfe" + counts + strings.Repeat("n", 65) + counts + "split\nname" + counts + counts
-	found, err := parseNetDev([]byte(table), everything)
+	found, err := interfaces([]byte(table), everything)
 	var got []string
 	for _, i := range found {
-		if i.rxBytes != 1 || i.rxPackets != 2 || i.rxErrors != 3 || i.txBytes != 9 || i.txPackets != 10 || i.txErrors != 11 {
+		if i.RxBytes != 1 || i.RxPackets != 2 || i.RxErrors != 3 || i.TxBytes != 9 || i.TxPackets != 10 || i.TxErrors != 11 {
 			t.Errorf("%+v", i)
 		}
-		got = append(got, metric.Tags("i", i.name))
+		got = append(got, metric.Tags("i", distinct(i.Name)))
 	}
 	want := []string{`{"i":"a\"b"}`, `{"i":"a\\b"}`, `{"i":"a|b"}`, `{"i":"a\\xff"}`, `{"i":"a:b"}`, `{"i":"a\\xfe"}`, `{"i":"name"}`}
 	if d := cmp.Diff(want, got); d != "" {

@@ -120,7 +120,7 @@ func secondOpinion(t *testing.T, roots hostfs.Roots) (compared int) {
 		same("load15", ours[2], load.Load15)
 	}
 	if path := roots.ProcPath("net/dev"); has(path) {
-		ours, err := parseNetDev(mustRead(t, path), everything)
+		ours, err := interfaces(mustRead(t, path), everything)
 		if err != nil {
 			t.Fatal(err) // procfs panics on a line that is too short
 		}
@@ -132,13 +132,13 @@ func secondOpinion(t *testing.T, roots hostfs.Roots) (compared int) {
 			t.Errorf("%d interfaces, procfs has %d", len(ours), len(dev))
 		}
 		for _, i := range ours {
-			d := dev[i.name]
-			same(i.name+" rx bytes", float64(i.rxBytes), float64(d.RxBytes))
-			same(i.name+" rx packets", float64(i.rxPackets), float64(d.RxPackets))
-			same(i.name+" rx errors", float64(i.rxErrors), float64(d.RxErrors))
-			same(i.name+" tx bytes", float64(i.txBytes), float64(d.TxBytes))
-			same(i.name+" tx packets", float64(i.txPackets), float64(d.TxPackets))
-			same(i.name+" tx errors", float64(i.txErrors), float64(d.TxErrors))
+			d := dev[i.Name]
+			same(i.Name+" rx bytes", float64(i.RxBytes), float64(d.RxBytes))
+			same(i.Name+" rx packets", float64(i.RxPackets), float64(d.RxPackets))
+			same(i.Name+" rx errors", float64(i.RxErrors), float64(d.RxErrors))
+			same(i.Name+" tx bytes", float64(i.TxBytes), float64(d.TxBytes))
+			same(i.Name+" tx packets", float64(i.TxPackets), float64(d.TxPackets))
+			same(i.Name+" tx errors", float64(i.TxErrors), float64(d.TxErrors))
 		}
 	}
 	return compared

@@ -162,7 +162,7 @@ const DefaultAllowedDevices = `sd[a-z]+|nvme\d+n\d+|mmcblk\d+|vd[a-z]+`
 // DefaultExcludeIfaces are the interfaces that carry no traffic of the board's
 // own. The modem links (wwan, wwp, usb, enx) are what the board is for and stay.
 func DefaultExcludeIfaces() []string {
-	return []string{"lo", "docker.*", "veth.*", "br-.*", "virbr.*", "wlan.*mon"}
+	return []string{"lo", "docker.*", "veth.*", "br-.*", "virbr.*", "wlan.*mon", "ifb.*", "dummy.*"}
 }
 
 // Default returns the configuration of an empty file, save for the device id,

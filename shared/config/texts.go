@@ -28,6 +28,38 @@ func Pattern(s string) (*regexp.Regexp, error) {
 	return regexp.Compile("^(?:" + s + ")$")
 }
 
+// Links says which interfaces a board's links are.
+type Links struct{ include, exclude []*regexp.Regexp }
+
+// Links returns the links that the collector network.traffic reads. Its errors
+// name the key at fault below prefix, and are joined.
+func (c MetricConfig) Links(prefix string) (Links, error) {
+	var wrong []error
+	compile := func(key string, patterns []string) (compiled []*regexp.Regexp) {
+		for i, p := range patterns {
+			re, err := Pattern(p)
+			if err != nil {
+				wrong = append(wrong, fmt.Errorf("%s.%s[%d]: %w", prefix, key, i, err))
+				continue
+			}
+			compiled = append(compiled, re)
+		}
+		return compiled
+	}
+	l := Links{compile("include_ifaces", c.IncludeIfaces), compile("exclude_ifaces", c.ExcludeIfaces)}
+	return l, errors.Join(wrong...)
+}
+
+// Match says whether the interface is included, or no list is given, and not
+// excluded.
+func (l Links) Match(name []byte) bool {
+	match := func(re *regexp.Regexp) bool { return re.Match(name) }
+	if len(l.include) > 0 && !slices.ContainsFunc(l.include, match) {
+		return false
+	}
+	return !slices.ContainsFunc(l.exclude, match)
+}
+
 // wrong says what is wanted where s is not a text of the kind a want tag
 // names, and what s is instead. It returns "", "" for a text that will do.
 func wrong(kind, s string) (want, instead string) {

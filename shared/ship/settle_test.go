@@ -467,27 +467,3 @@ func TestRateIsKeptOverManyRequests(t *testing.T) {
 	}
 	b.want(0, 20_000, 0)
 }
-
-func TestSentBytesOfTheLinks(t *testing.T) {
-	const text = `Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo: 1 0 0 0 0 0 0 0 1000 0 0 0 0 0 0 0
-  eth0:99 0 0 0 0 0 0 0 20 0 0 0 0 0 0 0
-eth0:1: 99 0 0 0 0 0 0 0 3 0 0 0 0 0 0 0
- wwan0: 99 0 0 0 0 0 0 0 400 0 0 0 0 0 0 0
-`
-	got, err := sentBytes([]byte(text), func(name []byte) bool { return string(name) != "lo" })
-	if got != 423 || err != nil {
-		t.Errorf("%d, %v", got, err)
-	}
-	for _, bad := range []string{"eth0: 1 2 3\n", "eth0: 1 2 3 4 5 6 7 8 x 9\n", "eth0: 1 2 3 4 5 6 7 8 -9 9\n"} {
-		if n, err := sentBytes([]byte(bad), func([]byte) bool { return true }); err == nil {
-			t.Errorf("%q gave %d", bad, n)
-		}
-	}
-}
-
-func FuzzSentBytes(f *testing.F) {
-	f.Add([]byte("eth0: 1 2 3 4 5 6 7 8 9\n:\n"))
-	f.Fuzz(func(_ *testing.T, data []byte) { sentBytes(data, func([]byte) bool { return true }) })
-}
