@@ -41,7 +41,7 @@ func newNetHealth(roots hostfs.Roots, cfg config.MetricConfig, key string) (*hea
 // and those of packets that it had no time for.
 func (c *healthCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
-	wanted := slices.DeleteFunc(r.list(c.net), func(n string) bool { return !c.links.wanted([]byte(n)) })
+	wanted := slices.DeleteFunc(r.list(c.net), func(n string) bool { return !c.links.links.Match([]byte(n)) })
 	for _, n := range c.chosen.of(wanted) {
 		c.link(&r, n)
 	}
