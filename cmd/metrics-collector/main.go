@@ -18,6 +18,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/sampling"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -41,6 +42,7 @@ func main() {
 }
 
 func run(ctx context.Context, p *daemon.Process) (err error) {
+	p.LoopLimits = map[string]time.Duration{"repair": 10 * time.Minute}
 	c, err := open(ctx, p)
 	if err != nil {
 		return err
@@ -48,8 +50,9 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	defer func() { err = errors.Join(err, c.close(ctx)) }()
 
 	g, loops := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.Loop(loops, "collect", c.round) })
-	g.Go(func() error { return p.Loop(loops, "upkeep", c.upkeep) })
+	g.Go(func() error { return p.Loop(loops, "repair", c.repair) })
+	g.Go(func() error { return p.Loop(loops, "collect", c.rounds.Round) })
+	g.Go(func() error { return p.Loop(loops, "upkeep", c.keeper.Step) })
 	p.Ready()
 	return g.Wait()
 }
@@ -59,8 +62,10 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if err := c.db.Mend(ctx); err != nil {
-		return 1, errors.Join(err, c.db.Close())
+	for c.db.Fault() != nil {
+		if _, err := c.owner.Step(ctx); err != nil {
+			return 1, errors.Join(err, c.db.Close())
+		}
 	}
 	stored, err := c.rounds.Once(ctx)
 	fmt.Fprintf(p.Stdout, "stored %d samples in %s\n", stored, p.Config.Storage.Path)
@@ -73,11 +78,12 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 // A collector is what both modes run.
 type collector struct {
 	db     *store.DB
+	owner  *repair.Owner
 	rounds *sampling.Rounds
 	keeper *upkeep.Keeper
 }
 
-// open prepares the collectors and the database, which the first round opens:
+// open prepares the collectors and the database, which the loop "repair" opens:
 // one that cannot be opened yet, or has to be repaired, does not keep samples
 // from being collected.
 func open(ctx context.Context, p *daemon.Process) (*collector, error) {
@@ -87,7 +93,7 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 		return nil, err
 	}
 	db := store.New(p.Config.Storage.Path, store.Options{
-		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous, Owner: true, Log: p.Log,
+		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous,
 	})
 	session := store.Session{ID: uuid.NewString(), Start: p.Started, Metadata: roots.Identity()}
 	session.Metadata["version"] = p.Version
@@ -103,29 +109,24 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	p.Log.Info("session started", "session_id", session.ID, "database", db.Path(), "collectors", len(all))
+	owner, keeper := repair.New(db, p.Log), upkeep.New(db, p.Config, d, p.Log)
+	keeper.TrimKept = owner.TrimKept
 	return &collector{
 		db:     db,
-		keeper: upkeep.New(db, p.Config, d, p.Log),
+		owner:  owner,
+		keeper: keeper,
 		rounds: sampling.New(db, all, d, p.Config.Time.Untrusted, p.Log.With("session_id", session.ID)),
 	}, nil
 }
 
-// round is one round. A database that belongs to somebody else ends the program.
-func (c *collector) round(ctx context.Context) (time.Duration, error) {
-	next, err := c.rounds.Round(ctx)
-	if store.Refused(err) {
+// repair is one step of it. A database that belongs to another program ends this
+// one.
+func (c *collector) repair(ctx context.Context) (time.Duration, error) {
+	next, err := c.owner.Step(ctx)
+	if repair.Refused(err) {
 		err = daemon.Fatal(err)
 	}
 	return next, err
-}
-
-// upkeep is one step of it. A database that is not open, or about to be opened
-// again, is the matter of the rounds.
-func (c *collector) upkeep(ctx context.Context) (time.Duration, error) {
-	if c.db.Fault() != nil {
-		return time.Second, nil
-	}
-	return c.keeper.Step(ctx)
 }
 
 // close writes the end of the session, empties the write-ahead log and closes
@@ -135,7 +136,7 @@ func (c *collector) close(ctx context.Context) error {
 	defer cancel()
 	var err error
 	if c.db.Fault() != nil { // what waits in memory goes with us
-		err = c.db.Mend(ctx)
+		_, err = c.owner.Step(ctx)
 	}
 	return errors.Join(err, c.rounds.Stop(ctx), c.keeper.Stop(ctx), c.db.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/daemon"
+	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/ship"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -61,7 +62,7 @@ func requeue(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	if err := mustExist(p); err != nil {
 		return 1, err
 	}
-	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"})
+	db, err := repair.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"}, p.Log)
 	if err != nil {
 		return 1, err
 	}

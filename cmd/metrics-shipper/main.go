@@ -15,6 +15,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/ship"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -70,14 +71,12 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 // repairs it; what the shipper does is to open it again, and to leave word of
 // damage that it met.
 func round(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper) (time.Duration, error) {
-	if db.Fault() != nil {
-		if err := db.Mend(ctx); err != nil {
-			return p.Config.Remote.UploadInterval, fmt.Errorf("open the database again: %w", err)
-		}
+	if err := repair.Reopen(ctx, db, p.Log); err != nil {
+		return p.Config.Remote.UploadInterval, fmt.Errorf("open the database again: %w", err)
 	}
 	next, err := s.Round(ctx)
 	if err != nil {
-		err = errors.Join(err, db.WantRepair(ctx, p.Name, err))
+		err = errors.Join(err, db.RequestRepair(ctx, p.Name, err))
 	}
 	return next, err
 }
@@ -85,7 +84,7 @@ func round(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper
 // begin opens the database. A mark that a power cut undoes is a sample sent
 // twice, which the server drops: the shipper commits without waiting for the disk.
 func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, error) {
-	db, err := store.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL", Log: p.Log})
+	db, err := repair.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"}, p.Log)
 	if err != nil {
 		return nil, nil, err
 	}

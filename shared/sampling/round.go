@@ -30,14 +30,8 @@ const patience = 3 * time.Second
 // idle is the longest wait between two rounds.
 const idle = time.Minute
 
-const (
-	// tryAgain is how soon a round follows one that could not be stored.
-	tryAgain     = 5 * time.Second
-	ballastEvery = time.Minute
-	// ballastLow is the room below which the ballast is released: what SQLite
-	// needs for the last transactions and the checkpoint after them.
-	ballastLow = 16 << 20
-)
+// tryAgain is how soon a round follows one that could not be stored.
+const tryAgain = 5 * time.Second
 
 // Rounds runs the collectors when they are due and stores what they return: all
 // that is due together shares one clock reading and one transaction. It is
@@ -53,11 +47,9 @@ type Rounds struct {
 	clock  clock
 	begun  time.Time
 
-	restored  bool       // what an earlier run left was taken over
-	mending   chan error // the outcome of a Mend that runs; nil: none does
-	uncounted bool       // something was said of our own counts that are not stored yet
-	waited    bool       // something is in the queue since an earlier round
-	ballast   time.Time  // when it was looked at
+	restored  bool // what an earlier run left was taken over
+	uncounted bool // something was said of our own counts that are not stored yet
+	waited    bool // something is in the queue since an earlier round
 }
 
 // asked is a collector with what the rounds remember of it.
@@ -257,7 +249,6 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now status.Moment)
 	}
 	if err != nil {
 		r.loop.Fail(now, err, 1)
-		r.makeRoom(err)
 		r.waited = true
 		return 0, fmt.Errorf("%w; samples wait in memory for the next round", err)
 	}
@@ -267,33 +258,16 @@ func (r *Rounds) collectAt(ctx context.Context, due []*asked, now status.Moment)
 	}
 	r.uncounted = false
 	r.queue.clear()
-	r.keepBallast(now.Wall)
 	return stored, nil
 }
 
-// ready says why nothing can be stored, nil for nothing. A database that has to
-// be mended is mended beside the rounds: that may take as long as copying it.
+// ready says why nothing can be stored, nil for nothing. What is being opened or
+// repaired in another loop is waited for.
 func (r *Rounds) ready(waiting, ctx context.Context) error {
-	if r.mending == nil {
-		if err := r.db.RepairWanted(ctx); err != nil && r.db.Fault() == nil {
-			return err
-		}
-		if r.db.Fault() == nil {
-			return r.takeOver(ctx)
-		}
-		r.mending = make(chan error, 1)
-		go func(done chan<- error) { done <- r.db.Mend(ctx) }(r.mending)
+	if err := r.db.Await(waiting); err != nil {
+		return err
 	}
-	select {
-	case err := <-r.mending:
-		r.mending = nil
-		if err != nil {
-			return fmt.Errorf("open the database: %w", err)
-		}
-		return r.takeOver(ctx)
-	case <-waiting.Done():
-		return errors.New("the database is still being opened or repaired")
-	}
+	return r.takeOver(ctx)
 }
 
 func (r *Rounds) takeOver(ctx context.Context) error {
@@ -378,38 +352,6 @@ func (r *Rounds) say(a *asked, failed int, err error) {
 	case failed == 0 && a.said > 0:
 		a.said = 0
 		r.log.Info("collector reads everything again", "collector", a.Name)
-	}
-}
-
-// makeRoom releases the ballast when the disk is full, so that what frees space
-// can work.
-func (r *Rounds) makeRoom(err error) {
-	if !store.Full(err) {
-		return
-	}
-	r.ballast = time.Time{}
-	switch released, err := r.db.ReleaseBallast(); {
-	case err != nil:
-		r.log.Warn("the disk is full and the ballast could not be released", "error", err)
-	case released:
-		r.log.Warn("the disk is full; the ballast beside the database was released to make room")
-	}
-}
-
-// keepBallast looks after the ballast once a minute.
-func (r *Rounds) keepBallast(now time.Time) {
-	if now.Sub(r.ballast).Abs() < ballastEvery {
-		return
-	}
-	r.ballast = now
-	changed, err := r.db.KeepBallast(ballastLow)
-	switch {
-	case err != nil:
-		r.log.Warn("the ballast beside the database could not be kept, will try again", "error", err, "retry_in", ballastEvery.String())
-	case changed == store.BallastReleased:
-		r.log.Warn("the disk is nearly full; the ballast beside the database was released")
-	case changed == store.BallastKept:
-		r.log.Info("ballast is kept beside the database, for when the disk is full")
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -83,27 +84,33 @@ func fill(t *testing.T, dir string, but int64) string {
 }
 
 // owned are rounds on a database at path, as the collector has them.
-func owned(t *testing.T, path string, log *strings.Builder) (*Rounds, *store.DB) {
+func owned(t *testing.T, path string, log *strings.Builder) (*Rounds, *database) {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	db := store.New(path, store.Options{Device: "d", Owner: true, Log: logger})
+	db := store.New(path, store.Options{Device: "d"})
 	t.Cleanup(func() { db.Close() })
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
 		t.Fatal(err)
 	}
-	return New(db, everyTenMany(), status.Daemon{Name: "metrics-collector", BootID: "b", Started: time.Now()}, "ship", logger), db
+	return New(db, everyTenMany(), status.Daemon{Name: "metrics-collector", BootID: "b", Started: time.Now()}, "ship", logger), &database{db, repair.New(db, logger)}
+}
+
+// A database with what opens and repairs it.
+type database struct {
+	*store.DB
+	owner *repair.Owner
 }
 
 // perRound is how many samples a round of everyTenMany brings.
 const perRound = 50
 
-func mustCount(t *testing.T, db *store.DB, rounds int, log *strings.Builder) store.Ledger {
+func mustCount(t *testing.T, db *database, rounds int, log *strings.Builder) store.Ledger {
 	t.Helper()
 	l, err := db.Audit(t.Context())
 	if err != nil {
 		t.Errorf("the books do not balance: %v", err)
 	}
-	if got := pendingNames(t, db)["many"]; got != rounds*perRound {
+	if got := pendingNames(t, db.DB)["many"]; got != rounds*perRound {
 		t.Errorf("%d samples of %d rounds are stored, want %d\n%s", got, rounds, rounds*perRound, log.String())
 	}
 	return l
@@ -113,16 +120,18 @@ func mustCount(t *testing.T, db *store.DB, rounds int, log *strings.Builder) sto
 type driver struct {
 	*testing.T
 	r    *Rounds
+	db   *database
 	done int
 	at   time.Duration
 }
 
-// round runs one round and returns what it said.
+// round runs one step of the repair and one round, and returns what they said.
 func (d *driver) round() error {
+	_, opened := d.db.owner.Step(d.Context())
 	d.at += 10 * time.Second
 	d.done++
 	_, err := d.r.collectAt(d.Context(), d.r.all, at(now2026, d.at))
-	return err
+	return errors.Join(err, opened)
 }
 
 func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
@@ -137,7 +146,7 @@ func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
 				}
 				var log strings.Builder
 				r, db := owned(t, filepath.Join(dir, "metrics.db"), &log)
-				d := &driver{T: t, r: r}
+				d := &driver{T: t, r: r, db: db}
 				for range 3 {
 					if err := d.round(); err != nil {
 						t.Fatal(err)
@@ -151,7 +160,7 @@ func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
 				failed := 0
 				for until := 500; d.done < until; { // the ballast's room lasts for some
 					err := d.round()
-					if err != nil && !store.Full(err) {
+					if err != nil && !store.IsFull(err) {
 						t.Fatalf("round %d: %v", d.done, err)
 					}
 					if err != nil {
@@ -186,7 +195,7 @@ func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
 				if l := mustCount(t, db, d.done, &log); l.Lost != 0 {
 					t.Errorf("%+v", l)
 				}
-				d.r.keepBallast(now2026.Add(d.at + time.Hour))
+				db.owner.KeepBallast(time.Now().Add(time.Hour))
 				if _, err := os.Stat(ballast); err != nil {
 					t.Errorf("the ballast was not taken up again: %v\n%s", err, log.String())
 				}
@@ -219,9 +228,9 @@ func TestADiskThatIsFullAtTheStartKillsNobody(t *testing.T) {
 func fullAtTheStart(t *testing.T, dir string) {
 	var log strings.Builder
 	r, db := owned(t, filepath.Join(dir, "metrics.db"), &log)
-	d := &driver{T: t, r: r}
+	d := &driver{T: t, r: r, db: db}
 	for range 3 {
-		if err := d.round(); !store.Full(err) {
+		if err := d.round(); !store.IsFull(err) {
 			t.Error(err)
 		}
 	}
@@ -297,7 +306,7 @@ func failingDisk(t *testing.T, dir string) {
 	runtime.LockOSThread() // strace counts the calls of each thread
 	var log strings.Builder
 	r, db := owned(t, filepath.Join(dir, "metrics.db"), &log)
-	d := &driver{T: t, r: r}
+	d := &driver{T: t, r: r, db: db}
 	failed, good := 0, 0
 	for d.done < 60 || good < 20 && d.done < 1500 {
 		good++
@@ -346,9 +355,9 @@ func TestADatabaseThatCannotBeOpenedIsWaitedFor(t *testing.T) {
 			c.hide(t, path)
 			var log strings.Builder
 			r, db := owned(t, path, &log)
-			d := &driver{T: t, r: r}
+			d := &driver{T: t, r: r, db: db}
 			for range 3 {
-				if err := d.round(); err == nil || store.Refused(err) || !strings.Contains(err.Error(), "wait in memory") {
+				if err := d.round(); err == nil || repair.Refused(err) || !strings.Contains(err.Error(), "wait in memory") {
 					t.Errorf("%v", err)
 				}
 			}
@@ -409,12 +418,12 @@ func TestAWrongModeIsSaidAndWaitedFor(t *testing.T) {
 	path := filepath.Join(base, "metrics.db")
 	var log strings.Builder
 	r, db := owned(t, path, &log)
-	d := &driver{T: t, r: r}
+	d := &driver{T: t, r: r, db: db}
 	must(t, d.round())
 	must(t, db.Close())
 	for _, mode := range []os.FileMode{0, 0o440} {
 		r2, db2 := owned(t, path, &log)
-		d2 := &driver{T: t, r: r2, at: d.at}
+		d2 := &driver{T: t, r: r2, db: db2, at: d.at}
 		must(t, os.Chmod(path, mode))
 		err := d2.round()
 		if err == nil || !strings.Contains(err.Error(), "belongs to user") || !strings.Contains(err.Error(), fmt.Sprintf("mode %04o", mode)) {
@@ -428,8 +437,7 @@ func TestAWrongModeIsSaidAndWaitedFor(t *testing.T) {
 		mustCount(t, db2, d.done, &log)
 		must(t, db2.Close())
 	}
-	r, _ = owned(t, path, &log)
-	d.r = r
+	d.r, d.db = owned(t, path, &log)
 	dir, err := os.Stat(base)
 	must(t, err)
 	must(t, os.Chmod(base, 0o500)) // nothing can be made beside it
@@ -453,7 +461,7 @@ func TestWhatWaitsInMemoryIsStoredAtTheEnd(t *testing.T) {
 	must(t, os.Mkdir(path, 0o755))
 	var log strings.Builder
 	r, db := owned(t, path, &log)
-	d := &driver{T: t, r: r}
+	d := &driver{T: t, r: r, db: db}
 	for range 3 {
 		if err := d.round(); err == nil {
 			t.Error("stored in a directory")
@@ -463,7 +471,8 @@ func TestWhatWaitsInMemoryIsStoredAtTheEnd(t *testing.T) {
 		t.Errorf("%v; the loss was not said:\n%s", err, log.String())
 	}
 	must(t, os.Remove(path))
-	must(t, db.Mend(t.Context()))
+	_, err := db.owner.Step(t.Context())
+	must(t, err)
 	must(t, r.Stop(t.Context()))
 	mustCount(t, db, d.done, &log)
 }
@@ -473,7 +482,7 @@ func TestARepairIsLeftForHealthToRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	r, db := owned(t, path, &log)
-	d := &driver{T: t, r: r}
+	d := &driver{T: t, r: r, db: db}
 	for range 100 {
 		must(t, d.round())
 	}
@@ -490,7 +499,7 @@ func TestARepairIsLeftForHealthToRead(t *testing.T) {
 	must(t, errors.Join(err, f.Close()))
 
 	r, db = owned(t, path, &log)
-	d.r = r
+	d.r, d.db = r, db
 	must(t, d.round())
 	must(t, d.round())
 	all, err := db.Statuses(t.Context())

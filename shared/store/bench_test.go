@@ -120,7 +120,7 @@ func newDay(t testing.TB, dir, synchronous string) *day {
 		into        **DB
 		synchronous string
 	}{{&b.collector, synchronous}, {&b.shipper, "NORMAL"}} {
-		db, err := Open(t.Context(), filepath.Join(dir, "metrics.db"), Options{Device: "board-1", Synchronous: c.synchronous, Owner: c.into == &b.collector})
+		db, err := Open(t.Context(), filepath.Join(dir, "metrics.db"), Options{Device: "board-1", Synchronous: c.synchronous})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,9 +13,9 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// pools opens no file yet, and never makes one: a connection that made a file
+// newPools opens no file yet, and never makes one: a connection that made a file
 // where one was deleted would hide it.
-func pools(path string, opts Options, g *gate) *DB {
+func newPools(path string, opts Options, g *guard) *DB {
 	write := sql.OpenDB(connector{dsn(path, url.Values{
 		"mode":         {"rw"},
 		"_synchronous": {opts.Synchronous},
@@ -24,7 +24,7 @@ func pools(path string, opts Options, g *gate) *DB {
 	write.SetMaxOpenConns(writers)
 	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
 	read.SetMaxOpenConns(readers)
-	return &DB{Reader: &Reader{path: path, read: read, gate: g}, write: write, opts: opts, through: readThrough, leave: salvageRoom}
+	return &DB{Reader: &Reader{path: path, read: read, guard: g}, write: write, opts: opts}
 }
 
 // dsn is the data source name of a connection. Settings are part of it because
@@ -40,11 +40,11 @@ func dsn(path string, params url.Values) string {
 type connector struct {
 	dsn   string
 	setUp func(*sqlite3.SQLiteConn) error
-	gate  *gate
+	guard *guard
 }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) {
-	if err := c.gate.admits(); err != nil {
+	if err := c.guard.allow(); err != nil {
 		return nil, err
 	}
 	return c.Driver().Open(c.dsn)
@@ -61,7 +61,7 @@ func setUpReader(c *sqlite3.SQLiteConn) error {
 	if _, err := c.Exec(commonSettings, nil); err != nil {
 		return err
 	}
-	return keepLog(c)
+	return persistWAL(c)
 }
 
 func setUpWriter(c *sqlite3.SQLiteConn) error {
@@ -73,14 +73,14 @@ func setUpWriter(c *sqlite3.SQLiteConn) error {
 	if pages == 0 {
 		// For a file that has no table yet, and for nothing later: only then can
 		// pages that retention frees be given back to the filesystem.
-		settings += fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", pageSize)
+		settings += fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", PageSize)
 	}
 	// Only the collector checkpoints, between ticks, by calling Checkpoint.
 	settings += "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;"
 	if _, err := c.Exec(settings, nil); err != nil {
 		return err
 	}
-	return keepLog(c)
+	return persistWAL(c)
 }
 
 // pragma reads a whole number.
@@ -101,10 +101,10 @@ func pragma(c *sqlite3.SQLiteConn, name string) (n int64, err error) {
 	return n, nil
 }
 
-// keepLog leaves -wal and -shm in place when the last connection closes, as
+// persistWAL leaves -wal and -shm in place when the last connection closes, as
 // this one may be. Without them a reader with read-only rights can not open the
 // file at all.
-func keepLog(c *sqlite3.SQLiteConn) error {
+func persistWAL(c *sqlite3.SQLiteConn) error {
 	return c.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
 }
 

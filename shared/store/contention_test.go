@@ -28,7 +28,7 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 		t.Cleanup(func() { db.Close() })
 		return db
 	}
-	collector := open(Options{Synchronous: synchronous, Owner: true})
+	collector := open(Options{Synchronous: synchronous})
 	shipper := open(Options{Synchronous: "NORMAL"})
 	health, err := OpenRead(t.Context(), path)
 	if err != nil {

@@ -1,9 +1,6 @@
 package store
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // SchemaVersion is the schema that this program reads and writes.
 const SchemaVersion = schemaVersion
@@ -12,17 +9,14 @@ const SchemaVersion = schemaVersion
 // it. A missing file is created; one of an earlier schema is brought up to date;
 // a newer one is refused (ErrNewerSchema).
 func Create(ctx context.Context, path string, opts Options) error {
-	if opts.Synchronous == "" {
-		opts.Synchronous = "FULL"
-	}
-	if err := create(path); err != nil {
+	if err := CreateEmpty(path); err != nil {
 		return err
 	}
-	db, err := open(ctx, path, opts)
+	db, err := openFile(ctx, path, opts)
 	if err != nil {
 		return err
 	}
-	return errors.Join(db.write.Close(), db.read.Close())
+	return db.Close()
 }
 
 // SeriesKey is the key under which an identity is stored: nothing else has it.

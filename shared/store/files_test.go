@@ -23,16 +23,13 @@ func TestTheFilesAreForTheirGroupAlone(t *testing.T) {
 	for _, mask := range []int{0, 0o022, 0o027, 0o077} {
 		old := syscall.Umask(mask)
 		path := filepath.Join(t.TempDir(), "data", "metrics.db")
-		db, err := Open(t.Context(), path, Options{Device: "d", Owner: true})
-		if err == nil {
-			_, err = db.KeepBallast(0)
-		}
+		db, err := Open(t.Context(), path, Options{Device: "d"})
 		syscall.Umask(old)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1, 1)}}})
-		for name, want := range map[string]fs.FileMode{"": 0o640, "-wal": 0o640, "-shm": 0o640, ballastSuffix: 0o600} {
+		for name, want := range map[string]fs.FileMode{"": 0o640, "-wal": 0o640, "-shm": 0o640} {
 			info, err := os.Stat(path + name)
 			if err != nil || info.Mode().Perm() != want {
 				t.Errorf("umask %03o: %s has mode %v, want %v, %v", mask, filepath.Base(path)+name, info.Mode(), want, err)
@@ -126,10 +123,10 @@ func TestAReaderWithReadOnlyRightsTellsTheStatesApart(t *testing.T) {
 	must(os.Chown(data, 0, dataGID))
 	must(os.Chmod(data, 0o2750|fs.ModeSetgid)) // what is made in it is its group's
 	want("no writer has run yet", fault(FaultMissing))
-	must(create(path))
+	must(CreateEmpty(path))
 	want("a writer has just begun", fault(FaultEmpty))
 
-	writer, err := Open(t.Context(), path, Options{Device: "d", Owner: true})
+	writer, err := Open(t.Context(), path, Options{Device: "d"})
 	must(err)
 	shipper, err := Open(t.Context(), path, Options{Device: "d", Synchronous: "NORMAL"})
 	must(err)
@@ -150,13 +147,13 @@ func TestAReaderWithReadOnlyRightsTellsTheStatesApart(t *testing.T) {
 	}
 	must(os.Remove(path + "-shm"))
 	want("without the index of the log", fault(FaultDenied))
-	writer, err = Open(t.Context(), path, Options{Device: "d", Owner: true})
+	writer, err = Open(t.Context(), path, Options{Device: "d"})
 	must(err)
 	want("a writer runs again", "7 samples")
 
 	// SQLite's own exclusive mode is what keeps readers out.
 	must(writer.Close())
-	lock := pools(path, Options{Synchronous: "FULL"}, nil)
+	lock := newPools(path, Options{Synchronous: "FULL"}, nil)
 	_, err = lock.write.Exec("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE x (y); COMMIT; DROP TABLE x")
 	must(err)
 	want("locked", fault(FaultLocked))

@@ -28,8 +28,8 @@ func OpenStill(ctx context.Context, path string) (*Reader, error) {
 	read.SetMaxOpenConns(2)
 	r := &Reader{path: path, read: read}
 	version, err := r.SchemaVersion(ctx)
-	if err == nil && version != schemaVersion {
-		err = fmt.Errorf("schema %d; this program reads schema %d", version, schemaVersion)
+	if err == nil && version != SchemaVersion {
+		err = fmt.Errorf("schema %d; this program reads schema %d", version, SchemaVersion)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())

@@ -42,7 +42,7 @@ func TestToBeKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := Open(t.Context(), path, Options{Device: "d", Owner: true})
+	db, err := Open(t.Context(), path, Options{Device: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestKillingLosesNothing(t *testing.T) {
 		for _, s := range seqs {
 			reported[s] = true
 		}
-		db, err := Open(t.Context(), path, Options{Device: "d", Owner: true})
+		db, err := Open(t.Context(), path, Options{Device: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}

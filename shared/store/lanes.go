@@ -126,7 +126,7 @@ func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args 
 		}
 	})
 	if err := errors.Join(err, conn.Close()); err != nil {
-		return into, fmt.Errorf("read pending samples: %w", r.gate.notice(err))
+		return into, fmt.Errorf("read pending samples: %w", r.guard.observe(err))
 	}
 	for i, at := range strangers {
 		if into[at].Series, err = r.lookUpSeries(ctx, ids[i]); err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// schemaVersion is the schema this program reads and writes.
-const schemaVersion = 3
+// SchemaVersion is the schema this program reads and writes.
+const SchemaVersion = 3
 
 // ErrNewerSchema is returned for a database that a newer program wrote. It is
 // left as it is.
@@ -72,14 +72,14 @@ func schemaOf(ctx context.Context, q querier) (int, error) {
 	return 0, ErrForeign
 }
 
-// migrate brings the file to schemaVersion. The version is looked at again
+// migrate brings the file to SchemaVersion. The version is looked at again
 // inside the transaction: another process may have migrated meanwhile.
 func (db *DB) migrate(ctx context.Context) error {
 	version, err := db.SchemaVersion(ctx)
 	if err != nil {
 		return err
 	}
-	if version == schemaVersion {
+	if version == SchemaVersion {
 		return nil
 	}
 	return db.tx(ctx, func(tx *sql.Tx) error {
@@ -87,10 +87,10 @@ func (db *DB) migrate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if version > schemaVersion {
-			return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
+		if version > SchemaVersion {
+			return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, SchemaVersion)
 		}
-		if version == schemaVersion {
+		if version == SchemaVersion {
 			return nil
 		}
 		if _, err := tx.ExecContext(ctx, versionTable); err != nil {

@@ -28,9 +28,11 @@ const (
 )
 
 var (
+	// ErrNotFile is returned for a directory, a FIFO or the like at the path.
+	ErrNotFile = errors.New("not a regular file")
+
 	errNoTables = errors.New("no writer has made the tables yet")
 	errOlder    = errors.New("an older schema, which the next start of a writer brings up to date")
-	errNotFile  = errors.New("not a regular file")
 )
 
 // OpenCurrent is OpenRead for a reader that stays: it also looks at what is at
@@ -43,7 +45,7 @@ func OpenCurrent(ctx context.Context, path string) (*Reader, error) {
 	}
 	// Opening a FIFO would wait for its writer.
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open database %s for reading: %w", path, errNotFile)
+		return nil, fmt.Errorf("open database %s for reading: %w", path, ErrNotFile)
 	}
 	r, err := OpenRead(ctx, path)
 	if err != nil {
@@ -54,10 +56,10 @@ func OpenCurrent(ctx context.Context, path string) (*Reader, error) {
 	case err != nil:
 	case version == 0:
 		err = errNoTables
-	case version < schemaVersion:
+	case version < SchemaVersion:
 		err = fmt.Errorf("%w (schema %d)", errOlder, version)
-	case version > schemaVersion:
-		err = fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, schemaVersion)
+	case version > SchemaVersion:
+		err = fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, SchemaVersion)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
@@ -71,6 +73,8 @@ func FaultOf(err error) Fault {
 	switch {
 	case err == nil:
 		return FaultNone
+	case errors.Is(err, ErrDamaged):
+		return FaultDamaged
 	case errors.Is(err, fs.ErrNotExist):
 		return FaultMissing
 	case errors.Is(err, fs.ErrPermission):

@@ -267,7 +267,7 @@ func putCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error
 
 // Counters returns every kept counter, in order of name and tags.
 func (r *Reader) Counters(ctx context.Context) (counters []metric.Count, err error) {
-	defer func() { err = r.gate.notice(err) }()
+	defer func() { err = r.guard.observe(err) }()
 	rows, err := r.read.QueryContext(ctx, "SELECT name, tags, value FROM counters ORDER BY name, tags")
 	if err != nil {
 		return nil, fmt.Errorf("read counters: %w", err)

@@ -14,8 +14,8 @@ import (
 // counted as lost.
 const maxRejected = 10000
 
-// maxWords bounds the server's words that are kept, in bytes.
-const maxWords = 1000
+// MaxWords bounds the server's words that are kept, in bytes.
+const MaxWords = 1000
 
 // A Rejection is why a row is set aside.
 type Rejection struct {
@@ -64,7 +64,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 	return rejected, nil
 }
 
-func cut(text string) string { return text[:min(len(text), maxWords)] }
+func cut(text string) string { return text[:min(len(text), MaxWords)] }
 
 // trimRejected gives up the samples that were set aside first, down to keep.
 func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error {
@@ -127,7 +127,7 @@ type rejectedKey struct{ at, timeMs, seriesID int64 }
 // rejections reads a page of what is behind the key; of the series it gives the
 // ids only.
 func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Rejection, last rejectedKey, err error) {
-	defer func() { err = r.gate.notice(err) }()
+	defer func() { err = r.guard.observe(err) }()
 	rows, err := r.read.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words
 		FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id)
 		WHERE s.uploaded = 2 AND (r.rejected_ms, r.timestamp_ms, r.series_id) > (?, ?, ?)

@@ -135,7 +135,7 @@ const (
 // counting what was delivered; local ones are lost. Done says that none is left
 // behind the sweep.
 func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, keep []Times) (deleted int, done bool, err error) {
-	defer func() { err = db.gate.notice(err) }()
+	defer func() { err = db.guard.observe(err) }()
 	if !at.started {
 		*at = Sweep{started: true, timeMs: math.MinInt64}
 	}

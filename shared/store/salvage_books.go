@@ -5,34 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/status"
 )
-
-// A damage is what a salvage found; its first part is left in the status row.
-type damage struct {
-	status.Damage
-	Cause   string
-	skipped int  // places in the file that could not be read
-	older   bool // of an earlier schema: the row about it is still to be written
-}
-
-func (d damage) lostText() string {
-	if d.Lost == nil {
-		return "unknown"
-	}
-	return fmt.Sprint(*d.Lost)
-}
-
-func (d damage) row() status.Row {
-	text := fmt.Sprintf("the database was damaged (%s); %d samples were salvaged, lost: %s; the damaged file is kept as %s", d.Cause, d.Salvaged, d.lostText(), d.Kept)
-	return status.Row{
-		Component: status.DamageRow, Daemon: status.StorageRow, State: status.Stopped, StartedMs: d.DamagedMs,
-		Error: text[:min(len(text), maxWords)], ErrorMs: d.DamagedMs, SuccessBootMs: -1, Detail: status.Text(d.Damage),
-	}
-}
 
 // sizeOf is what a file and its log have together.
 func sizeOf(path string) (size int64) {
@@ -46,22 +25,18 @@ func sizeOf(path string) (size int64) {
 
 // closeBooks makes the ledger of the new file agree with its rows: what the old
 // one knew of and is not here is lost.
-func (s *salvage) closeBooks(ctx context.Context, result *damage, size int64) error {
+func (s *salvage) closeBooks(ctx context.Context, result *Salvaged, size int64) error {
 	tx, err := s.conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	err = closeBooks(ctx, tx, result, size)
-	if err == nil {
-		err = putDamage(ctx, tx, *result)
-	}
-	if err != nil {
+	if err = closeBooks(ctx, tx, result, size); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
 }
 
-func closeBooks(ctx context.Context, tx *sql.Tx, result *damage, size int64) error {
+func closeBooks(ctx context.Context, tx *sql.Tx, result *Salvaged, size int64) error {
 	rows, err := countStates(ctx, tx)
 	if err != nil {
 		return err
@@ -93,9 +68,30 @@ func closeBooks(ctx context.Context, tx *sql.Tx, result *damage, size int64) err
 	if known {
 		result.Lost = &lost
 	}
-	return addLoss(ctx, tx, status.LostDamaged, int(lost), time.UnixMilli(result.DamagedMs))
+	return addLoss(ctx, tx, status.LostDamaged, int(lost), time.Now())
 }
 
-func putDamage(ctx context.Context, tx *sql.Tx, result damage) error {
-	return putStatus(ctx, tx, []status.Row{result.row()})
+// removeAll removes a file of our own making and its companions.
+func removeAll(path string) error {
+	for _, part := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Remove(path + part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove an unfinished file: %w", err)
+		}
+	}
+	return nil
+}
+
+func copyFile(from *os.File, to string) (err error) {
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, from)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return nil
 }

@@ -15,14 +15,13 @@ import (
 
 // copyInto fills the file part with what can be read of from. Schema 0 stands
 // for a file of which nothing can be read.
-func (db *DB) copyInto(ctx context.Context, part, from string, version int, cause error, aside string) (result damage, err error) {
-	result = damage{Damage: status.Damage{DamagedMs: time.Now().UnixMilli(), Kept: aside}, Cause: cause.Error()}
-	if err := errors.Join(removeAll(part), create(part)); err != nil {
+func (o Salvage) copyInto(ctx context.Context, part, from string, version int) (result Salvaged, err error) {
+	if err := errors.Join(removeAll(part), CreateEmpty(part)); err != nil {
 		return result, err
 	}
 	older := version == 1 || version == 2
 	if !older {
-		if err := db.makeTables(ctx, part); err != nil {
+		if err := makeTables(ctx, part); err != nil {
 			return result, err
 		}
 	}
@@ -34,7 +33,7 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 		return result, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	s := &salvage{conn: conn, until: time.Now().Add(salvageLimit), roomOf: part, leave: db.leave}
+	s := &salvage{conn: conn, until: time.Now().Add(salvageLimit), roomOf: part, leave: o.KeepFree}
 	if version > 0 {
 		if _, err := conn.ExecContext(ctx, "ATTACH ? AS old", readOnly(from)); err != nil {
 			return result, fmt.Errorf("open the damaged database beside the new one: %w", err)
@@ -43,31 +42,30 @@ func (db *DB) copyInto(ctx context.Context, part, from string, version int, caus
 	switch {
 	case older:
 		err = s.older(ctx)
-	case version == schemaVersion:
-		err = s.present(ctx, db.series.all())
+	case version == SchemaVersion:
+		err = s.present(ctx, o.Known)
 	}
 	if err != nil {
 		return result, err
 	}
-	result.Salvaged, result.Halted, result.skipped = s.copied, s.halted, s.skipped
+	result = Salvaged{Samples: s.copied, Halted: s.halted, Skipped: s.skipped}
 	if older {
-		result.older = true
 		return result, nil // the migration keeps the books
 	}
 	return result, s.closeBooks(ctx, &result, sizeOf(from))
 }
 
 // makeTables makes the tables of the present schema in an empty file.
-func (db *DB) makeTables(ctx context.Context, path string) error {
-	fresh, err := open(ctx, path, db.opts)
+func makeTables(ctx context.Context, path string) error {
+	fresh, err := OpenFile(ctx, path, Options{})
 	if err != nil {
 		return err
 	}
-	return errors.Join(fresh.write.Close(), fresh.read.Close())
+	return fresh.Close()
 }
 
 // present copies a file of the present schema.
-func (s *salvage) present(ctx context.Context, known map[int64]*Series) error {
+func (s *salvage) present(ctx context.Context, known []Series) error {
 	for _, table := range []struct{ name, key string }{
 		{"series", "id"},
 		{"sessions", "num"},
@@ -132,7 +130,7 @@ func (s *salvage) olderTables(ctx context.Context) (map[string]string, error) {
 
 // trustSeries takes out what cannot be the identity it was stored as, and puts
 // in what this process knows.
-func (s *salvage) trustSeries(ctx context.Context, known map[int64]*Series) error {
+func (s *salvage) trustSeries(ctx context.Context, known []Series) error {
 	wrong, err := s.wrongSeries(ctx)
 	if err != nil {
 		return err
@@ -142,10 +140,9 @@ func (s *salvage) trustSeries(ctx context.Context, known map[int64]*Series) erro
 			return err
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(known)) {
-		one := known[id]
+	for _, one := range known {
 		_, err := s.conn.ExecContext(ctx, "INSERT OR IGNORE INTO main.series VALUES (?, ?, ?, ?, ?, ?)",
-			id, seriesKey(one.Name, one.Device, one.Tags, one.Type), one.Name, one.Device, one.Tags, one.Type)
+			one.ID, seriesKey(one.Name, one.Device, one.Tags, one.Type), one.Name, one.Device, one.Tags, one.Type)
 		if err != nil {
 			return err
 		}

@@ -15,8 +15,8 @@ import (
 // schema's pages of a fresh file. The first page leads to every table, and the
 // tables of all files that this schema was created in begin at the same pages.
 // Format: sqlite.org/fileformat2.html, "The Database Header".
-func (db *DB) patchHead(ctx context.Context, from, to string) (err error) {
-	pages, err := db.freshSchema(ctx, to)
+func patchHead(ctx context.Context, from, to string) (err error) {
+	pages, err := freshSchema(ctx, to)
 	if err != nil {
 		return err
 	}
@@ -46,11 +46,11 @@ func (db *DB) patchHead(ctx context.Context, from, to string) (err error) {
 	}
 	head := pages[1]
 	head[18], head[19] = 2, 2                                                   // write-ahead logging
-	binary.BigEndian.PutUint32(head[28:], uint32(max(1, info.Size()/pageSize))) //nolint:gosec // fewer than 2^32 pages
+	binary.BigEndian.PutUint32(head[28:], uint32(max(1, info.Size()/PageSize))) //nolint:gosec // fewer than 2^32 pages
 	clear(head[32:40])                                                          // no free pages: nobody looks for them
 	copy(head[92:96], head[24:28])                                              // the page count holds
 	for number, page := range pages {
-		if _, err := f.WriteAt(page, int64(number-1)*pageSize); err != nil {
+		if _, err := f.WriteAt(page, int64(number-1)*PageSize); err != nil {
 			return err
 		}
 	}
@@ -59,11 +59,11 @@ func (db *DB) patchHead(ctx context.Context, from, to string) (err error) {
 
 // freshSchema makes a fresh file at path and returns the pages of its table of
 // tables, by number.
-func (db *DB) freshSchema(ctx context.Context, path string) (map[uint32][]byte, error) {
-	if err := create(path); err != nil {
+func freshSchema(ctx context.Context, path string) (map[uint32][]byte, error) {
+	if err := CreateEmpty(path); err != nil {
 		return nil, err
 	}
-	if err := db.makeTables(ctx, path); err != nil {
+	if err := makeTables(ctx, path); err != nil {
 		return nil, err
 	}
 	// Leaving the log moves everything into the file.
@@ -85,11 +85,11 @@ func (db *DB) freshSchema(ctx context.Context, path string) (map[uint32][]byte, 
 // treeOf gathers the pages of a table's tree, from page number on downwards.
 // Format: sqlite.org/fileformat2.html, "B-tree Pages".
 func treeOf(file []byte, number uint32, into map[uint32][]byte) error {
-	begin := int(number-1) * pageSize
-	if number == 0 || begin+pageSize > len(file) || into[number] != nil {
-		return errCheck
+	begin := int(number-1) * PageSize
+	if number == 0 || begin+PageSize > len(file) || into[number] != nil {
+		return ErrDamaged
 	}
-	page := file[begin : begin+pageSize]
+	page := file[begin : begin+PageSize]
 	into[number] = page
 	at := 0
 	if number == 1 {
@@ -101,14 +101,14 @@ func treeOf(file []byte, number uint32, into map[uint32][]byte) error {
 		return nil
 	case interior:
 	default:
-		return errCheck
+		return ErrDamaged
 	}
 	cells := int(binary.BigEndian.Uint16(page[at+3:]))
 	children := []uint32{binary.BigEndian.Uint32(page[at+8:])}
 	for i := range cells {
 		cell := int(binary.BigEndian.Uint16(page[at+12+2*i:]))
-		if cell+4 > pageSize {
-			return errCheck
+		if cell+4 > PageSize {
+			return ErrDamaged
 		}
 		children = append(children, binary.BigEndian.Uint32(page[cell:]))
 	}

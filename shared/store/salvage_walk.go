@@ -79,7 +79,7 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 			to, err = sql.NullInt64{Valid: true}, nil
 		}
 		if err == nil && (!to.Valid || to.Int64 >= at || to.Int64 < 0) {
-			err = errCheck // keys in a wrong order would lead round in a circle
+			err = ErrDamaged // keys in a wrong order would lead round in a circle
 		}
 		if err == nil {
 			var res sql.Result
@@ -96,10 +96,10 @@ func (s *salvage) walk(ctx context.Context, w walk) error {
 			at = 0
 		case err == nil:
 			at, rows = to.Int64, min(rows*2, salvageRows)
-		case isFull(err):
+		case IsFull(err):
 			s.halted = "the disk is full"
 			return nil
-		case cannotWrite(err):
+		case CannotWrite(err):
 			return fmt.Errorf("write the new database: %w", err)
 		case rows > 1:
 			rows /= 2
@@ -171,9 +171,9 @@ func (s *salvage) around(ctx context.Context, w walk, low, high int64) error {
 			switch {
 			case err == nil:
 				s.copied += int64(n)
-			case isFull(err):
+			case IsFull(err):
 				return nil // which the walk finds out as well
-			case cannotWrite(err):
+			case CannotWrite(err):
 				return fmt.Errorf("write the new database: %w", err)
 			}
 		}
@@ -186,7 +186,7 @@ func (s *salvage) halt() string {
 	if time.Now().After(s.until) {
 		return fmt.Sprintf("it took longer than %s", salvageLimit)
 	}
-	if free, err := freeBytes(s.roomOf); err == nil && free < s.leave {
+	if free, err := FreeBytes(s.roomOf); err == nil && free < s.leave {
 		return "the disk is nearly full"
 	}
 	return ""
@@ -202,10 +202,10 @@ func (s *salvage) table(ctx context.Context, name, key string) error {
 	list := strings.Join(columns, ", ")
 	// A fresh file has entries of its own.
 	_, err = s.conn.ExecContext(ctx, fmt.Sprintf("INSERT OR REPLACE INTO main.%s (%s) SELECT %s FROM old.%s WHERE %s", name, list, list, name, sane))
-	if err == nil || ctx.Err() != nil || isFull(err) {
+	if err == nil || ctx.Err() != nil || IsFull(err) {
 		return ctx.Err()
 	}
-	if cannotWrite(err) {
+	if CannotWrite(err) {
 		return fmt.Errorf("write the new database: %w", err)
 	}
 	s.skipped++
@@ -216,9 +216,9 @@ func (s *salvage) table(ctx context.Context, name, key string) error {
 			_, err := s.conn.ExecContext(ctx, insert, row...)
 			switch {
 			case err == nil:
-			case isFull(err):
+			case IsFull(err):
 				return nil
-			case cannotWrite(err):
+			case CannotWrite(err):
 				return fmt.Errorf("write the new database: %w", err)
 			}
 		}

@@ -96,7 +96,7 @@ func (r *Reader) Ledger(ctx context.Context) (l Ledger, losses []Loss, err error
 }
 
 func (r *Reader) readTx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
-	defer func() { err = r.gate.notice(err) }()
+	defer func() { err = r.guard.observe(err) }()
 	tx, err := r.read.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin reading: %w", err)

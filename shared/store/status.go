@@ -86,13 +86,13 @@ type Session struct {
 
 // StartSession begins a session; samples recorded from now on belong to it.
 // Sessions found open ended without a word: they are marked failed. While the
-// database is not open, it is begun by the Mend that opens it.
+// database is detached, the session is begun by Attach.
 func (db *DB) StartSession(ctx context.Context, s Session) error {
-	db.mending.Lock()
-	defer db.mending.Unlock()
+	db.attaching.Lock()
+	defer db.attaching.Unlock()
 	db.begun = &s
-	if db.gate.pass() != nil {
-		return nil //nolint:nilerr // Mend says what it is
+	if db.guard.check() != nil {
+		return nil //nolint:nilerr // the process that attaches it says what it is
 	}
 	num, err := db.resume(ctx, s)
 	if err != nil {
@@ -100,8 +100,24 @@ func (db *DB) StartSession(ctx context.Context, s Session) error {
 	}
 	db.swap.Lock()
 	defer db.swap.Unlock()
-	db.session, db.resumed = num, num
+	db.session = num
 	return nil
+}
+
+// HasSession says whether the file that db has open has a session with this id.
+func (db *DB) HasSession(ctx context.Context, id string) (found bool, err error) {
+	err = db.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?)", id).Scan(&found)
+	return found, err
+}
+
+// SessionID is the id of the session that StartSession began, "" for none.
+func (db *DB) SessionID() string {
+	db.attaching.Lock()
+	defer db.attaching.Unlock()
+	if db.begun == nil {
+		return ""
+	}
+	return db.begun.ID
 }
 
 // resume goes on with a session, or begins it in a file that does not have it.

@@ -13,9 +13,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,17 +25,17 @@ import (
 
 const (
 	busyTimeout = 5 * time.Second
-	// lockPoll is how often a transaction that waits for another writer's asks
+	// busyPoll is how often a transaction that waits for another writer's asks
 	// for the lock. SQLite's own waiting sleeps for up to 100 ms at a time, and a
 	// writer without pause can keep a sleeper out for a second.
-	lockPoll = time.Millisecond
-	// openPatience bounds the retries of Open: turning a new file to WAL does
+	busyPoll = time.Millisecond
+	// openTimeout bounds the retries of Open: turning a new file to WAL does
 	// not wait for busy_timeout, so daemons that start together collide.
-	openPatience = 10 * time.Second
-	// pageSize holds for new files. A commit writes whole pages to the log and
+	openTimeout = 10 * time.Second
+	// PageSize holds for new files. A commit writes whole pages to the log and
 	// ours touch a handful: 1 KiB pages were measured to write 425 bytes to the
 	// device for each sample where 4 KiB pages write 780.
-	pageSize = 1024
+	PageSize = 1024
 	// minSQLite has the fix of the WAL-reset bug (sqlite.org/wal.html, "The
 	// WAL-Reset Bug"): one process writing, another marking and a checkpoint on
 	// a timer, as here, could lose a committed transaction.
@@ -45,8 +46,6 @@ const (
 type Options struct {
 	Device      string // device_id of the samples that are recorded
 	Synchronous string // FULL or NORMAL; see sqlite.org/pragma.html#pragma_synchronous
-	Owner       bool   // repairs a damaged or deleted file, and checkpoints: the collector
-	Log         *slog.Logger
 }
 
 // A Reader reads the database. It never writes, migrates or checkpoints.
@@ -54,7 +53,7 @@ type Reader struct {
 	path   string
 	read   *sql.DB
 	series seriesCache
-	gate   *gate // nil: always open
+	guard  *guard // nil: always open
 }
 
 // A DB reads and writes the database. Its methods may be called from several
@@ -68,63 +67,90 @@ type DB struct {
 	swap    sync.RWMutex // every transaction reads it, what puts another file in place writes it
 	session int64        // sessions.num of the running session, 0 for none
 
-	mending    sync.Mutex // guards what follows
-	begun      *Session   // to go on with in another file
-	resumed    int64      // its number there
-	salvages   int        // of files that were not found good
-	acquitted  int        // times that damage was met in a file that is sound as a whole
-	leftBehind int64      // samples in a file that was replaced, until they are counted as lost
-	partBehind bool       // some of those are in the file as well
-	owed       *damage    // of an earlier schema, until it is written down
-	cause      error      // why the database is being mended
-	rescued    bool       // nothing more is to be got from the open descriptors
-	parted     bool       // the old file's log is kept apart
-	rescues    int        // tries in a row that failed
-	inRescued  int64      // undelivered samples in the file that was written anew
-	keptLog    string     // head of the damaged log that was kept last
-
-	through    func(ctx context.Context, path string) error // readThrough
-	leave      int64                                        // salvageRoom
-	told       bool                                         // the log knows that it is being opened again
-	damagedLog string                                       // what was found wrong with the log, until it is written down
-	unreadable int                                          // looks in a row at a file that the device could not read
+	attaching sync.Mutex // guards begun
+	begun     *Session   // to go on with in another file; nil: none is
 }
 
 // Open opens the database at path for reading and writing. A missing file and
 // its directory are created, an older schema is brought up to date, a newer one
-// is refused (ErrNewerSchema). Several processes may do this at once.
+// is refused (ErrNewerSchema). Several processes may do this at once. It repairs
+// nothing: the daemons open through package repair.
 func Open(ctx context.Context, path string, opts Options) (*DB, error) {
 	db := New(path, opts)
-	if err := db.Mend(ctx); err != nil {
+	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
 	return db, nil
 }
 
-// New is the database at path before it is open: every method fails until Mend
-// has opened it.
+func (db *DB) open(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(db.path), 0o750); err != nil {
+		return fmt.Errorf("create the database directory: %w", err)
+	}
+	if err := CreateEmpty(db.path); err != nil {
+		return err
+	}
+	one, err := OpenFile(ctx, db.path, db.opts)
+	if err != nil {
+		return err
+	}
+	if err := one.Close(); err != nil {
+		return err
+	}
+	return db.Attach(ctx)
+}
+
+// New is the database at path before it is open: every method fails until
+// Attach.
 func New(path string, opts Options) *DB {
 	if opts.Synchronous == "" {
 		opts.Synchronous = "FULL"
 	}
-	return pools(path, opts, &gate{path: path, closed: errNotOpen})
+	return newPools(path, opts, &guard{path: path, detached: errNotOpen})
 }
 
-// open opens what is at the path as a writer that mends nothing, and brings its
-// schema up to date.
-func open(ctx context.Context, path string, opts Options) (_ *DB, err error) {
-	opts.Owner = false
-	db := pools(path, opts, nil)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, db.write.Close(), db.read.Close())
-		}
-	}()
-	if err := db.checkSettings(ctx); err != nil {
+// CreateEmpty makes an empty file, if there is none, of the mode that all of the
+// database's files then get, whatever the umask: readers are in the group.
+func CreateEmpty(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another daemon was faster
+	}
+	if err != nil {
+		return fmt.Errorf("create the database: %w", err)
+	}
+	return errors.Join(f.Chmod(0o640), f.Close())
+}
+
+// OpenFile opens what is at the path past any guard, brings its schema up to
+// date, and sees that it can be written. It waits for other processes that do
+// the same.
+func OpenFile(ctx context.Context, path string, opts Options) (db *DB, err error) {
+	if err := checkVersion(); err != nil {
 		return nil, err
 	}
-	if err := db.migrate(ctx); err != nil {
-		return nil, err
+	err = retryBusy(ctx, openTimeout, func() error {
+		db, err = openFile(ctx, path, opts)
+		return err
+	})
+	return db, err
+}
+
+func openFile(ctx context.Context, path string, opts Options) (*DB, error) {
+	if opts.Synchronous == "" {
+		opts.Synchronous = "FULL"
+	}
+	db := newPools(path, opts, nil)
+	err := db.checkSettings(ctx)
+	if err == nil {
+		err = db.migrate(ctx)
+	}
+	if err == nil {
+		// A file that cannot be written can still be opened.
+		err = db.tx(ctx, func(*sql.Tx) error { return nil })
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
@@ -150,27 +176,30 @@ func (r *Reader) Close() error { return r.read.Close() }
 // Close closes all connections. The write-ahead log stays in place, so that a
 // reader without write permission still sees every row.
 func (db *DB) Close() error {
-	db.gate.close(errClosed)
+	db.guard.detach(ErrClosed)
 	return errors.Join(db.write.Close(), db.Reader.Close())
 }
+
+// Options are those that the database was made with.
+func (db *DB) Options() Options { return db.opts }
 
 // Path is the path of the database file.
 func (r *Reader) Path() string { return r.path }
 
 // tx runs fn in one immediate transaction.
 func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
-	if err := db.gate.pass(); err != nil {
+	if err := db.guard.check(); err != nil {
 		return err // and do not wait for a rescue, which takes its time
 	}
 	db.swap.RLock()
 	defer db.swap.RUnlock()
-	defer func() { err = db.gate.notice(err) }()
+	defer func() { err = db.guard.observe(err) }()
 	// The pool hands a connection on to who waits for it, also to a file that is
 	// being put aside: what was written there now would be lost.
-	if err := db.gate.pass(); err != nil {
+	if err := db.guard.check(); err != nil {
 		return err
 	}
-	if err := db.room(); err != nil {
+	if err := CheckFreeSpace(db.path); err != nil {
 		return err
 	}
 	conn, err := db.write.Conn(ctx)
@@ -197,13 +226,13 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 // begin begins an immediate transaction. It waits for another writer's for at
 // most busyTimeout.
 func begin(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, err error) {
-	if err := setBusyTimeout(ctx, conn, lockPoll); err != nil {
+	if err := setBusyTimeout(ctx, conn, busyPoll); err != nil {
 		return nil, err
 	}
 	begun := time.Now()
 	tx, err = conn.BeginTx(ctx, nil)
 	for isBusy(err) && ctx.Err() == nil && time.Since(begun) < busyTimeout {
-		tx, err = conn.BeginTx(ctx, nil) // has slept for lockPoll
+		tx, err = conn.BeginTx(ctx, nil) // has slept for busyPoll
 	}
 	if reset := setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout); reset != nil {
 		err = errors.Join(err, reset)

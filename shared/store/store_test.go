@@ -169,3 +169,41 @@ func TestASampleThatCanNotBeStoredIsCountedAndTheOthersAreStored(t *testing.T) {
 		t.Errorf("%+v, lost %+v, %v", l, losses, err)
 	}
 }
+
+// mustAudit fails unless captured = delivered + pending + held + rejected +
+// local + lost, with the rows counted.
+func mustAudit(t testing.TB, db *DB) Ledger {
+	t.Helper()
+	l, err := db.Audit(t.Context())
+	if err != nil {
+		t.Errorf("the books do not balance: %v", err)
+	}
+	return l
+}
+
+func overwrite(t testing.TB, path string, at int64, data []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(data, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustEmptyLog moves the log into the file.
+func mustEmptyLog(t testing.TB, path string) {
+	t.Helper()
+	db, err := Open(t.Context(), path, Options{Device: "board-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := db.Checkpoint(t.Context(), 0); err != nil || c.Busy {
+		t.Fatal(c, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

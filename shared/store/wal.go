@@ -73,7 +73,7 @@ func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 	c, err := db.checkpoint(ctx, before.WAL > keep)
 	c.Duration = time.Since(start)
 	if err != nil {
-		return c, fmt.Errorf("checkpoint: %w", db.gate.notice(err))
+		return c, fmt.Errorf("checkpoint: %w", db.guard.observe(err))
 	}
 	return c, nil
 }

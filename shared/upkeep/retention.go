@@ -179,7 +179,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 	k.giving = false
 	if k.evicting == status.LostLowSpace {
 		// What is in older damaged files was salvaged; what is given up is not.
-		if removed, err := k.db.TrimAside(1); removed > 0 || err != nil {
+		if removed, err := k.TrimKept(1); removed > 0 || err != nil {
 			return true, err
 		}
 	}

@@ -25,7 +25,7 @@ import (
 const (
 	// lookEvery is how often Step looks at the files when nothing is due.
 	lookEvery = 2 * time.Second
-	// openEvery is how often Step looks whether the database was opened at last.
+	// openEvery is how often Step looks whether the database can be used again.
 	openEvery = 200 * time.Millisecond
 	// sayEvery is how often the storage's figures become samples and its status
 	// is written; a change of the status is written at once.
@@ -37,6 +37,9 @@ const (
 
 // A Keeper looks after one database. It is owned by one goroutine.
 type Keeper struct {
+	// TrimKept removes the oldest damaged files that are kept, down to keep of them.
+	TrimKept func(keep int) (removed int, err error)
+
 	db     *store.DB
 	cfg    config.Storage
 	settle time.Duration
@@ -55,7 +58,8 @@ type Keeper struct {
 // New prepares the upkeep of db.
 func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keeper {
 	return &Keeper{
-		db: db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
+		TrimKept: func(int) (int, error) { return 0, nil },
+		db:       db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
 		part:        status.NewComponent(d, status.StorageRow, sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		retention:   retention{swept: -1},
@@ -64,9 +68,9 @@ func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keep
 }
 
 // Step does what is due now, at most one slice of it, and returns when to come
-// again. Before the database was opened for the first time nothing is.
+// again. While the database cannot be relied on nothing is.
 func (k *Keeper) Step(ctx context.Context) (next time.Duration, err error) {
-	if !k.db.Opened() {
+	if fault := k.db.Fault(); fault != nil && !errors.Is(fault, store.ErrClosed) {
 		return openEvery, nil
 	}
 	begun := time.Now()

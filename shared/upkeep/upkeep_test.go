@@ -17,6 +17,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -46,6 +47,7 @@ func newFixture(t *testing.T, change func(*config.Config)) *fixture {
 	change(&c)
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	f.Keeper = New(db, c, status.Daemon{Name: "metrics-collector", Started: time.Now()}, log)
+	f.TrimKept = repair.New(db, log).TrimKept
 	return f
 }
 
@@ -313,7 +315,7 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 		}
 	}
 	f.steps()
-	if kept, err := store.Aside(f.path); err != nil || len(kept) != 1 || !strings.HasSuffix(kept[0], "03T000000.000Z") {
+	if kept, err := repair.Kept(f.path); err != nil || len(kept) != 1 || !strings.HasSuffix(kept[0], "03T000000.000Z") {
 		t.Errorf("kept %v, %v; want only the newest damaged file", kept, err)
 	}
 	after := f.total()
@@ -473,7 +475,7 @@ func TestADatabaseThatIsNotOpenYetIsAwaitedQuietly(t *testing.T) {
 	if next, err := k.Step(t.Context()); next != openEvery || err != nil {
 		t.Errorf("before it is open: next in %s, %v", next, err)
 	}
-	if err := db.Mend(t.Context()); err != nil {
+	if err := repair.Reopen(t.Context(), db, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Step(t.Context()); err != nil {

@@ -145,11 +145,11 @@ var mutations = []mutation{
 	},
 	{
 		name: "salvage nothing", file: "shared/store/salvage_walk.go", old: "\tfor at > 0 {\n", new: "\tif at > 0 {\n\t\treturn nil\n\t}\n\tfor at > 0 {\n",
-		pkg: "./shared/store", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
+		pkg: "./shared/repair", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
 	},
 	{
-		name: "take what a device fails to read for lost", file: "shared/store/salvage.go", old: "case result.skipped == 0 || result", new: "case result.skipped >= 0 || result",
-		pkg: "./shared/store", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
+		name: "take what a device fails to read for lost", file: "shared/repair/salvage.go", old: "case result.Skipped == 0 || result", new: "case result.Skipped >= 0 || result",
+		pkg: "./shared/repair", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
 	},
 	{
 		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,

@@ -1,12 +1,10 @@
-package store
+package repair
 
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +15,8 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
+
+	"github.com/taniwha3/thugshells/shared/store"
 )
 
 // stocked is what a board has after a while: samples in every state, receipts,
@@ -53,31 +53,31 @@ var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 	}
 	defer os.RemoveAll(dir)
 	ctx, path := context.Background(), filepath.Join(dir, "stock.db")
-	db, err := Open(ctx, path, Options{Device: "board-1", Synchronous: "NORMAL", Owner: true})
+	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL"})
 	if err != nil {
 		return files, err
 	}
 	defer db.Close()
-	err = db.StartSession(ctx, Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
+	err = db.StartSession(ctx, store.Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
 	for i := 0; i < stockedTicks && err == nil; i++ {
-		_, err = db.Record(ctx, Update{
-			Groups:   []Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), stockedSeries)}},
+		_, err = db.Record(ctx, store.Update{
+			Groups:   []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), stockedSeries)}},
 			Counters: []metric.Count{{Name: "c", Value: float64(i)}},
 			Status:   []status.Row{{Component: "collector", Daemon: "metrics-collector", State: status.Running}},
 		})
 		switch {
 		case err != nil:
 		case i == stockedTicks/2:
-			var rows []Row
+			var rows []store.Row
 			if rows, err = db.Newest(ctx, stockedTotal/4); err == nil {
-				_, err = db.Acknowledge(ctx, rows, Receipt{BatchID: "x"}, Update{})
+				_, err = db.Acknowledge(ctx, rows, store.Receipt{BatchID: "x"}, store.Update{})
 			}
 		case i == stockedTicks*3/4:
 			_, err = db.Checkpoint(ctx, 0)
 		}
 	}
 	if err == nil {
-		_, err = db.Record(ctx, Update{Held: true, Groups: []Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
+		_, err = db.Record(ctx, store.Update{Held: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
 	}
 	for i, part := range parts {
 		if err != nil {
@@ -112,7 +112,7 @@ func copyPart(t testing.TB, from, to string) {
 
 // mustAudit fails unless captured = delivered + pending + held + rejected +
 // local + lost, with the rows counted.
-func mustAudit(t testing.TB, db *DB) Ledger {
+func mustAudit(t testing.TB, db *owned) store.Ledger {
 	t.Helper()
 	l, err := db.Audit(t.Context())
 	if err != nil {
@@ -166,15 +166,15 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 		{"garbage -shm", func(t *testing.T, p string) { overwrite(t, p+"-shm", 0, garbage) }, stockedTotal, stockedTotal, 0, ""},
 		{"no -wal", func(t *testing.T, p string) { mustRemove(t, p+"-wal") }, stockedTotal / 2, stockedTotal * 4 / 5, 0, ""},
 		{"garbage -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", 0, garbage) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
-		{"flipped bit in the first frame of -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", logHeader+frameHeader+100, []byte{0xff}) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
-		{"a page in the middle", func(t *testing.T, p string) { overwrite(t, p, size(t, p)/2/pageSize*pageSize, garbage) }, stockedTotal * 9 / 10, stockedTotal - 1, 1, "salvaged"},
+		{"flipped bit in the first frame of -wal", func(t *testing.T, p string) { overwrite(t, p+"-wal", walHeader+frameHeader+100, []byte{0xff}) }, stockedTotal / 2, stockedTotal * 4 / 5, 1, "write-ahead log is damaged"},
+		{"a page in the middle", func(t *testing.T, p string) { overwrite(t, p, size(t, p)/2/store.PageSize*store.PageSize, garbage) }, stockedTotal * 9 / 10, stockedTotal - 1, 1, "salvaged"},
 		{"ten pages in the middle", func(t *testing.T, p string) {
 			for i := range int64(10) {
-				overwrite(t, p, (size(t, p)/20*(i+5))/pageSize*pageSize, garbage)
+				overwrite(t, p, (size(t, p)/20*(i+5))/store.PageSize*store.PageSize, garbage)
 			}
 		}, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
 		{"zeros in the middle", func(t *testing.T, p string) {
-			overwrite(t, p, size(t, p)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+			overwrite(t, p, size(t, p)/2/store.PageSize*store.PageSize, make([]byte, 10*store.PageSize))
 		}, stockedTotal / 2, stockedTotal - 1, 1, "salvaged"},
 		{"header of zeros", func(t *testing.T, p string) {
 			mustEmptyLog(t, p)
@@ -185,7 +185,7 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 			overwrite(t, p, 0, garbage)
 		}, stockedTotal, stockedTotal, 1, "salvaged"},
 		{"cut in half", func(t *testing.T, p string) { mustTruncate(t, p, size(t, p)/2) }, stockedTotal / 4, stockedTotal - 1, 1, "salvaged"},
-		{"cut to an odd size", func(t *testing.T, p string) { mustTruncate(t, p, size(t, p)-pageSize-7) }, stockedTotal / 4, stockedTotal, -1, ""},
+		{"cut to an odd size", func(t *testing.T, p string) { mustTruncate(t, p, size(t, p)-store.PageSize-7) }, stockedTotal / 4, stockedTotal, -1, ""},
 		{"cut to nothing", func(t *testing.T, p string) { mustTruncate(t, p, 0) }, 0, stockedTotal / 2, 1, "salvaged"},
 		{"cut to nothing, log too", func(t *testing.T, p string) { mustTruncate(t, p, 0); mustTruncate(t, p+"-wal", 0) }, 0, 0, 0, ""},
 		{"no database, but its log", func(t *testing.T, p string) { mustRemove(t, p) }, 0, stockedTotal / 2, 1, "salvaged"},
@@ -202,14 +202,14 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 			mustStock(t, path)
 			c.damage(t, path)
 			var log strings.Builder
-			db, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			db, err := own(t.Context(), path, &log)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer db.Close()
 			l := mustAudit(t, db)
 			rows := 0
-			if err := db.read.QueryRow("SELECT count(*) FROM samples").Scan(&rows); err != nil {
+			if err := query(t, db.Path(), "SELECT count(*) FROM samples").Scan(&rows); err != nil {
 				t.Fatal(err)
 			}
 			if rows < c.atLeast || rows > c.atMost {
@@ -218,7 +218,7 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 			if c.says == "salvaged" && rows > 0 && l.Captured != stockedTotal {
 				t.Errorf("%+v: %d samples are not accounted for", l, stockedTotal-l.Captured)
 			}
-			kept, err := Aside(path)
+			kept, err := Kept(path)
 			if err != nil || c.aside >= 0 && len(kept) != c.aside {
 				t.Errorf("kept %v, %v; want %d", kept, err, c.aside)
 			}
@@ -244,21 +244,21 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 }
 
 // mustWork fails unless samples go in and out.
-func mustWork(t testing.TB, db *DB) {
+func mustWork(t testing.TB, db *owned) {
 	t.Helper()
-	if n := mustRecord(t, db, Update{Groups: []Group{{Priority: 1, Samples: tick(1_800_000_000_000, 5)}}}); n != 5 {
+	if n := mustRecord(t, db, store.Update{Groups: []store.Group{{Priority: 1, Samples: tick(1_800_000_000_000, 5)}}}); n != 5 {
 		t.Errorf("stored %d new samples, want 5", n)
 	}
 	rows, err := db.Newest(t.Context(), 5)
 	if err != nil || len(rows) != 5 || rows[0].TimeMs != 1_800_000_000_000 {
 		t.Fatalf("%v, %v", rows, err)
 	}
-	if n, err := db.Acknowledge(t.Context(), rows, Receipt{BatchID: "y"}, Update{}); n != 5 || err != nil {
+	if n, err := db.Acknowledge(t.Context(), rows, store.Receipt{BatchID: "y"}, store.Update{}); n != 5 || err != nil {
 		t.Errorf("marked %d, %v", n, err)
 	}
 	mustAudit(t, db)
 	var found string
-	if err := db.read.QueryRow("PRAGMA integrity_check").Scan(&found); err != nil || found != "ok" {
+	if err := query(t, db.Path(), "PRAGMA integrity_check").Scan(&found); err != nil || found != "ok" {
 		t.Errorf("integrity: %s, %v", found, err)
 	}
 }
@@ -273,7 +273,7 @@ func mustTruncate(t testing.TB, path string, to int64) {
 // mustEmptyLog moves the log into the file.
 func mustEmptyLog(t testing.TB, path string) {
 	t.Helper()
-	db, err := Open(t.Context(), path, Options{Device: "board-1"})
+	db, err := store.Open(t.Context(), path, store.Options{Device: "board-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestWhatIsNotOursIsLeftUntouched(t *testing.T) {
 		{"newer schema, damaged", func(t *testing.T, p string) {
 			mustStock(t, p)
 			mustExec(t, p, "INSERT INTO schema_version (version, applied_at) VALUES (4, 'later')")
-			overwrite(t, p, size(t, p)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+			overwrite(t, p, size(t, p)/2/store.PageSize*store.PageSize, make([]byte, 10*store.PageSize))
 		}, true, "newer version"},
 		{"another program's", func(t *testing.T, p string) {
 			mustExec(t, p, "CREATE TABLE recipes (id INTEGER)")
@@ -329,7 +329,7 @@ func TestWhatIsNotOursIsLeftUntouched(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.db")
 			c.make(t, path)
 			before := listing(t, path)
-			db, err := Open(t.Context(), path, Options{Device: "d", Owner: true})
+			db, err := own(t.Context(), path, io.Discard)
 			if err == nil {
 				db.Close()
 				t.Fatal("opened")
@@ -371,16 +371,10 @@ func listing(t testing.TB, path string) string {
 
 func mustExec(t testing.TB, path, query string) {
 	t.Helper()
-	if err := create(path); err != nil {
+	if err := store.CreateEmpty(path); err != nil {
 		t.Fatal(err)
 	}
-	db := pools(path, Options{Synchronous: "FULL"}, nil)
-	if _, err := db.write.ExecContext(context.Background(), query); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(db.write.Close(), db.read.Close()); err != nil {
-		t.Fatal(err)
-	}
+	mustSQL(t, path, query)
 }
 
 // Until the first checkpoint a database is all in its log.
@@ -390,14 +384,14 @@ func TestALogWithoutItsDatabaseIsRecovered(t *testing.T) {
 		work, path := filepath.Join(dir, "work.db"), filepath.Join(dir, "metrics.db")
 		db := mustOpen(t, work)
 		for i := range 50 {
-			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(int64(i), 10)}}})
+			mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(int64(i), 10)}}})
 		}
 		if kept >= 0 {
 			copyPart(t, work, path)
 			mustTruncate(t, path, kept)
 		}
 		copyPart(t, work+"-wal", path+"-wal")
-		got, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true})
+		got, err := own(t.Context(), path, io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -413,7 +407,7 @@ func TestATransactionThatMeetsDamageTwiceHasTheFileSalvaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	var log strings.Builder
-	db, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	db, err := own(t.Context(), path, &log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,8 +418,8 @@ func TestATransactionThatMeetsDamageTwiceHasTheFileSalvaged(t *testing.T) {
 	before := mustAudit(t, db)
 	// Somebody else's write into the file, as a failing card makes it: the newest
 	// samples' pages, which the next transaction needs.
-	for at := size(t, path) * 3 / 4 / pageSize * pageSize; at < size(t, path); at += pageSize {
-		overwrite(t, path, at, []byte(strings.Repeat("\xff", pageSize)))
+	for at := size(t, path) * 3 / 4 / store.PageSize * store.PageSize; at < size(t, path); at += store.PageSize {
+		overwrite(t, path, at, []byte(strings.Repeat("\xff", store.PageSize)))
 	}
 	met := 0
 	for i := range 4 {
@@ -437,14 +431,14 @@ func TestATransactionThatMeetsDamageTwiceHasTheFileSalvaged(t *testing.T) {
 		if _, err := db.Newest(t.Context(), stockedTotal); err != nil {
 			met++
 		}
-		if _, err := db.Record(t.Context(), Update{Groups: []Group{{Samples: tick(int64(1_750_000_000_000+i), 3)}}}); err != nil {
+		if _, err := db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: tick(int64(1_750_000_000_000+i), 3)}}}); err != nil {
 			met++
 		}
 	}
 	if met == 0 {
 		t.Fatal("the damage was not met")
 	}
-	if kept, err := Aside(path); err != nil || len(kept) != 1 {
+	if kept, err := Kept(path); err != nil || len(kept) != 1 {
 		t.Errorf("kept %v, %v\n%s", kept, err, log.String())
 	}
 	after := mustAudit(t, db)

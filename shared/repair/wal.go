@@ -1,35 +1,36 @@
-package store
+package repair
 
 import (
-	"context"
-	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
-
-	"github.com/taniwha3/thugshells/shared/status"
 )
 
-const logMagic = 0x377f0682 // of a write-ahead log
+// The WAL's format: sqlite.org/fileformat2.html, "The Write-Ahead Log".
+const (
+	walMagic    = 0x377f0682
+	walHeader   = 32
+	frameHeader = 24
+)
 
-// A logState is what a write-ahead log has in it.
-type logState struct {
+// A walState is what a WAL has in it.
+type walState struct {
 	frames int // pages up to the last commit that SQLite will find
 	beyond int // commits after the first frame that is broken
 	broken bool
 	head   string // of the file: another one for each use of it
 }
 
-// readLog reads a write-ahead log as SQLite's recovery does, and on beyond the
+// readWAL reads a WAL as SQLite's recovery does, and on beyond the
 // first frame that does not fit: SQLite takes that for the end, and everything
 // after it is gone without a word. A single commit there may be one that a power
 // cut tore; more than one, or a header that is none, is damage.
 // Format: sqlite.org/fileformat2.html, "The Write-Ahead Log".
-func readLog(r io.Reader) (s logState, err error) {
-	head := make([]byte, logHeader)
+func readWAL(r io.Reader) (s walState, err error) {
+	head := make([]byte, walHeader)
 	if _, err := io.ReadFull(r, head); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return s, nil // it was never begun
@@ -51,7 +52,7 @@ func readLog(r io.Reader) (s logState, err error) {
 	}
 	size := int(binary.BigEndian.Uint32(head[8:]))
 	sum := checksum(order, [2]uint32{}, head[:24])
-	if magic&^1 != logMagic || size < 512 || size > 65536 || size&(size-1) != 0 ||
+	if magic&^1 != walMagic || size < 512 || size > 65536 || size&(size-1) != 0 ||
 		sum != [2]uint32{binary.BigEndian.Uint32(head[24:]), binary.BigEndian.Uint32(head[28:])} {
 		s.broken = true
 		return s, nil
@@ -86,7 +87,7 @@ func readLog(r io.Reader) (s logState, err error) {
 	return s, nil
 }
 
-// checksum goes on with the sum that the log's frames carry.
+// checksum goes on with the sum that the WAL's frames carry.
 func checksum(order binary.ByteOrder, sum [2]uint32, data []byte) [2]uint32 {
 	for ; len(data) >= 8; data = data[8:] {
 		sum[0] += order.Uint32(data) + sum[1]
@@ -95,41 +96,30 @@ func checksum(order binary.ByteOrder, sum [2]uint32, data []byte) [2]uint32 {
 	return sum
 }
 
-// keepDamagedLog copies a damaged write-ahead log before SQLite drops what it
-// cannot read of it, and says so. That it cannot be kept is said as well; it
-// must not keep the database from being opened.
-func (db *DB) keepDamagedLog() {
-	log := db.path + "-wal"
-	f, err := os.Open(log)
+// keepDamagedWAL copies a damaged WAL before SQLite drops what it cannot read of
+// it, and says so. That it cannot be kept is said as well; it must not keep the
+// database from being opened.
+func (o *Owner) keepDamagedWAL() {
+	wal := o.path + "-wal"
+	f, err := os.Open(wal)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	s, err := readLog(f)
-	if err != nil || !s.broken || s.head == db.keptLog {
+	s, err := readWAL(f)
+	if err != nil || !s.broken || s.head == o.keptWAL {
 		return
 	}
-	to := asideName(db.path, time.Now()) + "-wal"
+	to := keptName(o.path, time.Now()) + "-wal"
 	kept := "kept as " + to
 	if err = copyFile(f, to); err == nil {
-		db.keptLog = s.head
+		o.keptWAL = s.head
 	} else {
 		kept = "it could not be kept"
 	}
-	db.damagedLog = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.beyond, kept)
-	db.log().Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
+	o.unsaidWAL = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.beyond, kept)
+	o.log.Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
 		"transactions_lost", s.beyond, "frames_good", s.frames, "kept", to, "error", fmt.Sprint(err))
-}
-
-// noteDamagedLog leaves word of a damaged log for health.
-func (db *DB) noteDamagedLog(ctx context.Context, text string) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
-		now := time.Now().UnixMilli()
-		return putStatus(ctx, tx, []status.Row{{
-			Component: status.DamageRow, Daemon: status.StorageRow, State: status.Stopped, StartedMs: now, Error: text, ErrorMs: now, SuccessBootMs: -1,
-			Detail: status.Text(status.Damage{DamagedMs: now}),
-		}})
-	})
 }
 
 func copyFile(from *os.File, to string) (err error) {

@@ -1,4 +1,4 @@
-package store
+package repair
 
 import (
 	"cmp"
@@ -19,73 +19,78 @@ import (
 const (
 	unfinishedSuffix = ".salvage"
 	salvagedSuffix   = ".salvaged"
-	asideInfix       = ".damaged-"
-	// maxAside bounds the damaged files that are kept for people to look at.
-	maxAside = 3
+	keptInfix        = ".damaged-"
+	// maxKept bounds the damaged files that are kept for people to look at.
+	maxKept = 3
 )
 
 // parts are the files of one database.
 var parts = [...]string{"", "-wal", "-shm", "-journal"}
 
-// asideName is the name under which a damaged database is kept.
-func asideName(path string, at time.Time) string {
-	return path + asideInfix + at.UTC().Format("20060102T150405.000Z")
+// keptName is the name under which a damaged database is kept.
+func keptName(path string, at time.Time) string {
+	return path + keptInfix + at.UTC().Format("20060102T150405.000Z")
 }
 
-// setAside renames the parts of a database that are there.
-func setAside(path, aside string, parts ...string) error {
+// keepDamaged renames the parts of a database that are there.
+func keepDamaged(path, kept string, parts ...string) error {
 	for _, part := range parts {
-		err := os.Rename(path+part, aside+part)
+		err := os.Rename(path+part, kept+part)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("set the damaged database aside: %w", err)
+			return fmt.Errorf("keep the damaged database: %w", err)
 		}
 	}
 	return syncDir(path)
 }
 
-// mended says whether the owner is about to put another file in place.
-func (db *DB) mended() bool {
+// repairUnderWay says whether the collector is about to put another file in place.
+func repairUnderWay(path string) bool {
 	for _, suffix := range []string{unfinishedSuffix, salvagedSuffix} {
-		if _, err := os.Lstat(db.path + suffix); err == nil {
+		if _, err := os.Lstat(path + suffix); err == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// adopt puts a salvaged file in place, if there is one. A file that is at the
-// path comes before it, unless it is empty: it was not set aside yet, and is
-// salvaged again. The other is kept all the same.
-func (db *DB) adopt() error {
-	if err := removeAll(db.path + unfinishedSuffix); err != nil {
+// installSalvaged puts a salvaged file in place, if there is one. A file that is
+// at the path comes before it, unless it is empty: it was not kept under another
+// name yet, and is salvaged again. The other is kept all the same.
+func (o *Owner) installSalvaged() error {
+	if err := removeAll(o.path + unfinishedSuffix); err != nil {
 		return err
 	}
-	whole := db.path + salvagedSuffix
+	whole := o.path + salvagedSuffix
 	if _, err := os.Stat(whole); err != nil {
 		return nil //nolint:nilerr // there is none
 	}
-	if info, err := os.Lstat(db.path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 || hasPages(db.path+"-wal")) {
-		kept := asideName(db.path, time.Now())
-		db.leftBehind, db.inRescued = db.leftBehind+db.inRescued, 0
-		db.log().Warn("a salvaged database is not needed, as there is one at the path; it is kept", "database", db.path, "kept", kept)
+	if info, err := os.Lstat(o.path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 || hasPages(o.path+"-wal")) {
+		kept := keptName(o.path, time.Now())
+		o.behind.pending, o.behind.rescued = o.behind.pending+o.behind.rescued, 0
+		o.log.Warn("a salvaged database is not needed, as there is one at the path; it is kept", "database", o.path, "kept", kept)
 		if err := os.Rename(whole, kept); err != nil {
-			return fmt.Errorf("set the salvaged database aside: %w", err)
+			return fmt.Errorf("keep the salvaged database: %w", err)
 		}
-		return syncDir(db.path)
+		return syncDir(o.path)
 	}
-	// A log without its file would be taken for that of the new one.
-	if err := setAside(db.path, asideName(db.path, time.Now()), "-wal", "-shm", "-journal"); err != nil {
+	// A WAL without its file would be taken for that of the new one.
+	if err := keepDamaged(o.path, keptName(o.path, time.Now()), "-wal", "-shm", "-journal"); err != nil {
 		return err
 	}
-	db.inRescued = 0
-	if err := os.Rename(whole, db.path); err != nil {
+	o.behind.rescued = 0
+	if err := os.Rename(whole, o.path); err != nil {
 		return fmt.Errorf("put the salvaged database in place: %w", err)
 	}
-	return syncDir(db.path)
+	return syncDir(o.path)
 }
 
-// finish makes sure that a new file is on the disk and names it whole.
-func finish(part, whole string) error {
+func hasPages(wal string) bool {
+	info, err := os.Stat(wal)
+	return err == nil && info.Size() > 0
+}
+
+// syncAndRename makes sure that a new file is on the disk and names it whole.
+func syncAndRename(part, whole string) error {
 	f, err := os.OpenFile(part, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("finish the new database: %w", err)
@@ -99,9 +104,13 @@ func finish(part, whole string) error {
 	return syncDir(whole)
 }
 
-// removeAll removes a file of our own making and its companions.
-func removeAll(path string) error {
-	for _, part := range parts {
+// removeAll removes a file of our own making and its companions, or the given
+// ones of them.
+func removeAll(path string, of ...string) error {
+	if len(of) == 0 {
+		of = parts[:]
+	}
+	for _, part := range of {
 		if err := os.Remove(path + part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove an unfinished file: %w", err)
 		}
@@ -121,14 +130,14 @@ func syncDir(path string) error {
 	return nil
 }
 
-// Aside returns the damaged files that were set aside, the oldest first, each
+// Kept returns the damaged files that are kept, the oldest first, each
 // without its companions.
-func Aside(path string) ([]string, error) {
+func Kept(path string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("look for damaged files: %w", err)
 	}
-	prefix := filepath.Base(path) + asideInfix
+	prefix := filepath.Base(path) + keptInfix
 	found := map[string]bool{}
 	for _, e := range entries {
 		if rest, ok := strings.CutPrefix(e.Name(), prefix); ok {
@@ -144,13 +153,13 @@ func Aside(path string) ([]string, error) {
 	return names, nil
 }
 
-// TrimAside removes the damaged files that were set aside first, down to keep,
+// TrimKept removes the oldest damaged files that are kept, down to keep of them,
 // and returns how many. It comes after the database is open again: a start must
 // not need it.
-func (db *DB) TrimAside(keep int) (removed int, err error) {
-	names, err := Aside(db.path)
+func (o *Owner) TrimKept(keep int) (removed int, err error) {
+	names, err := Kept(o.path)
 	for ; err == nil && len(names) > keep; names = names[1:] {
-		db.log().Warn("a damaged database that was kept is removed, as there are newer ones", "file", names[0], "kept", keep)
+		o.log.Warn("a damaged database that was kept is removed, as there are newer ones", "file", names[0], "kept", keep)
 		if err = removeAll(names[0]); err == nil {
 			removed++
 		}

@@ -1,10 +1,9 @@
-package store
+package repair
 
 import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,18 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-)
 
-// mustOwn opens the database as the collector does.
-func mustOwn(t testing.TB, path string, log *strings.Builder) *DB {
-	t.Helper()
-	db, err := Open(t.Context(), path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
+	"github.com/taniwha3/thugshells/shared/store"
+)
 
 func rename(t testing.TB, from, to string) {
 	t.Helper()
@@ -47,7 +37,7 @@ func TestAFileThatGoesAwayWhileItIsOpen(t *testing.T) {
 		{"the log and its index deleted", func(t *testing.T, p string) { mustRemove(t, p+"-wal", p+"-shm") }, "log was deleted", 30, 0},
 		{"replaced by another of ours", func(t *testing.T, p string) {
 			other := mustOpen(t, filepath.Join(t.TempDir(), "other.db"))
-			mustRecord(t, other, Update{Groups: []Group{{Samples: tick(77, 7)}}})
+			mustRecord(t, other, store.Update{Groups: []store.Group{{Samples: tick(77, 7)}}})
 			if _, err := other.Checkpoint(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
@@ -65,14 +55,14 @@ func TestAFileThatGoesAwayWhileItIsOpen(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.db")
 			var log strings.Builder
 			db := mustOwn(t, path, &log)
-			if err := db.StartSession(t.Context(), Session{ID: "s-1", Start: time.UnixMilli(1)}); err != nil {
+			if err := db.StartSession(t.Context(), store.Session{ID: "s-1", Start: time.UnixMilli(1)}); err != nil {
 				t.Fatal(err)
 			}
-			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+			mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000, 20)}}})
 			if _, err := db.Checkpoint(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
-			mustRecord(t, db, Update{Groups: []Group{{Samples: tick(2000, 10)}}})
+			mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(2000, 10)}}})
 			if err := db.Fault(); err != nil {
 				t.Fatalf("before: %v", err)
 			}
@@ -95,11 +85,11 @@ func TestAFileThatGoesAwayWhileItIsOpen(t *testing.T) {
 			}
 			mustWork(t, db)
 			var status string
-			if err := db.read.QueryRow("SELECT status FROM sessions WHERE id = 's-1'").Scan(&status); err != nil || status != "active" {
+			if err := query(t, db.Path(), "SELECT status FROM sessions WHERE id = 's-1'").Scan(&status); err != nil || status != "active" {
 				t.Errorf("the session goes on as %q, %v", status, err)
 			}
 			// All of it is at the path, for a process that opens it now.
-			again, err := OpenRead(t.Context(), path)
+			again, err := store.OpenRead(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +105,7 @@ func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	owner := mustOwn(t, path, &log)
-	mustRecord(t, owner, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	mustRecord(t, owner, store.Update{Groups: []store.Group{{Samples: tick(1000, 20)}}})
 	shipper := mustOpen(t, path)
 	mustRemove(t, path, path+"-wal", path+"-shm")
 	if err := shipper.Mend(t.Context()); err == nil || !strings.Contains(err.Error(), "the collector") {
@@ -134,7 +124,7 @@ func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
 	if err != nil || len(rows) != 20 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
-	if n, err := shipper.Acknowledge(t.Context(), rows, Receipt{BatchID: "b"}, Update{}); n != 20 || err != nil {
+	if n, err := shipper.Acknowledge(t.Context(), rows, store.Receipt{BatchID: "b"}, store.Update{}); n != 20 || err != nil {
 		t.Error(n, err)
 	}
 	if l := mustAudit(t, owner); l.Delivered != 20 || l.Pending != 0 {
@@ -147,8 +137,8 @@ func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	mustEmptyLog(t, path)
-	for at := size(t, path) / 3 / pageSize * pageSize; at < size(t, path)/2; at += pageSize {
-		overwrite(t, path, at, []byte(strings.Repeat("\xff", pageSize)))
+	for at := size(t, path) / 3 / store.PageSize * store.PageSize; at < size(t, path)/2; at += store.PageSize {
+		overwrite(t, path, at, []byte(strings.Repeat("\xff", store.PageSize)))
 	}
 	shipper := mustOpen(t, path)
 	var met error
@@ -158,7 +148,7 @@ func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
 			met = err
 			break
 		}
-		if _, err := shipper.Acknowledge(t.Context(), rows, Receipt{BatchID: "b"}, Update{}); err != nil {
+		if _, err := shipper.Acknowledge(t.Context(), rows, store.Receipt{BatchID: "b"}, store.Update{}); err != nil {
 			met = err
 			break
 		}
@@ -172,20 +162,19 @@ func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
 	if err := shipper.Mend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := shipper.WantRepair(t.Context(), "metrics-shipper", met); err != nil {
+	if err := shipper.RequestRepair(t.Context(), "metrics-shipper", met); err != nil {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	owner := New(path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	defer owner.Close()
+	owner := notYet(t, path, &log)
 	if err := owner.Mend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "salvaged") {
 		t.Errorf("not repaired:\n%s", log.String())
 	}
-	if err := owner.RepairWanted(t.Context()); err != nil {
-		t.Errorf("still wanted: %v", err)
+	if met, err := owner.RequestedRepair(t.Context()); met != "" || err != nil {
+		t.Errorf("still wanted: %q, %v", met, err)
 	}
 	if err := shipper.Mend(t.Context()); err != nil {
 		t.Fatal(err)
@@ -212,13 +201,13 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 		{"whole, not yet set aside", func(t *testing.T, p string) { makeSalvaged(t, p) }, true},
 		{"set aside, not yet in place", func(t *testing.T, p string) {
 			makeSalvaged(t, p)
-			if err := setAside(p, asideName(p, time.Now()), parts[:]...); err != nil {
+			if err := keepDamaged(p, keptName(p, time.Now()), parts[:]...); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
 		{"set aside without its log", func(t *testing.T, p string) {
 			makeSalvaged(t, p)
-			if err := setAside(p, asideName(p, time.Now()), ""); err != nil {
+			if err := keepDamaged(p, keptName(p, time.Now()), ""); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
@@ -226,7 +215,7 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.db")
 			mustStock(t, path)
-			overwrite(t, path, size(t, path)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+			overwrite(t, path, size(t, path)/2/store.PageSize*store.PageSize, make([]byte, 10*store.PageSize))
 			c.between(t, path)
 			var log strings.Builder
 			db := mustOwn(t, path, &log)
@@ -237,7 +226,7 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 				t.Errorf("salvaged anew: %v, want %v\n%s", got, c.anew, log.String())
 			}
 			mustWork(t, db)
-			if kept, err := Aside(path); err != nil || len(kept) == 0 {
+			if kept, err := Kept(path); err != nil || len(kept) == 0 {
 				t.Errorf("kept %v, %v", kept, err)
 			}
 			for _, suffix := range []string{unfinishedSuffix, salvagedSuffix, unfinishedSuffix + "-old"} {
@@ -262,9 +251,7 @@ func makeSalvaged(t *testing.T, path string) {
 	}
 	var log strings.Builder
 	db := mustOwn(t, other, &log)
-	if _, err := db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-		t.Fatal(err)
-	}
+	mustSQL(t, other, "PRAGMA wal_checkpoint(TRUNCATE)")
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -274,13 +261,13 @@ func makeSalvaged(t *testing.T, path string) {
 func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var first string
-	for i := range maxAside + 2 {
+	for i := range maxKept + 2 {
 		mustStock(t, path)
-		overwrite(t, path, size(t, path)/2/pageSize*pageSize, make([]byte, 10*pageSize))
+		overwrite(t, path, size(t, path)/2/store.PageSize*store.PageSize, make([]byte, 10*store.PageSize))
 		var log strings.Builder
 		db := mustOwn(t, path, &log)
-		kept, err := Aside(path)
-		if err != nil || len(kept) != min(i+1, maxAside) {
+		kept, err := Kept(path)
+		if err != nil || len(kept) != min(i+1, maxKept) {
 			t.Errorf("after %d repairs %v, %v", i+1, kept, err)
 		}
 		if first == "" {
@@ -312,7 +299,7 @@ func TestMendingDisturbsNobodyForLong(t *testing.T) {
 				default:
 				}
 				// Errors are fine, rows in the wrong place are not.
-				if n, err := db.Record(t.Context(), Update{Groups: []Group{{Samples: tick(int64(i*3+w), 2)}}}); err == nil {
+				if n, err := db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: tick(int64(i*3+w), 2)}}}); err == nil {
 					stored.Add(int64(n))
 				}
 				if _, err := db.Newest(t.Context(), 5); err != nil && errors.Is(err, sql.ErrNoRows) {

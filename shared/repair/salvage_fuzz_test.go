@@ -1,4 +1,4 @@
-package store
+package repair
 
 import (
 	"context"
@@ -6,13 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
 )
 
 // smallStock is a database of a few hundred samples in every state, half of it
@@ -24,23 +25,23 @@ var smallStock = sync.OnceValues(func() (files [2][]byte, err error) {
 	}
 	defer os.RemoveAll(dir)
 	ctx, path := context.Background(), filepath.Join(dir, "stock.db")
-	db, err := Open(ctx, path, Options{Device: "board-1", Synchronous: "NORMAL", Owner: true})
+	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL"})
 	if err != nil {
 		return files, err
 	}
 	defer db.Close()
-	err = db.StartSession(ctx, Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
+	err = db.StartSession(ctx, store.Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
 	for i := 0; i < 60 && err == nil; i++ {
-		_, err = db.Record(ctx, Update{Held: i < 3, Groups: []Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
+		_, err = db.Record(ctx, store.Update{Held: i < 3, Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
 		switch {
 		case err != nil:
 		case i == 20:
-			var rows []Row
+			var rows []store.Row
 			if rows, err = db.Newest(ctx, 50); err == nil {
-				_, err = db.Acknowledge(ctx, rows[:40], Receipt{BatchID: "x"}, Update{})
+				_, err = db.Acknowledge(ctx, rows[:40], store.Receipt{BatchID: "x"}, store.Update{})
 			}
 			if err == nil {
-				_, err = db.Reject(ctx, []Rejection{{Row: rows[45], Reason: "no"}}, time.UnixMilli(5), Update{})
+				_, err = db.Reject(ctx, []store.Rejection{{Row: rows[45], Reason: "no"}}, time.UnixMilli(5), store.Update{})
 			}
 		case i == 30:
 			_, err = db.Checkpoint(ctx, 0)
@@ -75,15 +76,15 @@ func spoil(files [2][]byte, ops []byte) [2][]byte {
 				(*f)[i] = ops[7]
 			}
 		case 2: // a page
-			page := at / pageSize * pageSize
-			for i := page; i < min(len(*f), page+pageSize); i++ {
+			page := at / store.PageSize * store.PageSize
+			for i := page; i < min(len(*f), page+store.PageSize); i++ {
 				(*f)[i] = ops[7]
 			}
 		case 3: // the end
 			*f = (*f)[:at]
 		case 4: // one page in the place of another
-			other := int(ops[7]) * pageSize % len(*f)
-			copy((*f)[at/pageSize*pageSize:], (*f)[other:min(len(*f), other+pageSize)])
+			other := int(ops[7]) * store.PageSize % len(*f)
+			copy((*f)[at/store.PageSize*store.PageSize:], (*f)[other:min(len(*f), other+store.PageSize)])
 		case 5: // more than there was
 			*f = append(*f, (*f)[at:end]...)
 		}
@@ -105,12 +106,12 @@ func readableSeries(ctx context.Context, read *sql.DB) map[int64]bool {
 			continue
 		}
 		for rows.Next() {
-			var one Series
+			var one store.Series
 			var key string
 			if rows.Scan(&one.ID, &key, &one.Name, &one.Device, &one.Tags, &one.Type) != nil {
 				break
 			}
-			good[one.ID] = key == seriesKey(one.Name, one.Device, one.Tags, one.Type)
+			good[one.ID] = key == store.SeriesKey(one)
 		}
 		rows.Close()
 	}
@@ -120,8 +121,13 @@ func readableSeries(ctx context.Context, read *sql.DB) map[int64]bool {
 // readableRows returns the rows that a plain reading from either end comes to,
 // those that make sense, with their values and states.
 func readableRows(ctx context.Context, path string) map[fuzzRow]string {
-	read := sql.OpenDB(connector{readOnly(path), setUpReader, nil})
+	read, err := sql.Open("sqlite3", "file:"+path+"?mode=ro")
+	if err != nil {
+		return nil
+	}
 	defer read.Close()
+	read.SetMaxOpenConns(1)
+	read.ExecContext(ctx, "PRAGMA cell_size_check=ON")
 	found := map[fuzzRow]string{}
 	known := readableSeries(ctx, read)
 	for _, way := range []string{"ASC", "DESC"} {
@@ -180,8 +186,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		readable := readableRows(ctx, look)
 
 		var log strings.Builder
-		db := New(path, Options{Device: "board-1", Synchronous: "NORMAL", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		defer db.Close()
+		db := notYet(t, path, &log)
 		for range unreadableLimit + 1 { // what the device cannot read is tried again
 			if err = db.Mend(ctx); err == nil || Refused(err) {
 				break
@@ -198,7 +203,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 			}
 			return
 		}
-		kept, err := Aside(path)
+		kept, err := Kept(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +217,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		missing := 0
 		for key, value := range readable {
 			var now string
-			err := db.read.QueryRowContext(ctx, "SELECT uploaded || ' ' || (CASE WHEN value = CAST(value AS INTEGER) THEN CAST(value AS INTEGER) ELSE value END) FROM samples WHERE timestamp_ms = ? AND series_id = ?", key.at, key.series).Scan(&now)
+			err := query(t, db.Path(), "SELECT uploaded || ' ' || (CASE WHEN value = CAST(value AS INTEGER) THEN CAST(value AS INTEGER) ELSE value END) FROM samples WHERE timestamp_ms = ? AND series_id = ?", key.at, key.series).Scan(&now)
 			if errors.Is(err, sql.ErrNoRows) {
 				missing++
 			} else if err != nil {
@@ -228,7 +233,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		}
 		// Damage that is met later is met twice, and then repaired.
 		for range 4 {
-			if _, err = db.Record(ctx, Update{Groups: []Group{{Samples: tick(1_800_000_000_000, 3)}}}); err == nil {
+			if _, err = db.Record(ctx, store.Update{Groups: []store.Group{{Samples: tick(1_800_000_000_000, 3)}}}); err == nil {
 				break
 			}
 			if mended := db.Mend(ctx); mended != nil {

@@ -1,4 +1,4 @@
-package store
+package repair
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/taniwha3/thugshells/shared/status"
+
+	"github.com/taniwha3/thugshells/shared/store"
 )
 
 // mustGrow makes a database that is too large to be checked whole, with damage
@@ -23,11 +24,11 @@ func mustGrow(t testing.TB, path string) {
 	t.Helper()
 	db := mustOpen(t, path)
 	for i := range int64(200) {
-		var all []Group
+		var all []store.Group
 		for j := range int64(10) {
-			all = append(all, Group{Priority: 1, Samples: tick(1_700_000_000_000+i*100_000+j*10_000, 60)})
+			all = append(all, store.Group{Priority: 1, Samples: tick(1_700_000_000_000+i*100_000+j*10_000, 60)})
 		}
-		mustRecord(t, db, Update{Groups: all})
+		mustRecord(t, db, store.Update{Groups: all})
 	}
 	if _, err := db.Checkpoint(t.Context(), 0); err != nil {
 		t.Fatal(err)
@@ -35,11 +36,11 @@ func mustGrow(t testing.TB, path string) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n := size(t, path); n <= wholeCheck {
+	if n := size(t, path); n <= 4<<20 {
 		t.Fatalf("only %d bytes", n)
 	}
-	at := size(t, path) / 3 / pageSize * pageSize
-	overwrite(t, path, at, []byte(strings.Repeat("\xff", 3*pageSize)))
+	at := size(t, path) / 3 / store.PageSize * store.PageSize
+	overwrite(t, path, at, []byte(strings.Repeat("\xff", 3*store.PageSize)))
 }
 
 // A device that fails to read for a moment looks like damage to another process.
@@ -49,31 +50,30 @@ func TestASoundDatabaseThatSomebodyCalledDamagedIsUsedOn(t *testing.T) {
 	shipper := mustOpen(t, path)
 	before := mustAudit(t, shipper)
 	var log strings.Builder
-	owner := New(path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	defer owner.Close()
-	for i := range acquittals + 1 {
-		if err := shipper.WantRepair(t.Context(), "metrics-shipper", errCheck); err != nil {
+	owner := notYet(t, path, &log)
+	for i := range clearedLimit + 1 {
+		if err := shipper.RequestRepair(t.Context(), "metrics-shipper", store.ErrDamaged); err != nil {
 			t.Fatal(err)
 		}
-		owner.gate.close(errNotOpen)
+		owner.SetFault(errors.New("to be opened"))
 		if err := owner.Mend(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := owner.RepairWanted(t.Context()); err != nil {
-			t.Errorf("still wanted: %v", err)
+		if met, err := owner.RequestedRepair(t.Context()); met != "" || err != nil {
+			t.Errorf("still wanted: %q, %v", met, err)
 		}
-		kept, err := Aside(path)
+		kept, err := Kept(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if anew := i == acquittals; anew != (len(kept) == 1) || anew != strings.Contains(log.String(), "salvaged") {
+		if anew := i == clearedLimit; anew != (len(kept) == 1) || anew != strings.Contains(log.String(), "salvaged") {
 			t.Errorf("after %d times, set aside: %v\n%s", i+1, kept, log.String())
 		}
 		if err := shipper.Mend(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(log.String(), "finds none; it is used on"); n != acquittals {
+	if n := strings.Count(log.String(), "the full integrity check passed; the database stays in use"); n != clearedLimit {
 		t.Errorf("said %d times that it is used on:\n%s", n, log.String())
 	}
 	if after := mustAudit(t, owner); after != before {
@@ -86,13 +86,13 @@ func TestWhatStaysInAReplacedFileIsCountedHoweverLongTheNextTakes(t *testing.T) 
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
-	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000, 20)}}})
 	newer := filepath.Join(t.TempDir(), "newer.db")
 	mustStock(t, newer)
 	mustExec(t, newer, "INSERT INTO schema_version (version, applied_at) VALUES (4, 'later'); PRAGMA wal_checkpoint(TRUNCATE)")
 	rename(t, newer, path)
-	if err := db.Mend(t.Context()); !errors.Is(err, ErrNewerSchema) {
-		t.Fatalf("%v, want %v", err, ErrNewerSchema)
+	if err := db.Mend(t.Context()); !errors.Is(err, store.ErrNewerSchema) {
+		t.Fatalf("%v, want %v", err, store.ErrNewerSchema)
 	}
 	mustRemove(t, path)
 	if err := db.Mend(t.Context()); err != nil {
@@ -109,7 +109,7 @@ func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
 	mustGrow(t, path)
 	var log strings.Builder
 	db := notYet(t, path, &log)
-	db.through = func(context.Context, string) error { return fmt.Errorf("%w: %w", errDevice, syscall.EIO) }
+	db.owner.readAll = func(context.Context, string) error { return fmt.Errorf("%w: %w", store.ErrDevice, syscall.EIO) }
 	tries := 0
 	for range 40 {
 		if db.Fault() == nil {
@@ -118,7 +118,7 @@ func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
 			}
 			continue
 		}
-		if err := db.Mend(t.Context()); errors.Is(err, errDevice) {
+		if err := db.Mend(t.Context()); errors.Is(err, store.ErrDevice) {
 			tries++
 		}
 	}
@@ -130,13 +130,13 @@ func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
 // samplesPage is where a page of the table of samples is in the file.
 func samplesPage(t testing.TB, path string) int64 {
 	t.Helper()
-	read, err := OpenRead(t.Context(), path)
+	read, err := store.OpenRead(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer read.Close()
 	var page int64
-	if err := read.read.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'samples'").Scan(&page); err != nil {
+	if err := query(t, path, "SELECT rootpage FROM sqlite_schema WHERE name = 'samples'").Scan(&page); err != nil {
 		t.Fatal(err)
 	}
 	// The first child of the root, which is an interior page: sqlite.org/fileformat2.html.
@@ -145,9 +145,9 @@ func samplesPage(t testing.TB, path string) int64 {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	root := make([]byte, pageSize)
+	root := make([]byte, store.PageSize)
 	for range 2 {
-		if _, err := f.ReadAt(root, (page-1)*pageSize); err != nil {
+		if _, err := f.ReadAt(root, (page-1)*store.PageSize); err != nil {
 			t.Fatal(err)
 		}
 		if root[0] != 2 {
@@ -156,7 +156,7 @@ func samplesPage(t testing.TB, path string) int64 {
 		cell := int(root[12])<<8 | int(root[13])
 		page = int64(binary.BigEndian.Uint32(root[cell:]))
 	}
-	return (page - 1) * pageSize
+	return (page - 1) * store.PageSize
 }
 
 func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
@@ -164,7 +164,7 @@ func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
 	mustStock(t, path)
 	mustEmptyLog(t, path)
 	page := samplesPage(t, path)
-	good := make([]byte, 3*pageSize)
+	good := make([]byte, 3*store.PageSize)
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -180,11 +180,11 @@ func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
 	var log strings.Builder
 	db := notYet(t, path, &log)
 	asked := 0
-	db.through = func(ctx context.Context, path string) error {
+	db.owner.readAll = func(ctx context.Context, path string) error {
 		if asked++; asked == 2 { // the first copy is made, and the device is well again
 			overwrite(t, path, page, good)
 		}
-		return readThrough(ctx, path)
+		return readAll(ctx, path)
 	}
 	if err := db.Mend(t.Context()); err != nil {
 		t.Fatal(err)
@@ -200,9 +200,9 @@ func TestASoundDatabaseIsNotReplacedByAPartOfIt(t *testing.T) {
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
 	before := mustAudit(t, db)
-	db.leave = 1 << 50 // as on a disk that is nearly full
-	for range 3 * acquittals {
-		db.gate.notice(fmt.Errorf("%w: a page that the card gave wrongly once", errCheck))
+	db.owner.keepFree = 1 << 50 // as on a disk that is nearly full
+	for range 3 * clearedLimit {
+		db.Observe(fmt.Errorf("%w: a page that the card gave wrongly once", store.ErrDamaged))
 		if err := db.Mend(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -218,11 +218,11 @@ func TestOtherErrorsAfterDamageDoNotKeepASoundDatabaseClosed(t *testing.T) {
 	mustStock(t, path)
 	db := mustOwn(t, path, &strings.Builder{})
 	before := mustAudit(t, db)
-	for range 2 * acquittals {
+	for range 2 * clearedLimit {
 		for range 2 {
-			db.gate.notice(fmt.Errorf("%w: a page that the card gave wrongly once", errCheck))
+			db.Observe(fmt.Errorf("%w: a page that the card gave wrongly once", store.ErrDamaged))
 		}
-		db.gate.notice(sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite})
+		db.Observe(sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite})
 		if err := db.Mend(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
 	for range 4 {
-		var sweep Sweep
+		var sweep store.Sweep
 		for done := false; !done; {
 			var err error
 			if _, done, err = db.DeleteFinished(t.Context(), &sweep, 1<<60, nil); err != nil {
@@ -257,7 +257,7 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 }
 
 func TestADamagedLogIsReportedAndKeptOnce(t *testing.T) {
-	for _, at := range []int64{logHeader + frameHeader + 100, 5} { // a frame, the header
+	for _, at := range []int64{walHeader + frameHeader + 100, 5} { // a frame, the header
 		damagedLogOnce(t, at)
 	}
 }
@@ -269,7 +269,7 @@ func damagedLogOnce(t *testing.T, at int64) {
 	var log strings.Builder
 	// While another process writes, it cannot be opened.
 	other := mustOpen(t, path)
-	conn, err := other.write.Conn(t.Context())
+	conn, err := connect(t, path).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,11 +289,11 @@ func damagedLogOnce(t *testing.T, at int64) {
 		if err := db.Mend(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1_790_000_000_000, 10)}}})
+		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1_790_000_000_000, 10)}}})
 		db.Close()
 		db = notYet(t, path, &log)
 	}
-	kept, err := Aside(path)
+	kept, err := Kept(path)
 	if n := strings.Count(log.String(), "the write-ahead log is damaged"); n != 1 || len(kept) != 1 || err != nil {
 		t.Errorf("said %d times, kept %v, %v\n%s", n, kept, err, log.String())
 	}

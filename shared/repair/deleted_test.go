@@ -1,4 +1,4 @@
-package store
+package repair
 
 import (
 	"context"
@@ -14,14 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// notYet is a database of the collector's that Mend is to open.
-func notYet(t testing.TB, path string, log io.Writer) *DB {
-	db := New(path, Options{Device: "board-1", Owner: true, Log: slog.New(slog.NewTextHandler(log, nil))})
-	t.Cleanup(func() { db.Close() })
-	return db
-}
+	"github.com/taniwha3/thugshells/shared/store"
+)
 
 // alone runs a test again in a process of its own, and says whether this is that
 // one: the limits that it sets are the whole process's.
@@ -70,10 +65,10 @@ func TestAnotherWriterMakesNoDatabaseWhileOneIsPutInPlace(t *testing.T) {
 		mustEmptyLog(t, path)
 		// As a power cut leaves it between setting aside and putting in place.
 		copyPart(t, path, path+suffix)
-		if err := setAside(path, asideName(path, time.Now()), parts[:]...); err != nil {
+		if err := keepDamaged(path, keptName(path, time.Now()), parts[:]...); err != nil {
 			t.Fatal(err)
 		}
-		if other, err := Open(t.Context(), path, Options{Device: "board-1"}); err == nil || !strings.Contains(err.Error(), "the collector") {
+		if other, err := Open(t.Context(), path, store.Options{Device: "board-1"}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "the collector") {
 			t.Errorf("%s: opened, %v", suffix, err)
 			other.Close()
 		}
@@ -94,14 +89,14 @@ func TestASalvagedFileThatIsNotNeededIsKept(t *testing.T) {
 	mustEmptyLog(t, path)
 	copyPart(t, path, path+salvagedSuffix)
 	mustOwn(t, path, &strings.Builder{})
-	kept, err := Aside(path)
+	kept, err := Kept(path)
 	if err != nil || len(kept) != 1 || size(t, kept[0]) != size(t, path) {
 		t.Errorf("kept %v, %v", kept, err)
 	}
 }
 
 // readableOf is how many samples a salvage of the file gets on a sound disk.
-func readableOf(t testing.TB, path string) Ledger {
+func readableOf(t testing.TB, path string) store.Ledger {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	for _, part := range parts {
@@ -120,7 +115,7 @@ func TestErrorsOfWritingDuringASalvageCostNothing(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "metrics.db")
 				mustStock(t, path)
 				mustEmptyLog(t, path)
-				overwrite(t, path, size(t, path)/3/pageSize*pageSize, []byte(strings.Repeat("\xa5\x5a\x17\xe1", 2560)))
+				overwrite(t, path, size(t, path)/3/store.PageSize*store.PageSize, []byte(strings.Repeat("\xa5\x5a\x17\xe1", 2560)))
 				want := readableOf(t, path)
 				var log strings.Builder
 				db := notYet(t, path, &log)
@@ -192,23 +187,23 @@ func TestALogThatIsDeletedUnderAReaderIsWaitedForOrCounted(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "metrics.db")
 		var log strings.Builder
 		db := mustOwn(t, path, &log)
-		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000, 20)}}})
 		if _, err := db.Checkpoint(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		end := otherReader(t, path)
-		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(2000, 30)}}})
+		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(2000, 30)}}})
 		mustRemove(t, path+"-wal")
 		for range 3 {
-			if err := db.Mend(t.Context()); !errors.Is(err, errLogInUse) {
+			if err := db.Mend(t.Context()); !errors.Is(err, store.ErrWALInUse) {
 				t.Errorf("with a reader in the log: %v", err)
 			}
 		}
-		want := Ledger{Captured: 50, Pending: 50}
+		want := store.Ledger{Captured: 50, Pending: 50}
 		if ends {
 			end()
 		} else {
-			want = Ledger{Captured: 50, Pending: 20, Lost: 30}
+			want = store.Ledger{Captured: 50, Pending: 20, Lost: 30}
 		}
 		var err error
 		for range 4 * rescueTries {
@@ -232,12 +227,12 @@ func TestAFileThatComesBackIsNotCountedAsLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
-	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000, 20)}}})
 	rename(t, path, path+".away")
 	if err := os.Mkdir(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Mend(t.Context()); !errors.Is(err, errNotFile) {
+	if err := db.Mend(t.Context()); !errors.Is(err, store.ErrNotFile) {
 		t.Fatal(err)
 	}
 	mustRemove(t, path)
@@ -245,7 +240,7 @@ func TestAFileThatComesBackIsNotCountedAsLost(t *testing.T) {
 	if err := db.Mend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if l := mustAudit(t, db); l != (Ledger{Captured: 20, Pending: 20}) {
+	if l := mustAudit(t, db); l != (store.Ledger{Captured: 20, Pending: 20}) {
 		t.Errorf("%+v\n%s", l, log.String())
 	}
 }
@@ -255,12 +250,9 @@ func TestAFileThatComesWhileADeletedOneIsRescuedIsKeptApartFromIt(t *testing.T) 
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
 	for i := range int64(50) {
-		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000+i, 10)}}})
+		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000+i, 10)}}})
 	}
-	conn, err := db.read.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	end := keepReading(t, db)
 	mustRemove(t, path)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -268,14 +260,14 @@ func TestAFileThatComesWhileADeletedOneIsRescuedIsKeptApartFromIt(t *testing.T) 
 		t.Error("mended with a connection to the old file")
 	}
 	putStock(t, path)
-	conn.Close()
+	end()
 	if err := db.Mend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if l := mustAudit(t, db); l.Captured != stockedTotal+500 || l.Lost != 500 {
 		t.Errorf("%+v\n%s", l, log.String())
 	}
-	kept, err := Aside(path)
+	kept, err := Kept(path)
 	if err != nil || len(kept) == 0 {
 		t.Errorf("the rescued file is not kept: %v, %v", kept, err)
 	}
@@ -286,12 +278,12 @@ func TestWhatStaysBehindAReaderInAReplacedFileIsCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
-	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000, 20)}}})
+	mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000, 20)}}})
 	if _, err := db.Checkpoint(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	end := otherReader(t, path)
-	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(2000, 30)}}})
+	mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(2000, 30)}}})
 	rename(t, path, path+".away")
 	putStock(t, path)
 	var err error
@@ -314,19 +306,16 @@ func TestAReplacedFileIsKeptApartHoweverOftenMendingIsBrokenOff(t *testing.T) {
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
 	for i := range int64(50) {
-		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1000+i, 10)}}})
+		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1000+i, 10)}}})
 	}
-	conn, err := db.read.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	end := keepReading(t, db)
 	putStock(t, path)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := db.Mend(ctx); err == nil {
 		t.Error("mended with a connection to the old file")
 	}
-	conn.Close()
+	end()
 	if err := db.Mend(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,112 @@
+package repair
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	ballastSuffix = ".ballast"
+	// ballastBytes is enough for the WAL of the transactions that delete old
+	// samples, and for the checkpoint that follows them.
+	ballastBytes = 4 << 20
+	ballastEvery = time.Minute
+	// ballastLow is the free space below which the ballast is released: what SQLite
+	// needs for the last transactions and the checkpoint after them.
+	ballastLow = 16 << 20
+)
+
+// releaseBallast gives the ballast's room back when the disk is full: SQLite can
+// then neither delete nor empty its WAL, and what makes room needs some.
+func (o *Owner) releaseBallast() {
+	o.due.ballast = time.Time{}
+	switch released, err := removeBallast(o.path); {
+	case err != nil:
+		o.log.Warn("the disk is full and the ballast could not be released", "error", err)
+	case released:
+		o.log.Warn("the disk is full; the ballast beside the database was released to make room")
+	}
+}
+
+// KeepBallast looks after the ballast once a minute: a file of some size beside
+// the database, kept while there is room and released when there is none.
+func (o *Owner) KeepBallast(now time.Time) {
+	if now.Sub(o.due.ballast).Abs() < ballastEvery {
+		return
+	}
+	o.due.ballast = now
+	switch changed, err := trimBallast(o.path, ballastLow); {
+	case err != nil:
+		o.log.Warn("the ballast beside the database could not be kept, will try again", "error", err, "retry_in", ballastEvery.String())
+	case changed == ballastReleased:
+		o.log.Warn("the disk is nearly full; the ballast beside the database was released")
+	case changed == ballastKept:
+		o.log.Info("ballast is kept beside the database, for when the disk is full")
+	}
+}
+
+// trimBallast keeps or releases the ballast. Room is low when fewer than low
+// bytes are left. It says what it did: kept, released or neither.
+func trimBallast(database string, low int64) (changed string, err error) {
+	path := database + ballastSuffix
+	free, err := store.FreeBytes(database)
+	if err != nil {
+		return "", fmt.Errorf("look for room: %w", err)
+	}
+	info, err := os.Lstat(path)
+	there := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look at the ballast: %w", err)
+	}
+	switch {
+	case there && free < low:
+		_, err := removeBallast(database)
+		return ballastReleased, err
+	case there && info.Size() == ballastBytes, free < low+2*ballastBytes:
+		return "", nil
+	}
+	return ballastKept, fillBallast(path)
+}
+
+// What trimBallast did.
+const (
+	ballastKept     = "kept"
+	ballastReleased = "released"
+)
+
+// removeBallast removes the ballast, and says whether there was any.
+func removeBallast(database string) (released bool, err error) {
+	err = os.Remove(database + ballastSuffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("release the ballast: %w", err)
+	}
+	return err == nil, nil
+}
+
+// fillBallast makes a file of real blocks: one with holes would hold no room.
+func fillBallast(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep ballast: %w", err)
+	}
+	block := make([]byte, 64<<10)
+	for i := range block {
+		block[i] = byte(i) // a filesystem that compresses keeps nothing for zeros
+	}
+	for written := 0; written < ballastBytes && err == nil; written += len(block) {
+		_, err = f.Write(block)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("keep ballast: %w", err), os.Remove(path))
+	}
+	return nil
+}

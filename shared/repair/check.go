@@ -1,0 +1,203 @@
+package repair
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	// unreadableLimit is how often in a row the owner finds a file that the device
+	// cannot read before it takes it for damaged.
+	unreadableLimit = 6
+	// clearedLimit is how often a file in which damage was met may be found sound
+	// as a whole. After that it is made again, which loses nothing that can be read.
+	clearedLimit = 3
+	// samplePages bounds how many pages tell whether a file is the remains of a
+	// database.
+	samplePages = 200
+)
+
+// errNotOurs is returned for a file that never was a database of ours.
+var errNotOurs = errors.New("no SQLite database, nor the remains of one, and is left untouched; set storage.path to another file")
+
+// openFile opens the file at db's path apart from db.
+func openFile(ctx context.Context, db *store.DB) (one *store.DB, err error) {
+	// Even to open a file for writing may change it: first see whose it is.
+	version, err := store.VersionOf(ctx, db.Path())
+	if Refused(err) {
+		return nil, err
+	}
+	if err == nil && version > store.SchemaVersion {
+		return nil, fmt.Errorf("%w (schema %d, this program knows %d)", store.ErrNewerSchema, version, store.SchemaVersion)
+	}
+	one, err = store.OpenFile(ctx, db.Path(), db.Options())
+	return one, damagedSchema(err)
+}
+
+// verify opens the file as any other would, looks through it as far as that is
+// cheap, or whole, and attaches the database to it.
+func (o *Owner) verify(ctx context.Context, whole bool) error {
+	one, err := openFile(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	err = o.examine(ctx, one, whole)
+	if err == nil {
+		err = o.record(ctx, one)
+	}
+	if err = errors.Join(err, one.Close()); err == nil {
+		err = o.db.Attach(ctx)
+	}
+	return damagedSchema(err)
+}
+
+// examine fails for a file in which there is damage. That some was met before,
+// here or by another process, counts until a check of the whole finds none.
+func (o *Owner) examine(ctx context.Context, one *store.DB, whole bool) error {
+	if err := one.Check(ctx); err != nil {
+		return err
+	}
+	met := o.db.DamagedTwice()
+	if met == nil {
+		request, err := one.RequestedRepair(ctx)
+		if err != nil {
+			return err
+		}
+		if request != "" {
+			met = fmt.Errorf("another process met it: %s", request)
+		}
+	}
+	if met != nil && (!whole || o.tries.cleared >= clearedLimit) {
+		return fmt.Errorf("%w: %w", store.ErrDamaged, met) // met may be another error than the one of damage
+	}
+	if whole {
+		if err := one.CheckWhole(ctx); err != nil {
+			return err
+		}
+	}
+	if met == nil {
+		return nil
+	}
+	if err := one.DropRepairRequest(ctx); err != nil {
+		return err
+	}
+	o.tries.cleared++
+	o.db.ResetFaults()
+	o.log.Warn("an error suggested damage, but the full integrity check passed; the database stays in use",
+		"database", o.path, "cause", met.Error(), "times", o.tries.cleared)
+	return nil
+}
+
+// certain asks, before a file is made again, whether it is damaged: the device
+// reads all of it, and a check of the whole fails. It returns why; nil, and the
+// database is open, if the file is sound.
+//
+// SQLite says SQLITE_CORRUPT also of a page that the device failed to read
+// (os_unix.c, unixRead: EIO becomes SQLITE_IOERR_CORRUPTFS, and that
+// SQLITE_CORRUPT), and a card that was away for a moment has lost nothing.
+func (o *Owner) certain(ctx context.Context, damage error) error {
+	if o.tries.unreadable >= unreadableLimit {
+		return damage
+	}
+	if err := o.readAll(ctx, o.path); err != nil {
+		return err
+	}
+	return o.verify(ctx, true)
+}
+
+// readAll reads all of a database and its WAL, as SQLite does but without
+// asking what it means. No connection of ours may be open.
+func readAll(ctx context.Context, path string) error {
+	buf := make([]byte, 256<<10)
+	for _, part := range []string{"", "-wal"} {
+		f, err := os.Open(path + part)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", store.ErrDevice, err)
+		}
+		for at := int64(0); err == nil; at += int64(len(buf)) {
+			if err = ctx.Err(); err == nil {
+				_, err = f.ReadAt(buf, at)
+			}
+		}
+		if closing := f.Close(); !errors.Is(err, io.EOF) || closing != nil {
+			return fmt.Errorf("%w: %w", store.ErrDevice, errors.Join(err, closing))
+		}
+	}
+	return nil
+}
+
+// damagedSchema makes damage of an error that names what every file of ours has,
+// such as a missing column: it is the schema that was damaged.
+func damagedSchema(err error) error {
+	if store.ContradictsSchema(err) {
+		return fmt.Errorf("%w: %w", store.ErrDamaged, err)
+	}
+	return err
+}
+
+// isOurFile fails for a file that never was a database of ours: a path in the
+// configuration that leads to something else must not cost anybody that file.
+// The remains of a database begin like one, are full of the pages of one, or
+// have its WAL beside them.
+func isOurFile(path string, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(path + suffix); err == nil {
+			return nil
+		}
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("open the database: %w%s", err, ownership(path))
+	}
+	defer f.Close()
+	head := make([]byte, 16)
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the database: %w", err)
+	}
+	if bytes.HasPrefix([]byte("SQLite format 3\x00"), bytes.TrimRight(head, "\x00")) && head[0] != 0 {
+		return nil
+	}
+	pages, alike := 0, 0
+	for at := int64(store.PageSize); at < size && pages < samplePages; at += max(store.PageSize, size/samplePages/store.PageSize*store.PageSize) {
+		if _, err := f.ReadAt(head[:1], at); err != nil {
+			break
+		}
+		pages++
+		switch head[0] {
+		case 0, 2, 5, 10, 13: // overflow pages and the four kinds of b-tree page
+			alike++
+		}
+	}
+	if pages > 3 && alike > pages*9/10 {
+		return nil
+	}
+	return fmt.Errorf("%s is %w", path, errNotOurs)
+}
+
+// ownership says, for an error of opening a file, whose it is and who asks.
+func ownership(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (%s has mode %04o and belongs to user %d, group %d; this is user %d, group %d)",
+		path, info.Mode().Perm(), st.Uid, st.Gid, os.Geteuid(), os.Getegid())
+}

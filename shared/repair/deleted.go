@@ -1,0 +1,164 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// rescueTries bounds how often a rescue is tried again that fails for another
+// reason than a full disk.
+const rescueTries = 6
+
+// rescueOpenFile saves what only the open descriptors still reach, as the path
+// leads elsewhere, and notes how many samples stay behind. While there is no
+// room, or another process is in the way, the descriptors stay open and it is
+// tried again.
+func (o *Owner) rescueOpenFile(ctx context.Context) error {
+	if o.rescued || !o.db.Opened() {
+		return nil
+	}
+	deleted, walDeleted := errors.Is(o.cause, store.ErrDeleted), errors.Is(o.cause, store.ErrWALDeleted)
+	if !deleted && !walDeleted && !errors.Is(o.cause, store.ErrReplaced) {
+		o.rescued = true
+		return nil
+	}
+	open := o.db.Halt(o.cause) // nothing may be written between this and the closing
+	defer open.Release()
+	l, unknown := open.Ledger(ctx)
+	var err error
+	if deleted {
+		if err = o.rewriteDeleted(ctx, open); err == nil {
+			o.behind.rescued = undelivered(l)
+		}
+	} else { // wherever a replaced file is now, it is whole
+		err = open.Checkpoint(ctx)
+	}
+	if o.rescueAgain(ctx, err) {
+		o.tries.rescues++
+		return err
+	}
+	if err != nil {
+		o.log.Error("the deleted database could not be rescued completely; its pending samples are counted as lost", "error", err)
+	}
+	if err != nil || !deleted && !walDeleted {
+		if unknown != nil {
+			o.log.Error("how many samples stay behind in the old database is unknown", "error", unknown)
+		}
+		o.behind.pending += undelivered(l)
+		o.behind.partly = walDeleted // the rest is in the file
+	}
+	o.rescued, o.tries.rescues = true, 0
+	return nil
+}
+
+// rescueAgain says whether a rescue that failed may succeed later.
+func (o *Owner) rescueAgain(ctx context.Context, err error) bool {
+	if err == nil {
+		return false
+	}
+	if store.IsFull(err) || ctx.Err() != nil {
+		return true
+	}
+	return o.tries.rescues < rescueTries && (store.IsBusy(err) || store.CannotWrite(err) || errors.Is(err, store.ErrWALInUse))
+}
+
+// undelivered is how many samples of a ledger no server has.
+func undelivered(l store.Ledger) int64 { return max(0, l.Pending) + l.Held }
+
+// rewriteDeleted writes the open file, which has no name any more, to where
+// installSalvaged finds it.
+func (o *Owner) rewriteDeleted(ctx context.Context, open store.Halted) error {
+	part, whole := o.path+unfinishedSuffix, o.path+salvagedSuffix
+	if err := removeAll(part); err != nil {
+		return err
+	}
+	if err := open.CopyTo(ctx, part); err != nil {
+		return errors.Join(fmt.Errorf("rescue the deleted database: %w", err), removeAll(part))
+	}
+	return syncAndRename(part, whole)
+}
+
+// walOfOldFile says whether the WAL at the path is that of a file which was open
+// and is no longer at the path: SQLite would write the pages of one into the
+// other.
+func walOfOldFile(db *store.DB) bool {
+	file, wal := db.Files()
+	if file == nil || wal == nil {
+		return false
+	}
+	now, err := os.Stat(db.Path())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && os.SameFile(now, file) {
+		return false // what cannot be looked at says so when it is opened
+	}
+	at, err := os.Stat(db.Path() + "-wal")
+	if err == nil && os.SameFile(at, wal) {
+		return true
+	}
+	db.ForgetWAL()
+	return false
+}
+
+// detachOldWAL keeps what is or will be in place of the file that was open apart
+// from that one's WAL.
+func (o *Owner) detachOldWAL() error {
+	if !walOfOldFile(o.db) {
+		return nil
+	}
+	o.db.ForgetWAL()
+	return keepDamaged(o.path, keptName(o.path, time.Now()), "-wal", "-shm")
+}
+
+// sameFileReturned says whether a file that was replaced is at the path again.
+func (o *Owner) sameFileReturned(ctx context.Context, one *store.DB) (bool, error) {
+	now, err := os.Stat(o.path)
+	file, _ := o.db.Files()
+	if err != nil || !errors.Is(o.cause, store.ErrReplaced) || !os.SameFile(now, file) {
+		return false, err
+	}
+	id := o.db.SessionID()
+	if id == "" {
+		return true, nil
+	}
+	return one.HasSession(ctx, id) // another file may have got the number of the old one
+}
+
+// record writes into the new file what became of those before it: samples that
+// stayed in a file that was replaced, and a damaged WAL.
+func (o *Owner) record(ctx context.Context, one *store.DB) error {
+	returned, err := o.sameFileReturned(ctx, one)
+	if err != nil {
+		return err
+	}
+	var r store.Repair
+	if !returned {
+		r.Left = o.behind.pending
+	}
+	if o.behind.partly {
+		l, _, err := one.Ledger(ctx)
+		if err != nil {
+			return err
+		}
+		r.Left -= undelivered(l)
+	}
+	if o.unsaidWAL != "" {
+		r.Status = append(r.Status, damageRow(o.unsaidWAL, status.Damage{DamagedMs: time.Now().UnixMilli()}))
+	}
+	if err := one.RecordRepair(ctx, r); err != nil {
+		return err
+	}
+	o.behind.pending, o.behind.partly = 0, false
+	if o.unsaidWAL == "" {
+		return nil
+	}
+	o.unsaidWAL = ""
+	// What is behind the damage would be found again at the next start.
+	_, err = one.Checkpoint(ctx, 0)
+	return err
+}

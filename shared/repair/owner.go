@@ -1,0 +1,270 @@
+// Package repair keeps the database usable: it opens what is at the path, saves
+// what is in a file that was deleted, replaced or damaged, and puts a sound one
+// in its place.
+//
+// The collector is the only process that repairs, in a loop of its own: start at
+// Owner's Step. The shipper opens the database again when it has been repaired:
+// Reopen. How a database is written and read is package store's business.
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	// lookEvery is how often Step wants to be called while nothing is wrong.
+	lookEvery = time.Second
+	// retryEvery is how soon a step follows one that failed.
+	retryEvery = 5 * time.Second
+	// requestEvery is how often other processes' requests are read.
+	requestEvery = 10 * time.Second
+	// salvageTries bounds how often a file is made again before one that was made
+	// is found good. The last time nothing of the old one goes into it.
+	salvageTries = 2
+	// keepFree is what a salvage leaves free on the filesystem, for collecting to
+	// go on.
+	keepFree = 8 << 20
+)
+
+// An Owner opens and repairs one database.
+type Owner struct {
+	db   *store.DB
+	path string
+	log  *slog.Logger
+
+	mu           sync.Mutex // guards what follows
+	cause        error      // why the database is being opened again; nil: it is not
+	reopenLogged bool       // the log has a line that it is being opened again
+	rescued      bool       // nothing more is to be got from the descriptors of the file that was open
+	tries        tries
+	behind       behind
+	unsaidWAL    string // what was found wrong with the WAL, until health is told
+	keptWAL      string // head of the damaged WAL that was kept last
+	due          struct{ ballast, request time.Time }
+
+	keepFree int64                                        // bytes the salvage leaves free on the filesystem
+	readAll  func(ctx context.Context, path string) error // reads a database and its WAL from the device
+}
+
+// tries counts what did not help. Each is 0 again once the database is open and
+// found good.
+type tries struct {
+	salvages   int // files that were made and not found good
+	unreadable int // looks in a row at a file that the device could not read
+	cleared    int // times that damage was met in a file that is sound as a whole
+	rescues    int // of open files, in a row, that failed
+}
+
+// behind is how many samples stay in files that are no longer used, until they
+// are counted as lost.
+type behind struct {
+	pending int64 // undelivered samples in a file that was replaced
+	partly  bool  // some of those are in the new file as well
+	rescued int64 // undelivered samples in the file that was rescued
+}
+
+// New returns the owner of db, which its first Step opens.
+func New(db *store.DB, log *slog.Logger) *Owner {
+	return &Owner{db: db, path: db.Path(), log: log, keepFree: keepFree, readAll: readAll}
+}
+
+// Refused says whether an error of Step or Reopen means that the file belongs to
+// another program and is left alone: there is no use in trying again.
+func Refused(err error) bool {
+	return errors.Is(err, store.ErrNewerSchema) || errors.Is(err, store.ErrForeign) || errors.Is(err, errNotOurs)
+}
+
+// Step looks whether the database can be relied on. If not it is opened, or
+// opened again: a damaged file is kept under another name and what can be read
+// of it goes into a new one; a file that was deleted while it was open is
+// written again from the open descriptors. Meanwhile all methods of the database
+// fail. It may take as long as copying the file takes; after an error the next
+// step goes on.
+func (o *Owner) Step(ctx context.Context) (next time.Duration, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.observeRequest(ctx)
+	if err = o.reopen(ctx); err != nil {
+		next, err = retryEvery, fmt.Errorf("open the database: %w", err)
+	} else {
+		next = lookEvery
+	}
+	if o.db.RanFull() || store.IsFull(err) {
+		o.releaseBallast()
+	} else if err == nil {
+		o.KeepBallast(time.Now())
+	}
+	return next, err
+}
+
+// observeRequest lets the database's Fault be what another process met.
+func (o *Owner) observeRequest(ctx context.Context) {
+	if time.Since(o.due.request) < requestEvery || o.db.Fault() != nil {
+		return
+	}
+	o.due.request = time.Now()
+	// An error says what it has to by itself: Fault knows it.
+	if met, err := o.db.RequestedRepair(ctx); err == nil && met != "" {
+		_ = o.db.Observe(fmt.Errorf("%w: another process met it: %s", store.ErrDamaged, met))
+	}
+}
+
+// reopen opens the database if Fault says that it has to be.
+func (o *Owner) reopen(ctx context.Context) error {
+	why := o.db.Fault()
+	if why == nil || errors.Is(why, store.ErrClosed) {
+		return why
+	}
+	if o.cause == nil {
+		o.cause = why
+	}
+	if err := o.open(ctx); err != nil {
+		o.db.SetFault(err)
+		return err
+	}
+	o.cause, o.rescued = nil, false
+	return nil
+}
+
+func (o *Owner) open(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(o.path), 0o750); err != nil {
+		return fmt.Errorf("create the database directory: %w", err)
+	}
+	if o.db.Opened() && !o.reopenLogged {
+		o.reopenLogged = true
+		o.log.Warn("the database is opened again; samples wait in memory meanwhile", "database", o.path, "cause", o.cause.Error())
+	}
+	if err := o.rescueOpenFile(ctx); err != nil {
+		return err
+	}
+	if err := o.db.Detach(ctx, o.cause); err != nil {
+		return err
+	}
+	if err := store.CheckFreeSpace(o.path); err != nil {
+		return err
+	}
+	if err := o.detachOldWAL(); err != nil {
+		return err
+	}
+	if err := o.attach(ctx); err != nil {
+		return err
+	}
+	if o.reopenLogged {
+		o.reopenLogged = false
+		o.log.Info("the database is open again", "database", o.path)
+	}
+	if _, err := o.TrimKept(maxKept); err != nil {
+		o.log.Warn("old damaged databases are still there", "error", err)
+	}
+	return nil
+}
+
+// attach brings the file at the path into a state that can be relied on, and
+// attaches the database to it. No connection of ours is open.
+func (o *Owner) attach(ctx context.Context) error {
+	if err := o.prepareFile(); err != nil {
+		return err
+	}
+	err := o.verify(ctx, false)
+	if isDamage(err) {
+		err = o.certain(ctx, err)
+	}
+	if err == nil {
+		o.tries.unreadable, o.tries.salvages = 0, 0
+		return nil
+	}
+	if Refused(err) || ctx.Err() != nil {
+		return err
+	}
+	if store.CannotRead(err) {
+		o.tries.unreadable++
+	}
+	if store.FaultOf(err) == store.FaultDenied {
+		return fmt.Errorf("%w%s", err, ownership(o.path))
+	}
+	if !isDamage(err) && o.tries.unreadable < unreadableLimit {
+		return err
+	}
+	if o.tries.salvages >= salvageTries {
+		return fmt.Errorf("%w; salvaging did not help", err)
+	}
+	return o.replaceDamaged(ctx, err)
+}
+
+// prepareFile puts a file at the path if there is none, and sees that it is one
+// that may be opened.
+func (o *Owner) prepareFile() error {
+	if err := o.installSalvaged(); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(o.path); errors.Is(err, fs.ErrNotExist) {
+		if err := store.CreateEmpty(o.path); err != nil {
+			return err
+		}
+	}
+	info, err := regularFile(o.path)
+	if err != nil {
+		return err
+	}
+	if err := isOurFile(o.path, info.Size()); err != nil {
+		return err
+	}
+	o.keepDamagedWAL()
+	return o.makeRoomForWAL()
+}
+
+// makeRoomForWAL makes an empty file one page long if there is a WAL beside it.
+// SQLite would empty that; what is in it may be all there is.
+func (o *Owner) makeRoomForWAL() error {
+	if !hasPages(o.path + "-wal") {
+		return nil
+	}
+	if info, err := os.Stat(o.path); err != nil || info.Size() > 0 {
+		return err
+	}
+	if err := os.Truncate(o.path, store.PageSize); err != nil {
+		return fmt.Errorf("make room for the pages of the write-ahead log: %w", err)
+	}
+	return nil
+}
+
+// regularFile fails for anything but a file at the path.
+func regularFile(path string) (fs.FileInfo, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("look at the database: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		// A FIFO would wait for a writer, and beside a symbolic link lies another
+		// WAL than beside the file it leads to.
+		return nil, fmt.Errorf("%s is %w but a %s; move it away, or set storage.path to the file itself", path, store.ErrNotFile, kindOf(info.Mode()))
+	}
+	return info, nil
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+// isDamage says whether an error means that the file's contents make no sense.
+func isDamage(err error) bool { return store.FaultOf(err) == store.FaultDamaged }

@@ -1,0 +1,144 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// damageRow is the row that tells health of damage.
+func damageRow(text string, d status.Damage) status.Row {
+	return status.Row{
+		Component: status.DamageRow, Daemon: status.StorageRow, State: status.Stopped, StartedMs: d.DamagedMs,
+		Error: text[:min(len(text), store.MaxWords)], ErrorMs: d.DamagedMs, SuccessBootMs: -1, Detail: status.Text(d),
+	}
+}
+
+// replaceDamaged makes a new file of what can be read of the one at the path,
+// keeps that one under another name, and puts the new one in place.
+func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
+	start := time.Now()
+	o.log.Error("the database is damaged; what can be read of it goes into a new one, the damaged file is kept",
+		"database", o.path, "cause", cause.Error())
+	if free, err := store.FreeBytes(o.path); err == nil && free < sizeOf(o.path)+o.keepFree {
+		if _, err := removeBallast(o.path); err != nil {
+			o.log.Warn("the ballast file could not be released before the salvage", "error", err)
+		}
+	}
+	part, kept := o.path+unfinishedSuffix, keptName(o.path, start)
+	result, err := o.salvage(ctx, part)
+	if err == nil && result.Halted != "" {
+		o.tries.cleared = 0
+		if o.verify(ctx, true) == nil {
+			o.log.Warn("there is no room or time to make the database again, and the full integrity check passed; it stays in use", "database", o.path, "halted", result.Halted)
+			return removeAll(part)
+		}
+	}
+	if err == nil {
+		err = o.finish(ctx, part, damageText(cause, result, kept))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("salvage the damaged database: %w", err), removeAll(part))
+	}
+	if err := keepDamaged(o.path, kept, parts[:]...); err != nil {
+		return err
+	}
+	if err := o.installSalvaged(); err != nil {
+		return err
+	}
+	o.log.Warn("the database was salvaged", "database", o.path, "salvaged", result.Samples, "lost", lostText(result.Lost),
+		"kept", kept, "duration_ms", time.Since(start).Milliseconds(), "halted", result.Halted)
+	o.db.ResetFaults()
+	return o.verifySalvaged(ctx)
+}
+
+func damageText(cause error, result store.Salvaged, kept string) status.Row {
+	text := fmt.Sprintf("the database was damaged (%s); %d samples were salvaged, lost: %s; the damaged file is kept as %s",
+		cause.Error(), result.Samples, lostText(result.Lost), kept)
+	return damageRow(text, status.Damage{DamagedMs: time.Now().UnixMilli(), Salvaged: result.Samples, Lost: result.Lost, Kept: kept, Halted: result.Halted})
+}
+
+func lostText(lost *int64) string {
+	if lost == nil {
+		return "unknown"
+	}
+	return fmt.Sprint(*lost)
+}
+
+// verifySalvaged looks at the file that took the place of a damaged one.
+func (o *Owner) verifySalvaged(ctx context.Context) error {
+	err := o.verify(ctx, false)
+	switch {
+	case err == nil:
+		o.tries.salvages, o.tries.cleared, o.tries.unreadable = 0, 0, 0
+	case store.CannotRead(err):
+		o.tries.unreadable++
+	// Whatever else it is, such as a full disk, says nothing of what is in the file.
+	case isDamage(err):
+		o.tries.salvages++
+	}
+	return err
+}
+
+// finish writes into the new file what health is told about it, and names it
+// whole.
+func (o *Owner) finish(ctx context.Context, part string, about status.Row) error {
+	one, err := store.OpenFile(ctx, part, o.db.Options())
+	if err != nil {
+		return err
+	}
+	err = one.RecordRepair(ctx, store.Repair{Status: []status.Row{about}})
+	if err == nil {
+		_, err = one.Checkpoint(ctx, 0)
+	}
+	if err = errors.Join(err, one.Close()); err != nil {
+		return err
+	}
+	if err := removeAll(part, "-wal", "-shm"); err != nil { // both are empty
+		return err
+	}
+	return syncAndRename(part, o.path+salvagedSuffix)
+}
+
+// copyTries bounds how often a file is copied until it is read alike twice.
+const copyTries = 4
+
+// salvage makes the new file, until all could be read or the same could not be
+// read twice: what a device fails to read for a moment would be taken for lost.
+func (o *Owner) salvage(ctx context.Context, part string) (store.Salvaged, error) {
+	run := store.Salvage{Known: o.db.KnownSeries(), Nothing: o.tries.salvages >= salvageTries-1, KeepFree: o.keepFree}
+	var before *store.Salvaged
+	for range copyTries {
+		if err := removeAll(part); err != nil {
+			return store.Salvaged{}, err
+		}
+		result, err := run.Run(ctx, o.path, part)
+		switch {
+		case err != nil:
+			return result, err
+		case result.Skipped == 0 || result.Halted != "" || o.tries.unreadable >= unreadableLimit,
+			before != nil && result.Skipped == before.Skipped && result.Samples == before.Samples:
+			return result, nil
+		}
+		if err := o.readAll(ctx, o.path); err != nil {
+			return result, err
+		}
+		before = &result
+	}
+	return store.Salvaged{}, fmt.Errorf("%w: two reads of the database gave different results; the storage device is unreliable", store.ErrDevice)
+}
+
+// sizeOf is what a file and its WAL have together.
+func sizeOf(path string) (size int64) {
+	for _, part := range []string{"", "-wal"} {
+		if info, err := os.Stat(path + part); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
+}
