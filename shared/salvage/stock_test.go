@@ -62,7 +62,7 @@ var makeStock = sync.OnceValues(func() (s stock, err error) {
 
 func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, l store.Ledger, err error) {
 	fail := func(err error) (map[key]string, map[key]string, store.Ledger, error) { return nil, nil, l, err }
-	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL", Owner: true})
+	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL"})
 	if err != nil {
 		return fail(err)
 	}

@@ -2,9 +2,6 @@ package store
 
 import "context"
 
-// SchemaVersion is the schema that this program reads and writes.
-const SchemaVersion = schemaVersion
-
 // Create makes the tables of the present schema in the file at path and closes
 // it. A missing file is created; one of an earlier schema is brought up to date;
 // a newer one is refused (ErrNewerSchema).
