@@ -32,7 +32,7 @@ func metricTable() string {
 }
 
 func TestTheMetricTableIsTheCatalogue(t *testing.T) {
-	const path = "../README.md"
+	const path = "../docs/metrics.md"
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -40,13 +40,13 @@ func TestTheMetricTableIsTheCatalogue(t *testing.T) {
 	part := regexp.MustCompile(`(?s)(<!-- metrics:[^\n]*-->\n)(.*)(<!-- /metrics -->)`)
 	want := part.ReplaceAllString(string(b), "${1}"+strings.ReplaceAll(metricTable(), "$", "$$")+"${3}")
 	if !part.Match(b) {
-		t.Fatal("README.md has no place for the table")
+		t.Fatal("docs/metrics.md has no place for the table")
 	}
 	if want == string(b) {
 		return
 	}
 	if !*update {
-		t.Fatal("README.md does not show the catalogue as it is; run `make golden`")
+		t.Fatal("docs/metrics.md does not show the catalogue as it is; run `make golden`")
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
