@@ -31,6 +31,9 @@ const (
 	// salvageTries bounds how often a file is made again before one that was made
 	// is found good. The last time nothing of the old one goes into it.
 	salvageTries = 2
+	// salvageLimit bounds one salvage. It goes from the newest sample to the oldest,
+	// so what it does not reach is what matters least.
+	salvageLimit = 2 * time.Minute
 	// keepFree is what a salvage leaves free on the filesystem, for collecting to
 	// go on.
 	keepFree = 8 << 20

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/salvage"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -31,16 +32,16 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 		}
 	}
 	part, kept := o.path+unfinishedSuffix, keptName(o.path, start)
-	result, err := o.salvage(ctx, part)
-	if err == nil && result.Halted != "" {
+	report, err := o.salvage(ctx, part, func(r salvage.Report) status.Row { return salvagedRow(cause, r, kept) })
+	if err == nil && report.Halted != "" {
 		o.tries.cleared = 0
 		if o.verify(ctx, true) == nil {
-			o.log.Warn("there is no room or time to make the database again, and the full integrity check passed; it stays in use", "database", o.path, "halted", result.Halted)
+			o.log.Warn("there is no room or time to make the database again, and the full integrity check passed; it stays in use", "database", o.path, "halted", report.Halted)
 			return removeAll(part)
 		}
 	}
 	if err == nil {
-		err = o.finish(ctx, part, damageText(cause, result, kept))
+		err = syncAndRename(part, o.path+salvagedSuffix)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("salvage the damaged database: %w", err), removeAll(part))
@@ -51,16 +52,18 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	if err := o.installSalvaged(); err != nil {
 		return err
 	}
-	o.log.Warn("the database was salvaged", "database", o.path, "salvaged", result.Samples, "lost", lostText(result.Lost),
-		"kept", kept, "duration_ms", time.Since(start).Milliseconds(), "halted", result.Halted)
+	o.log.Warn("the database was salvaged", "database", o.path, "salvaged", report.Samples, "lost", lostText(report.Lost), "kept", kept,
+		"duration_ms", time.Since(start).Milliseconds(), "halted", report.Halted, "pages", report.Pages,
+		"pages_unreadable", report.Unreadable, "pages_broken", report.Broken, "frames_behind_damage", report.BehindWAL)
 	o.db.ResetFaults()
 	return o.verifySalvaged(ctx)
 }
 
-func damageText(cause error, result store.Salvaged, kept string) status.Row {
+// salvagedRow tells health what a salvage came to.
+func salvagedRow(cause error, r salvage.Report, kept string) status.Row {
 	text := fmt.Sprintf("the database was damaged (%s); %d samples were salvaged, lost: %s; the damaged file is kept as %s",
-		cause.Error(), result.Samples, lostText(result.Lost), kept)
-	return damageRow(text, status.Damage{DamagedMs: time.Now().UnixMilli(), Salvaged: result.Samples, Lost: result.Lost, Kept: kept, Halted: result.Halted})
+		cause.Error(), r.Samples, lostText(r.Lost), kept)
+	return damageRow(text, status.Damage{DamagedMs: r.At.UnixMilli(), Salvaged: r.Samples, Lost: r.Lost, Kept: kept, Halted: r.Halted})
 }
 
 func lostText(lost *int64) string {
@@ -85,52 +88,32 @@ func (o *Owner) verifySalvaged(ctx context.Context) error {
 	return err
 }
 
-// finish writes into the new file what health is told about it, and names it
-// whole.
-func (o *Owner) finish(ctx context.Context, part string, about status.Row) error {
-	one, err := store.OpenFile(ctx, part, o.db.Options())
-	if err != nil {
-		return err
-	}
-	err = one.RecordRepair(ctx, store.Repair{Status: []status.Row{about}})
-	if err == nil {
-		_, err = one.Checkpoint(ctx, 0)
-	}
-	if err = errors.Join(err, one.Close()); err != nil {
-		return err
-	}
-	if err := removeAll(part, "-wal", "-shm"); err != nil { // both are empty
-		return err
-	}
-	return syncAndRename(part, o.path+salvagedSuffix)
-}
-
 // copyTries bounds how often a file is copied until it is read alike twice.
 const copyTries = 4
 
 // salvage makes the new file, until all could be read or the same could not be
 // read twice: what a device fails to read for a moment would be taken for lost.
-func (o *Owner) salvage(ctx context.Context, part string) (store.Salvaged, error) {
-	run := store.Salvage{Known: o.db.KnownSeries(), Nothing: o.tries.salvages >= salvageTries-1, KeepFree: o.keepFree}
-	var before *store.Salvaged
+func (o *Owner) salvage(ctx context.Context, part string, note func(salvage.Report) status.Row) (salvage.Report, error) {
+	known := salvage.Known{
+		Device: o.db.Options().Device, Series: o.db.KnownSeries(), Limit: salvageLimit, KeepFree: o.keepFree,
+		Nothing: o.tries.salvages >= salvageTries-1, Note: note,
+	}
+	var before *salvage.Report
 	for range copyTries {
-		if err := removeAll(part); err != nil {
-			return store.Salvaged{}, err
-		}
-		result, err := run.Run(ctx, o.path, part)
+		r, err := salvage.Run(ctx, o.path, part, known)
 		switch {
 		case err != nil:
-			return result, err
-		case result.Skipped == 0 || result.Halted != "" || o.tries.unreadable >= unreadableLimit,
-			before != nil && result.Skipped == before.Skipped && result.Samples == before.Samples:
-			return result, nil
+			return r, err
+		case r.Unreadable == 0 && r.Broken == 0 || r.Halted != "" || o.tries.unreadable >= unreadableLimit,
+			before != nil && r.Unreadable == before.Unreadable && r.Broken == before.Broken && r.Samples == before.Samples:
+			return r, nil
 		}
 		if err := o.readAll(ctx, o.path); err != nil {
-			return result, err
+			return r, err
 		}
-		before = &result
+		before = &r
 	}
-	return store.Salvaged{}, fmt.Errorf("%w: two reads of the database gave different results; the storage device is unreliable", store.ErrDevice)
+	return salvage.Report{}, fmt.Errorf("%w: two reads of the database gave different results; the storage device is unreliable", store.ErrDevice)
 }
 
 // sizeOf is what a file and its WAL have together.

@@ -144,11 +144,11 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestRateIsKeptOverManyRequests",
 	},
 	{
-		name: "salvage nothing", file: "shared/store/salvage_walk.go", old: "\tfor at > 0 {\n", new: "\tif at > 0 {\n\t\treturn nil\n\t}\n\tfor at > 0 {\n",
+		name: "salvage nothing", file: "shared/salvage/salvage.go", old: "if !s.known.Nothing {", new: "if s.known.Nothing {",
 		pkg: "./shared/repair", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
 	},
 	{
-		name: "take what a device fails to read for lost", file: "shared/repair/salvage.go", old: "case result.Skipped == 0 || result", new: "case result.Skipped >= 0 || result",
+		name: "take what a device fails to read for lost", file: "shared/repair/salvage.go", old: "case r.Unreadable == 0 && r.Broken == 0 ||", new: "case r.Unreadable >= 0 && r.Broken >= 0 ||",
 		pkg: "./shared/repair", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
 	},
 	{
