@@ -17,15 +17,9 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/hostfs"
-	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
-
-// patience is how long a round waits for its slowest collector. A sensor whose
-// driver never answers must not hold up the others: it is left behind and
-// counted, and not asked again before it has answered.
-const patience = 3 * time.Second
 
 // idle is the longest wait between two rounds.
 const idle = time.Minute
@@ -39,7 +33,7 @@ const tryAgain = 5 * time.Second
 type Rounds struct {
 	db     *store.DB
 	log    *slog.Logger
-	all    []*asked
+	all    []*scheduled
 	daemon string
 	loop   *status.Component // the daemon as a whole
 	self   own
@@ -52,24 +46,6 @@ type Rounds struct {
 	waited    bool // something is in the queue since an earlier round
 }
 
-// asked is a collector with what the rounds remember of it.
-type asked struct {
-	collect.Scheduled
-	part    *status.Component
-	due     time.Time
-	started time.Time   // of the answer that is outstanding
-	answer  chan answer // nil: none is outstanding
-	noData  bool        // the last answer was collect.ErrNoData
-	found   bool        // there is something to read, or always is: see collect.Scheduled
-	said    int         // readings that failed when it was logged last, 0: none do
-}
-
-type answer struct {
-	samples []metric.Sample
-	err     error
-	took    time.Duration
-}
-
 // New prepares the rounds of the given collectors. Untrusted is what
 // becomes of samples while nothing vouches for the clock: "hold" or "ship". The
 // database need not be open yet.
@@ -79,19 +55,13 @@ func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted strin
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
-		r.all = append(r.all, &asked{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now})
+		r.all = append(r.all, &scheduled{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now})
 		if !s.Optional {
 			r.count(s.Name, 0, 0)
 		}
 	}
 	r.loop = status.NewComponent(d, status.CollectorRow, shortest)
 	return r
-}
-
-// count adds to what is said of a collector.
-func (r *Rounds) count(collector string, samples, failed int) {
-	r.self.Tally.Add("collector.metrics_collected_total", float64(samples), "collector", collector)
-	r.self.Tally.Add("collector.metrics_failed_total", float64(failed), "collector", collector)
 }
 
 // restore takes over what an earlier run counted, as soon as the database can
@@ -135,7 +105,7 @@ func (r *Rounds) restore(ctx context.Context) error {
 // status and its count.
 func (r *Rounds) Round(ctx context.Context) (next time.Duration, err error) {
 	begun := time.Now()
-	var due []*asked
+	var due []*scheduled
 	for _, a := range r.all {
 		if !a.due.After(begun) {
 			due = append(due, a)
@@ -172,7 +142,7 @@ func (r *Rounds) Once(ctx context.Context) (stored int, err error) {
 		return stored, err
 	}
 	again := slices.Clone(r.all)
-	again = slices.DeleteFunc(again, func(a *asked) bool { return !a.noData })
+	again = slices.DeleteFunc(again, func(a *scheduled) bool { return !a.noData })
 	if len(again) > 0 {
 		select {
 		case <-ctx.Done():
@@ -196,7 +166,7 @@ func (r *Rounds) Once(ctx context.Context) (stored int, err error) {
 
 // collect asks the given collectors at the same time and stores their answers,
 // along with what an earlier round could not store.
-func (r *Rounds) collect(ctx context.Context, due []*asked, wall time.Time) (stored int, err error) {
+func (r *Rounds) collect(ctx context.Context, due []*scheduled, wall time.Time) (stored int, err error) {
 	now := status.Moment{Wall: wall}
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return 0, fmt.Errorf("read the boot clock: %w", err)
@@ -204,15 +174,15 @@ func (r *Rounds) collect(ctx context.Context, due []*asked, wall time.Time) (sto
 	return r.collectAt(ctx, due, now)
 }
 
-func (r *Rounds) collectAt(ctx context.Context, due []*asked, now status.Moment) (stored int, err error) {
+func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Moment) (stored int, err error) {
 	for _, a := range due {
-		a.ask(now.Wall)
+		a.start(now.Wall)
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()
 	var u store.Update
 	for _, a := range due {
-		if samples := r.take(waiting, a, now); len(samples) > 0 {
+		if samples := r.await(waiting, a, now); len(samples) > 0 {
 			u.Groups = append(u.Groups, store.Group{Priority: a.Priority, Samples: samples})
 		}
 		u.Status = append(u.Status, a.part.Row())
@@ -293,66 +263,6 @@ func (r *Rounds) skew(ctx context.Context, ready error) status.Row {
 		}
 	}
 	return none
-}
-
-// ask starts the collector, unless it still owes an answer.
-func (a *asked) ask(now time.Time) {
-	if a.answer != nil {
-		return
-	}
-	a.started, a.answer = time.Now(), make(chan answer, 1)
-	go func(out chan<- answer) {
-		begun := time.Now()
-		samples, err := a.Collect(now)
-		out <- answer{samples, err, time.Since(begun)}
-	}(a.answer)
-}
-
-// take waits for the collector's answer and enters it in its status and counts.
-func (r *Rounds) take(ctx context.Context, a *asked, now status.Moment) []metric.Sample {
-	var got answer
-	select { // an answer counts, also when the patience for another's has run out
-	case got = <-a.answer:
-		a.answer = nil
-	default:
-		select {
-		case got = <-a.answer:
-			a.answer = nil
-		case <-ctx.Done():
-			got.err = fmt.Errorf("no answer for %s; it is asked again once it has answered", time.Since(a.started).Round(time.Second))
-		}
-	}
-	failed := collect.Failed(got.err)
-	a.noData = errors.Is(got.err, collect.ErrNoData)
-	a.found = a.found || !a.Optional || !a.noData
-	if a.found {
-		r.count(a.Name, len(got.samples), failed)
-	}
-	if a.found && a.answer == nil {
-		r.self.Tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)
-	}
-	if failed == 0 || len(got.samples) > 0 {
-		a.part.Succeed(now, len(got.samples))
-	}
-	if failed > 0 {
-		a.part.Fail(now, got.err, failed)
-	}
-	r.say(a, failed, got.err)
-	return got.samples
-}
-
-// say logs what a collector cannot read once, when it begins or becomes more,
-// and its end. The text alone may change with every round: it quotes lines with
-// counters.
-func (r *Rounds) say(a *asked, failed int, err error) {
-	switch {
-	case failed > a.said:
-		a.said = failed
-		r.log.Warn("collector could not read everything; what it could read is stored, the rest is skipped and counted", "collector", a.Name, "failed", failed, "error", err)
-	case failed == 0 && a.said > 0:
-		a.said = 0
-		r.log.Info("collector reads everything again", "collector", a.Name)
-	}
 }
 
 // Stop writes that the collector and its parts ended on purpose, and ends the

@@ -41,6 +41,8 @@ type Checkpoint struct {
 	Moved     int  // of those, moved into the database
 	Duration  time.Duration
 	Reclaimed int64 // bytes of the log that can be written afresh or went back to the filesystem
+	Before    int64 // bytes of the log's file before and after
+	After     int64
 }
 
 const (
@@ -75,7 +77,9 @@ func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 	if err != nil {
 		return c, fmt.Errorf("checkpoint: %w", db.guard.observe(err))
 	}
-	return c, nil
+	after, err := db.Sizes()
+	c.Before, c.After = before.WAL, after.WAL
+	return c, err
 }
 
 func (db *DB) checkpoint(ctx context.Context, shrink bool) (c Checkpoint, err error) {

@@ -22,7 +22,7 @@ type checkpoints struct {
 // keep bytes, and sets when to do it again. That others kept it from finishing
 // is reported here, and is no error: it ends by itself when they are gone.
 func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
-	c, err := k.db.Checkpoint(ctx, keep)
+	c, err := k.checkpointOnce(ctx, keep)
 	now := time.Now()
 	if err != nil {
 		k.due = now.Add(busyRetry)
@@ -46,6 +46,16 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 	}
 	k.sayDone(c)
 	return nil
+}
+
+// checkpointOnce tries a checkpoint and logs what it did at debug level.
+func (k *Keeper) checkpointOnce(ctx context.Context, keep int64) (store.Checkpoint, error) {
+	c, err := k.db.Checkpoint(ctx, keep)
+	if err == nil {
+		k.log.Debug("checkpoint", "busy", c.Busy, "log_frames", c.Frames, "frames_checkpointed", c.Moved,
+			"old_size_bytes", c.Before, "new_size_bytes", c.After, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
+	}
+	return c, err
 }
 
 func (k *Keeper) sayDone(c store.Checkpoint) {

@@ -194,7 +194,7 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	if _, err := k.db.Record(ctx, store.Update{Status: []status.Row{k.part.Row()}}); err != nil {
 		return err
 	}
-	c, err := k.db.Checkpoint(ctx, 0)
+	c, err := k.checkpointOnce(ctx, 0)
 	switch {
 	case err != nil:
 		return err
