@@ -72,6 +72,8 @@ func (p page) cells() (n, at int) {
 
 // A cell is a record in a page, or the beginning of it.
 type cell struct {
+	start  int   // in the page
+	end    int   // of the part in the page
 	rowid  int64 // of a table with row numbers
 	length int   // of the record
 	local  []byte
@@ -126,6 +128,10 @@ func (p page) cell(i, pointers int) (c cell, ok bool) {
 		return c, false
 	}
 	c.local = data[:local]
+	c.start, c.end = at, min(len(p.data), p.usable)-len(data)+local
+	if c.next != 0 {
+		c.end += 4
+	}
 	return c, local == c.length || c.next > 1
 }
 

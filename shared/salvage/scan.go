@@ -3,6 +3,7 @@ package salvage
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -35,7 +36,10 @@ type scanner struct {
 	chain   []byte  // a record that goes on in other pages
 	used    [2]bits // pages in which records go on: each has one; as committed, and at the end of the WAL
 	samples []sample
+	spans   []span  // where the samples are in the page
+	starts  []int   // see followed
 	tails   []int32 // see rising
+	at      span    // of the record that was read last
 	bad     int     // cells of the page that are no records
 }
 
@@ -55,10 +59,14 @@ func (s *scanner) load(p page) (page, int, int) {
 	return p, n, pointers
 }
 
+// A span is where a record is in its page.
+type span struct{ start, end int }
+
 // row reads the i-th cell of a page as a row. It returns no table for a record
 // that is none of our rows, and counts what is no record.
 func (s *scanner) row(p page, i, pointers int) (t *table, rowid int64) {
 	c, ok := p.cell(i, pointers)
+	s.at = span{c.start, c.end}
 	if !ok || !s.rec.decode(c.local, c.length) {
 		s.bad++
 		return nil, 0
@@ -119,31 +127,47 @@ func (s *scanner) sampleOf() sample {
 // the next page.
 func (s *scanner) readSamples(p page, keep func(*sample) bool) []sample {
 	p, cells, pointers := s.load(p)
-	s.samples = s.samples[:0]
+	s.samples, s.spans = s.samples[:0], s.spans[:0]
 	sorted := true
 	for i := range cells {
 		t, _ := s.row(p, i, pointers)
 		if t != samplesTable {
 			continue
 		}
-		s.samples = append(s.samples, s.sampleOf())
+		s.samples, s.spans = append(s.samples, s.sampleOf()), append(s.spans, s.at)
 		if n := len(s.samples); n > 1 && !s.samples[n-2].before(&s.samples[n-1]) {
 			sorted = false
 		}
+	}
+	if s.bad > 0 {
+		s.followed(p)
 	}
 	if !sorted {
 		s.rising()
 	}
 	if s.bad > 0 || !sorted {
-		likely := s.samples[:0]
-		for i := range s.samples {
-			if keep(&s.samples[i]) {
-				likely = append(likely, s.samples[i])
-			}
-		}
-		s.samples = likely
+		s.samples = slices.DeleteFunc(s.samples, func(one sample) bool { return !keep(&one) })
 	}
 	return s.samples
+}
+
+// followed drops the samples of a damaged page that are not followed by another,
+// or by the end of the page: what destroyed the next may have begun in the value
+// of this.
+func (s *scanner) followed(p page) {
+	s.starts = append(s.starts[:0], p.usable)
+	for _, one := range s.spans {
+		s.starts = append(s.starts, one.start)
+	}
+	slices.Sort(s.starts)
+	kept := 0
+	for i, one := range s.spans {
+		if _, found := slices.BinarySearch(s.starts, one.end); found {
+			s.samples[kept] = s.samples[i]
+			kept++
+		}
+	}
+	s.samples = s.samples[:kept]
 }
 
 // rising keeps the most samples of a page whose keys are in order: a key that

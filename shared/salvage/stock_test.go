@@ -1,8 +1,10 @@
 package salvage
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
@@ -35,6 +37,10 @@ type stock struct {
 	rows    map[key]string // value, session, state and priority
 	deleted map[key]string // were there before
 	ledger  store.Ledger
+	names   map[int64]string // of the series
+	pageOf  map[key]uint32   // the page of each row
+	root    uint32           // of samples
+	upper   []uint32         // the other upper pages of samples
 }
 
 func mustStock(t testing.TB) stock {
@@ -57,8 +63,79 @@ var makeStock = sync.OnceValues(func() (s stock, err error) {
 	if err == nil {
 		s.file, err = os.ReadFile(path)
 	}
+	if err == nil {
+		s.names, err = readNames(path)
+	}
+	if err == nil {
+		err = s.findPages(path)
+	}
 	return s, err
 })
+
+// findPages notes where each row is, by what SQLite itself says of the file.
+func (s *stock) findPages(path string) error {
+	db, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.QueryRow("SELECT rootpage FROM sqlite_schema WHERE name = 'samples'").Scan(&s.root); err != nil {
+		return err
+	}
+	s.pageOf = map[key]uint32{}
+	scan := scanner{pages: newPages(newDevice(bytes.NewReader(s.file), int64(len(s.file))), newDevice(nil, 0))}
+	var down func(number uint32, depth int)
+	deepest := 0
+	down = func(number uint32, depth int) {
+		deepest = max(deepest, depth)
+		at := pageStart(number)
+		p := page{number, pageSize, s.file[at : at+pageSize]}
+		for _, one := range scan.readSamples(p, func(*sample) bool { return true }) {
+			s.pageOf[key{one.at, int64(one.series)}] = number
+		}
+		if p.kind() != indexInterior {
+			return
+		}
+		if number != s.root {
+			s.upper = append(s.upper, number)
+		}
+		n, pointers := p.cells()
+		for i := range n {
+			cell := binary.BigEndian.Uint16(p.data[pointers+2*i:])
+			down(binary.BigEndian.Uint32(p.data[cell:]), depth+1)
+		}
+		down(binary.BigEndian.Uint32(p.data[8:]), depth+1)
+	}
+	down(s.root, 1)
+	if deepest < 3 || len(s.rows) < 50_000 || len(s.pageOf) != len(s.rows) {
+		return fmt.Errorf("the stock is %d levels deep and has %d rows, %d of them in the tree", deepest, len(s.rows), len(s.pageOf))
+	}
+	return nil
+}
+
+// readNames returns the identities of the series.
+func readNames(path string) (map[int64]string, error) {
+	db, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.Query("SELECT id, metric_name || ' ' || device_id || ' ' || tags || ' ' || value_type FROM series")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names := map[int64]string{}
+	for rows.Next() {
+		var id int64
+		var name string
+		if err := rows.Scan(&id, &name); err != nil {
+			return nil, err
+		}
+		names[id] = name
+	}
+	return names, rows.Err()
+}
 
 func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, l store.Ledger, err error) {
 	fail := func(err error) (map[key]string, map[key]string, store.Ledger, error) { return nil, nil, l, err }

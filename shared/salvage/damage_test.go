@@ -1,0 +1,263 @@
+package salvage
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// A damage is something that happens to a file.
+type damage struct {
+	name string
+	do   func(s stock, file []byte, random *rand.Rand) []byte
+}
+
+func zero(file []byte, at, n int) []byte {
+	if at < len(file) {
+		clear(file[at:min(len(file), at+n)])
+	}
+	return file
+}
+
+func noise(file []byte, at, n int, random *rand.Rand) []byte {
+	for i := at; i < min(len(file), at+n); i++ {
+		file[i] = byte(random.Uint32())
+	}
+	return file
+}
+
+func pageStart(number uint32) int { return (int(number) - 1) * pageSize }
+
+func anyPage(file []byte, random *rand.Rand) int {
+	return random.IntN(max(1, len(file)/pageSize)) * pageSize
+}
+
+var damages = []damage{
+	{"a page zeroed", func(_ stock, f []byte, r *rand.Rand) []byte { return zero(f, anyPage(f, r), pageSize) }},
+	{"a page of noise", func(_ stock, f []byte, r *rand.Rand) []byte { return noise(f, anyPage(f, r), pageSize, r) }},
+	{"20 pages zeroed", func(_ stock, f []byte, r *rand.Rand) []byte {
+		for range 20 {
+			zero(f, anyPage(f, r), pageSize)
+		}
+		return f
+	}},
+	{"20 pages of noise", func(_ stock, f []byte, r *rand.Rand) []byte {
+		for range 20 {
+			noise(f, anyPage(f, r), pageSize, r)
+		}
+		return f
+	}},
+	// None goes over the end of a page: it may then change a value at the end of
+	// one and leave no other trace there, as a single flipped bit does.
+	{"20 runs of noise", func(_ stock, f []byte, r *rand.Rand) []byte {
+		for range 20 {
+			noise(f, anyPage(f, r)+r.IntN(pageSize-100), 100, r)
+		}
+		return f
+	}},
+	{"an upper page of samples zeroed", func(s stock, f []byte, r *rand.Rand) []byte {
+		return zero(f, pageStart(s.upper[r.IntN(len(s.upper))]), pageSize)
+	}},
+	{"4 KiB at an upper page of samples zeroed", func(s stock, f []byte, r *rand.Rand) []byte {
+		return zero(f, pageStart(s.upper[r.IntN(len(s.upper))])/4096*4096, 4096)
+	}},
+	{"the root of samples zeroed", func(s stock, f []byte, _ *rand.Rand) []byte { return zero(f, pageStart(s.root), pageSize) }},
+	{"the first page zeroed", func(_ stock, f []byte, _ *rand.Rand) []byte { return zero(f, 0, pageSize) }},
+	{"the first 4 KiB zeroed", func(_ stock, f []byte, _ *rand.Rand) []byte { return zero(f, 0, 4096) }},
+	{"the first 8 KiB of noise", func(_ stock, f []byte, r *rand.Rand) []byte { return noise(f, 0, 8192, r) }},
+	{"the first 64 KiB zeroed", func(_ stock, f []byte, _ *rand.Rand) []byte { return zero(f, 0, 64<<10) }},
+	{"the pointer map of noise", func(_ stock, f []byte, r *rand.Rand) []byte {
+		for n := uint32(2); pageStart(n) < len(f); n += pageSize/5 + 1 {
+			noise(f, pageStart(n), pageSize, r)
+		}
+		return f
+	}},
+	{"every 8th page zeroed", func(_ stock, f []byte, r *rand.Rand) []byte {
+		for at := r.IntN(8) * pageSize; at < len(f); at += 8 * pageSize {
+			zero(f, at, pageSize)
+		}
+		return f
+	}},
+	{"64 KiB zeroed", func(_ stock, f []byte, r *rand.Rand) []byte { return zero(f, anyPage(f, r), 64<<10) }},
+	{"cut to half", func(_ stock, f []byte, _ *rand.Rand) []byte { return f[:len(f)/2/pageSize*pageSize] }},
+	{"cut at an odd size", func(_ stock, f []byte, r *rand.Rand) []byte { return f[:len(f)/3+r.IntN(len(f)/2+1)] }},
+	{"the second half first", func(_ stock, f []byte, _ *rand.Rand) []byte { // pages in the places of others
+		half := len(f) / 2 / pageSize * pageSize
+		return slices.Concat(f[half:], f[:half])
+	}},
+	{"a page in the place of another", func(_ stock, f []byte, r *rand.Rand) []byte {
+		from, to := anyPage(f, r), anyPage(f, r)
+		copy(f[to:], f[from:min(len(f), from+pageSize)])
+		return f
+	}},
+	{"longer by noise", func(_ stock, f []byte, r *rand.Rand) []byte {
+		return noise(append(f, make([]byte, 5000)...), len(f), 5000, r)
+	}},
+}
+
+// moves says whether a damage puts pages in the places of others, so that what the
+// file says of its pages is no longer of them.
+func (d damage) moves() bool {
+	return d.name == "the second half first" || d.name == "a page in the place of another"
+}
+
+func TestRowsWhosePagesAreIntactAreKept(t *testing.T) {
+	s := mustStock(t)
+	for i, a := range damages {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			checkDamage(t, s, uint64(i), a)
+		})
+	}
+}
+
+func TestRowsWhosePagesAreIntactAreKeptAfterTwoDamages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("salvages 190 files")
+	}
+	s := mustStock(t)
+	for i, a := range damages {
+		for j, b := range damages[:i] {
+			t.Run(a.name+" and "+b.name, func(t *testing.T) {
+				t.Parallel()
+				checkDamage(t, s, uint64(i*100+j), a, b)
+			})
+		}
+	}
+}
+
+func checkDamage(t *testing.T, s stock, seed uint64, all ...damage) {
+	file := slices.Clone(s.file)
+	random := rand.New(rand.NewPCG(seed, 1))
+	moved := false
+	for _, d := range all {
+		file, moved = d.do(s, file, random), moved || d.moves()
+	}
+	report, to := mustRun(t, file, nil, Known{Device: "board-1"})
+	rows, err := readRows(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// No row that was not there, with another value, or under another name.
+	intact, missing := 0, 0
+	for k, page := range s.pageOf {
+		if !s.isIntact(file, page) {
+			continue
+		}
+		intact++
+		if rows[k] == "" {
+			missing++
+		}
+	}
+	back := 0
+	for k, is := range rows {
+		was, there := s.rows[k]
+		switch {
+		case there && was != is:
+			t.Errorf("%v is %q, was %q", k, is, was)
+		case !there && s.deleted[k] != "" && is == s.deleted[k]:
+			back++
+		case !there:
+			t.Errorf("%v is %q, was never there", k, is)
+		}
+	}
+	if back > 0 && !moved && s.mapIntact(file) {
+		t.Errorf("%d deleted rows are back", back)
+	}
+	for k, is := range rows {
+		if _, there := s.rows[k]; !there && !delivered(is) {
+			t.Errorf("%v was deleted and is %q", k, is)
+		}
+	}
+	t.Logf("%d of %d rows kept; of %d in intact pages %d are missing; %d deleted ones are back; lost %s; %+v", len(rows), len(s.rows), intact, missing, back, lostText(report), report)
+	if missing*50 > intact {
+		t.Errorf("%d of %d rows whose page is intact are missing", missing, intact)
+	}
+	checkNames(t, s, to)
+	checkLedger(t, s, to, report, rows, back)
+}
+
+// checkNames fails if a series is not what it was. One whose name is lost says so.
+func checkNames(t *testing.T, s stock, path string) {
+	t.Helper()
+	names, err := readNames(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, is := range names {
+		if is != s.names[id] && !strings.HasPrefix(is, unnamedMetric+" ") {
+			t.Errorf("series %d is %q, was %q", id, is, s.names[id])
+		}
+	}
+}
+
+// checkLedger fails unless the ledger balances, and the loss is right or unknown.
+func checkLedger(t *testing.T, s stock, path string, report Report, rows map[key]string, back int) {
+	t.Helper()
+	db, err := store.OpenRead(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	l, err := db.Audit(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	undelivered := func(rows map[key]string) (n int64) {
+		for _, is := range rows {
+			if !delivered(is) {
+				n++
+			}
+		}
+		return n
+	}
+	gone := undelivered(s.rows) - undelivered(rows)
+	if report.Lost != nil && (*report.Lost != gone || l.Captured != s.ledger.Captured || l.Lost != s.ledger.Lost+gone) {
+		t.Errorf("lost %d, the ledger is %+v; it was %+v, and %d are gone", *report.Lost, l, s.ledger, gone)
+	}
+	if int(report.Samples) != len(rows) {
+		t.Errorf("reports %d samples, there are %d", report.Samples, len(rows))
+	}
+	check, err := open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer check.Close()
+	var found string
+	if err := check.QueryRow("PRAGMA integrity_check").Scan(&found); err != nil || found != "ok" {
+		t.Errorf("integrity: %s, %v", found, err)
+	}
+}
+
+func lostText(r Report) any {
+	if r.Lost == nil {
+		return "unknown"
+	}
+	return *r.Lost
+}
+
+func delivered(row string) bool {
+	parts := strings.Fields(row)
+	return parts[3] == "1"
+}
+
+// isIntact says whether a page is what it was.
+func (s stock) isIntact(file []byte, number uint32) bool {
+	at := pageStart(number)
+	return at+pageSize <= len(file) && bytes.Equal(file[at:at+pageSize], s.file[at:at+pageSize])
+}
+
+// mapIntact says whether the pointer map is what it was.
+func (s stock) mapIntact(file []byte) bool {
+	for n := uint32(2); pageStart(n) < len(file); n += pageSize/5 + 1 {
+		if pageStart(n) < len(s.file) && !s.isIntact(file, n) {
+			return false
+		}
+	}
+	return true
+}
