@@ -55,7 +55,7 @@ $(LINT):
 	mv bin/.tool/golangci-lint $@
 
 test: ## every test, with the race detector, in random order
-	@sh tests/need.sh victoria-metrics chromium docker-compose systemd-journal-remote
+	@sh tests/need.sh victoria-metrics chromium docker-compose curl modemmanager dbus systemd-journal-remote
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
 
 bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire

@@ -40,6 +40,7 @@ var tagSets = map[string][][]string{
 	"sensor":            {{"sensor", "simple_vin/in0"}},
 	"device, sensor":    {{"device", "nvme0", "sensor", "Composite"}},
 	"device, type":      {{"device", "mmcblk0", "type", "a"}},
+	"file":              {{"file", "hilink.prom"}},
 	"resource":          {{"resource", "cpu"}, {"resource", "io"}, {"resource", "memory"}},
 
 	"kernel, model, version": {{"kernel", "6.1.99", "model", "A board", "version", "1.4"}},
@@ -143,7 +144,7 @@ var periods = []struct {
 func onlySomeHave(name string) bool {
 	for _, p := range []string{
 		"soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
-		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "board.", "collector.devices_dropped",
+		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "board.", "collector.devices_dropped",
 	} {
 		if strings.HasPrefix(name, p) {
 			return true
@@ -172,6 +173,8 @@ func recordedValue(board int, e metric.Entry, suffix, tags string, s float64) fl
 	switch {
 	case e.Name == "soc.cooling_state", e.Name == "collector.devices_dropped_total", e.Name == "udp.rcvbuf_errors_total", e.Name == "udp.in_errors_total":
 		return 0
+	case e.Name == "textfile.mtime_seconds":
+		return float64(recordingFrom.Unix()) + s - 5
 	case e.Name == "storage.pre_eol", e.Name == "board.info", e.Unit == "boolean":
 		return 1
 	case totals[e.Name] > 0:

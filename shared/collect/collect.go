@@ -131,6 +131,8 @@ func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Coll
 		return made(newNetHealth(roots, m.Config, key))
 	case "unit.usage":
 		return made(newUnits(roots, m.Config, key))
+	case "textfile":
+		return newTextfile(m.Config), nil
 	case "board.power":
 		return newPower(roots), nil
 	case "system.pressure":

@@ -24,8 +24,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // fixtures is where the repository's own trees are.
 const fixtures = "../../tests/fixtures"
 
-// TestTreesGiveTheirGoldenSamples runs all collectors but disk.usage, whose
-// figures are this machine's, over every moment of every tree. What is compared
+// TestTreesGiveTheirGoldenSamples runs all collectors but disk.usage and textfile,
+// whose figures are this machine's, over every moment of every tree. What is compared
 // is everything they return: each sample, and each error in its words.
 func TestTreesGiveTheirGoldenSamples(t *testing.T) {
 	trees, err := filepath.Glob(filepath.Join(fixtures, "*.txtar"))
@@ -53,7 +53,7 @@ func TestTreesGiveTheirGoldenSamples(t *testing.T) {
 				}
 				now := time.UnixMilli(1_790_000_000_000).Add(time.Duration(i) * 10 * time.Second)
 				for _, c := range all {
-					if c.Name == "disk.usage" {
+					if c.Name == "disk.usage" || c.Name == "textfile" {
 						continue
 					}
 					fmt.Fprintf(&out, "# %s %s\n", filepath.Base(moment), c.Name)
@@ -105,9 +105,17 @@ func text(t *testing.T, samples []metric.Sample, now time.Time) string {
 	return out.String()
 }
 
+// mustAll makes the default collectors; textfiles are those in the directory
+// textfile beside the roots.
 func mustAll(t testing.TB, roots hostfs.Roots) []Scheduled {
 	t.Helper()
-	all, err := All(config.Default(), roots, "test")
+	cfg := config.Default()
+	for i := range cfg.Metrics {
+		if cfg.Metrics[i].Name == "textfile" {
+			cfg.Metrics[i].Config.Directory = filepath.Join(filepath.Dir(roots.Proc), "textfile")
+		}
+	}
+	all, err := All(cfg, roots, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +131,7 @@ func TestCollectorsAndCatalogueNameTheSameMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosttest.Write(t, filepath.Join(dir, "t0/proc/mounts"), "overlay / overlay rw 0 0\n")
+	hosttest.Write(t, filepath.Join(dir, "t0/textfile/a.prom"), "# nothing\n")
 	emitted := map[string]string{}
 	all := mustAll(t, hosttest.Roots(host))
 	for i := range 2 {

@@ -153,6 +153,7 @@ type MetricConfig struct {
 	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic, network.health"` // what carries nothing of the board's own
 	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic, network.health"` // the rest is counted
 	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`                      // empty: every filesystem on a block device
+	Directory      string   `yaml:"directory" want:"root" of:"textfile"`                                // of *.prom files
 	Units          []string `yaml:"units" want:"unit" of:"unit.usage"`                                  // systemd units
 }
 
@@ -217,6 +218,9 @@ func Default() Config {
 	}
 }
 
+// DefaultTextfiles is where scripts leave their metrics; the package makes it.
+const DefaultTextfiles = "/var/lib/belabox-metrics/textfile"
+
 // DefaultUnits are the programs that stream: BELABOX's and CeraLive's.
 func DefaultUnits() []string { return []string{"belaUI.service", "ceralive.service"} }
 
@@ -244,6 +248,7 @@ func DefaultMetrics() []Metric {
 		every("network.health", 30*time.Second),
 		every("unit.usage", 30*time.Second),
 		every("board.power", time.Minute),
+		every("textfile", 30*time.Second),
 		last("system.pressure", 30*time.Second),
 		last("storage.wear", time.Hour),
 		last("board.info", time.Hour),
@@ -255,6 +260,8 @@ func DefaultMetricConfig(name string) MetricConfig {
 	switch name {
 	case "disk.io":
 		return MetricConfig{AllowedDevices: DefaultAllowedDevices}
+	case "textfile":
+		return MetricConfig{Directory: DefaultTextfiles}
 	case "unit.usage":
 		return MetricConfig{Units: DefaultUnits()}
 	case "network.traffic", "network.health":

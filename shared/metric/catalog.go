@@ -95,6 +95,7 @@ var Catalog = []Entry{
 	{"unit.tasks", "", Gauge, "tasks", "unit", "Processes and threads of a systemd unit.", "cgroup v2, pids.current"},
 	{"pressure.waiting_seconds_total", "", Counter, "seconds", "resource", "Time in which some task waited for processors, disks or memory.", "/proc/pressure"},
 	{"pressure.stalled_seconds_total", "", Counter, "seconds", "resource", "Time in which every task that could run waited for them.", "/proc/pressure"},
+	{"textfile.mtime_seconds", "", Gauge, "seconds", "file", "Unix time at which a file of the textfile collector was written.", "the file"},
 	{"board.info", "", Gauge, "1", "kernel, model, version", "Always 1. The model is that of the device tree, the version that of metrics-collector.", "/proc/device-tree/model, /proc/sys/kernel/osrelease"},
 	{"collector.devices_dropped_total", "", Counter, "devices", "collector", "Devices, links or units left out of a round because there were more than the collector takes. No series until then.", "the collectors"},
 	{"collector.metrics_collected_total", "", Counter, "samples", "collector", "Samples a collector returned.", "metrics-collector"},
@@ -145,6 +146,24 @@ func Lookup(name string) (Entry, bool) {
 	}
 	return Entry{}, false
 }
+
+// Reserved says whether a name at the server is one of the catalogue's: samples
+// of others must not be mixed into those series.
+func Reserved(wireName string) bool { return ofCatalog[wireName] }
+
+var ofCatalog = func() map[string]bool {
+	names := map[string]bool{}
+	for _, e := range Catalog {
+		wire := WireName(e.Name)
+		names[wire] = true
+		if e.Kind == Histogram {
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				names[wire+suffix] = true
+			}
+		}
+	}
+	return names
+}()
 
 // WireName returns the name under which a stored name is sent. Names of the
 // catalogue are looked up; any other is made legal letter by letter, so that it
