@@ -91,7 +91,7 @@ func (p *parser) read(line string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.known(s); err != nil {
+	if err := p.known(&s); err != nil {
 		return err
 	}
 	if math.IsNaN(s.Value) {
@@ -167,8 +167,9 @@ func (p *parser) family(name string) *family {
 	return f
 }
 
-// known holds a sample to what came before it.
-func (p *parser) known(s Sample) error {
+// known holds a sample to what came before it, and leaves out its labels without
+// a value.
+func (p *parser) known(s *Sample) error {
 	f := p.family(s.Name)
 	f.used = true
 	for _, l := range s.Labels {
@@ -178,6 +179,7 @@ func (p *parser) known(s Sample) error {
 			}
 		}
 	}
+	s.Labels = slices.DeleteFunc(s.Labels, func(l Label) bool { return l.Value == "" })
 	var series strings.Builder
 	series.WriteString(s.Name)
 	for _, l := range s.Labels {

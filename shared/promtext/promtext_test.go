@@ -83,6 +83,7 @@ func TestABadTextIsRefusedWholeWithItsLine(t *testing.T) {
 		{"a long label", "x{a=\"" + strings.Repeat("v", 1025) + "\"} 1\n", "over 1024 bytes"},
 		{"a long name", strings.Repeat("v", 257) + " 1\n", "is not the name of a metric"},
 		{"many samples", "a 1\nb 1\nc 1\nd 1\n", "line 4: more than 3 samples"},
+		{"a bound that is none", "# TYPE x histogram\nx_bucket{le=\"\"} 1\n", "line 2: the label le of x_bucket is no number"},
 		{"a blank at the end", "x 1 \n", "line 1: a blank after the value of x"},
 		{"NUL", "\x00\n", "line 1: no value"},
 	} {

@@ -72,8 +72,7 @@ func parseLabels(text string) ([]Label, string, error) {
 	}
 }
 
-// sorted puts labels in order, refuses one that comes twice, and leaves out
-// those without a value.
+// sorted puts labels in order and refuses one that comes twice.
 func sorted(labels []Label, rest string) ([]Label, string, error) {
 	slices.SortFunc(labels, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(labels); i++ {
@@ -81,7 +80,7 @@ func sorted(labels []Label, rest string) ([]Label, string, error) {
 			return nil, "", fmt.Errorf("the label %s comes twice", labels[i].Name)
 		}
 	}
-	return slices.DeleteFunc(labels, func(l Label) bool { return l.Value == "" }), rest, nil
+	return labels, rest, nil
 }
 
 func parseLabel(text string) (Label, string, error) {
