@@ -25,7 +25,7 @@ LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
 PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
-.PHONY: help build daemons receiver probe run check test bench bench-check soak mutation fuzz fleet deb arm64 systemd-test golden clean
+.PHONY: help build daemons receiver probe run check test bench bench-check soak mutation fuzz fleet deb release release-test arm64 systemd-test golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,13 +33,13 @@ help: ## list the targets
 build: daemons receiver ## the four programs, into bin/
 
 daemons:
-	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) $(CLDFLAGS)' -o $(BIN)/ ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
+	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) $(CLDFLAGS)' -o '$(BIN)/' ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
 
 receiver:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/metrics-receiver
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o '$(BIN)/' ./cmd/metrics-receiver
 
 probe: # the health check of the images
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./docker/probe
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o '$(BIN)/' ./docker/probe
 
 run: build ## all three daemons in the foreground, until Ctrl-C
 	@sh tests/run.sh
@@ -94,6 +94,16 @@ URL ?= http://127.0.0.1:8428/api/v1/import
 
 deb: ## Debian packages for amd64, arm64 and armhf, into dist/
 	sh systemd/package/build.sh
+
+release: ## what is handed out as VERSION: packages, static tarballs, SBOMs and sums, into dist/
+	sh systemd/package/release.sh $(RELEASE_VERSION) $(ARCHES)
+
+ifneq ($(origin VERSION),file)
+RELEASE_VERSION := $(VERSION)
+endif
+
+release-test: ## two releases of one commit from two folders are the same
+	sh tests/release.sh amd64
 
 arm64: ## the programs built for arm64 and run under qemu
 	sh tests/arm64.sh

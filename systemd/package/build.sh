@@ -10,6 +10,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 nfpm_version=v2.45.2 # from v2.46.0 on it needs modules that the proxy does not serve
 nfpm=bin/nfpm-$nfpm_version
+md2man=bin/go-md2man-v2.0.7 # turns a page into a manual
 GO=${GO:-go}
 
 version=${DEB_VERSION:-$(sh systemd/package/version.sh)}
@@ -33,6 +34,10 @@ if [ ! -x "$nfpm" ]; then
 	GOBIN=$PWD/bin/.tool $GO install "github.com/goreleaser/nfpm/v2/cmd/nfpm@$nfpm_version"
 	mv bin/.tool/nfpm "$nfpm"
 fi
+if [ ! -x "$md2man" ]; then
+	GOBIN=$PWD/bin/.tool $GO install "github.com/cpuguy83/go-md2man/v2@v${md2man##*-v}"
+	mv bin/.tool/go-md2man "$md2man"
+fi
 
 # newest_glibc FILE...: the newest version of the C library's symbols that they use.
 newest_glibc() {
@@ -42,7 +47,7 @@ newest_glibc() {
 for arch; do
 	stage=dist/stage/$arch
 	rm -rf "$stage"
-	mkdir -p "$stage/bin" "$stage/man1" "$stage/man8"
+	mkdir -p "$stage/bin" "$stage/man1" "$stage/man5" "$stage/man8" "$stage/doc"
 	case $arch in
 	amd64) goarch=amd64 cc=gcc ;;
 	arm64) goarch=arm64 cc=aarch64-linux-gnu-gcc ;;
@@ -59,6 +64,14 @@ for arch; do
 
 	for page in systemd/package/man/*.[18]; do
 		sed "s/@VERSION@/$version/" "$page" | gzip -9n >"$stage/man${page##*.}/${page##*/}.gz"
+	done
+	{
+		printf '%% BELABOX-METRICS-CONFIG 5 "" "belabox-metrics %s" "Board telemetry"\n# NAME\nbelabox-metrics-config - the configuration of metrics-collector, metrics-shipper and metrics-health\n\n# DESCRIPTION\n' "$version"
+		sed -e '1,/^<!-- written/d' -e 's|\[The example\](\.\./configs/config\.yaml)|The installed file|' -e 's|\[\([^]]*\)\]([^)]*)|\1|g' docs/configuration.md
+	} | "$md2man" | gzip -9n >"$stage/man5/belabox-metrics-config.5.gz"
+	# The pages, for reading on the board: what they show beside themselves is on the web.
+	for page in docs/*.md; do
+		sed 's|(\.\./\([a-z]\)|(https://github.com/taniwha3/thugshells/blob/main/\1|g' "$page" >"$stage/doc/${page##*/}"
 	done
 	{
 		printf 'belabox-metrics (%s-%s) unstable; urgency=medium\n\n' "$version" "${RELEASE:-1}"
