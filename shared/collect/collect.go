@@ -105,7 +105,7 @@ func newCollector(m config.Metric, roots hostfs.Roots, key string) (Collector, e
 	case "cpu.usage":
 		return newCPU(roots), nil
 	case "cpu.temperature":
-		return newThermal(roots), nil
+		return made(newThermal(roots, m.Config, key))
 	case "memory.usage":
 		return newMemory(roots), nil
 	case "disk.io":

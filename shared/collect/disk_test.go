@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,30 @@ weighted_io_time_ms_total{"device":"sdaa"} 11
 `
 	if d := cmp.Diff(want, strings.ReplaceAll(text(t, samples, now), "disk.", "")); d != "" {
 		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+func TestACountThatIsNotUsedCostsNoDiskItsFigures(t *testing.T) {
+	const good = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13"
+	want, err := parseDiskstats([]byte(good), everything)
+	if err != nil || len(want) != 1 {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(good)
+	used := map[int]bool{2: true, 3: true, 5: true, 7: true, 9: true, 12: true, 13: true}
+	for i := range fields {
+		for _, bad := range []string{"-1", "x", "99999999999999999999", "1.5"} {
+			line := slices.Clone(fields)
+			line[i] = bad
+			got, err := parseDiskstats([]byte(strings.Join(line, " ")+"\n8 16 sdb 1 2 3 4 5 6 7 8 9 10 11\n"), everything)
+			switch {
+			case i == 2: // the name
+			case used[i] && (len(got) != 1 || got[0].name != "sdb" || Failed(err) != 1):
+				t.Errorf("field %d is %s: %+v, %v", i+1, bad, got, err)
+			case !used[i] && (len(got) != 2 || got[0] != want[0] || err != nil):
+				t.Errorf("field %d, which is not used, is %s: %+v, %v", i+1, bad, got, err)
+			}
+		}
 	}
 }
 

@@ -76,16 +76,33 @@ type disk struct {
 	ioTimeMs, weightedMs uint64
 }
 
+// The counts of a line that are used, by their place after the name.
+const (
+	reads = iota
+	_     // merged
+	sectorsRead
+	_ // milliseconds
+	writes
+	_
+	sectorsWritten
+	_
+	_ // in flight: some drivers let it fall below 0
+	ioMs
+	weightedMs
+	diskCounts
+)
+
 // parseDiskstats reads the lines of the devices that wanted says yes to: major,
 // minor, name, then at least eleven counts (more since 4.18 and 5.5, not used).
 // The counts of other devices are not looked at: partitions had fewer before
-// 2.6.25. A line that is too short, garbled or of a device that came before is an
-// error for that line only. No lines at all is a machine without disks.
+// 2.6.25. Nor are the counts that are not used: one that is garbled costs nothing.
+// A line that is too short, garbled where it counts or of a device that came before
+// is an error for that line only. No lines at all is a machine without disks.
 // Source: Documentation/admin-guide/iostats.rst.
 func parseDiskstats(data []byte, wanted func(name []byte) bool) ([]disk, error) {
 	var disks []disk
 	var f faults
-	var buf [14][]byte
+	var buf [3 + diskCounts][]byte
 	seen := map[string]bool{}
 	for line := range lines(data) {
 		fields := split(line, buf[:])
@@ -93,12 +110,11 @@ func parseDiskstats(data []byte, wanted func(name []byte) bool) ([]disk, error) 
 			f.addf("line %s: %d fields, want at least %d; line skipped", quote(line), len(fields), len(buf))
 			continue
 		}
-		var number [2]uint64
-		if err := wholes(fields, 1, number[:]); err != nil {
-			f.addf("line %s: %w; line skipped", quote(line), err)
-			continue
-		}
 		if !wanted(fields[2]) {
+			var number [2]uint64
+			if err := wholes(fields, 1, number[:]); err != nil {
+				f.addf("line %s: %w; line skipped", quote(line), err)
+			}
 			continue
 		}
 		d, err := parseDisk(fields, len(buf))
@@ -124,17 +140,19 @@ func parseDisk(fields [][]byte, want int) (disk, error) {
 	if err != nil {
 		return disk{}, err
 	}
-	var v [11]uint64 // reads, merged, sectors, ms; writes, merged, sectors, ms; in flight, ms, weighted ms
-	if err := wholes(fields[3:], 4, v[:]); err != nil {
-		return disk{}, err
+	var v [diskCounts]uint64
+	for _, i := range []int{reads, sectorsRead, writes, sectorsWritten, ioMs, weightedMs} {
+		if v[i], err = whole(fields[3+i]); err != nil {
+			return disk{}, fmt.Errorf("field %d: %w", 4+i, err)
+		}
 	}
-	if max(v[2], v[6]) > math.MaxUint64/sectorBytes {
+	if max(v[sectorsRead], v[sectorsWritten]) > math.MaxUint64/sectorBytes {
 		return disk{}, errors.New("more bytes than 64 bits count")
 	}
 	return disk{
 		name:    device,
-		readOps: v[0], readBytes: v[2] * sectorBytes,
-		writeOps: v[4], writeBytes: v[6] * sectorBytes,
-		ioTimeMs: v[9], weightedMs: v[10],
+		readOps: v[reads], readBytes: v[sectorsRead] * sectorBytes,
+		writeOps: v[writes], writeBytes: v[sectorsWritten] * sectorBytes,
+		ioTimeMs: v[ioMs], weightedMs: v[weightedMs],
 	}, nil
 }

@@ -312,7 +312,7 @@ func compareThermal(t *testing.T, e expected, roots hostfs.Roots) {
 	if any {
 		want["cpu.temperature"] = hottest
 	}
-	diff(t, want, samplesOf(t, newThermal(roots)))
+	diff(t, want, samplesOf(t, mustNamed(t, roots, "cpu.temperature")))
 }
 
 func mustNamed(t testing.TB, roots hostfs.Roots, name string) Collector {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
 )
@@ -24,19 +25,30 @@ const (
 	// (THERMAL_TEMP_INVALID).
 	minMillidegrees = -60_000
 	maxMillidegrees = 250_000
+	// maxDegrees is the highest reading that is taken for whole degrees, as
+	// Allwinner's kernels of the 3.4 line give them: a board at 0.2 degrees is
+	// rarer than such a kernel.
+	maxDegrees = 200
 )
 
 // thermalCollector reads the thermal zones.
-type thermalCollector struct{ dir string }
+type thermalCollector struct {
+	dir     string
+	exclude config.Names
+}
 
-func newThermal(roots hostfs.Roots) *thermalCollector {
-	return &thermalCollector{dir: roots.SysPath("class", "thermal")}
+func newThermal(roots hostfs.Roots, cfg config.MetricConfig, key string) (*thermalCollector, error) {
+	exclude, err := config.NewNames(key+".exclude_zones", cfg.ExcludeZones)
+	if err != nil {
+		return nil, err
+	}
+	return &thermalCollector{dir: roots.SysPath("class", "thermal"), exclude: exclude}, nil
 }
 
 // Collect returns cpu.temperature, the hottest zone that could be read, and
-// thermal.zone_temp for each zone that could be read. A zone that cannot be read
-// or says what no sensor can is an error for that zone only. A machine without
-// zones gives ErrNoData.
+// thermal.zone_temp for each zone that could be read, those left out apart. A zone
+// that cannot be read or says what no sensor can is an error for that zone only. A
+// machine without zones gives ErrNoData.
 // Source: Documentation/driver-api/thermal/sysfs-api.rst.
 func (c *thermalCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	zones, err := c.zones()
@@ -52,6 +64,9 @@ func (c *thermalCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	var single []metric.Sample
 	for _, index := range zones {
 		zone, celsius, err := c.zone(index)
+		if errors.Is(err, errLeftOut) {
+			continue
+		}
 		if err != nil {
 			r.fault(err)
 			continue
@@ -95,11 +110,29 @@ func (c *thermalCollector) zones() ([]int, error) {
 	return zones, nil
 }
 
+// errLeftOut says that a zone is one of exclude_zones.
+var errLeftOut = errors.New("left out")
+
 // zone reads one zone: its type, or its directory's name where it has none, and
-// its temperature.
+// its temperature. The sensor of a zone that is left out is not asked.
 func (c *thermalCollector) zone(index int) (zone string, celsius float64, err error) {
 	dirName := "thermal_zone" + strconv.Itoa(index)
 	dir := filepath.Join(c.dir, dirName)
+	if c.exclude.Match([]byte(dirName)) {
+		return "", 0, errLeftOut
+	}
+	zone, err = hostfs.ReadValue(filepath.Join(dir, "type"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		zone = dirName
+	case err == nil && c.exclude.Match([]byte(zone)):
+		return "", 0, errLeftOut
+	case err == nil:
+		zone, err = name([]byte(zone))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", 0, fmt.Errorf("read the type of %s: %w; zone skipped", dir, err)
+	}
 	value, err := hostfs.ReadValue(filepath.Join(dir, "temp"))
 	if err != nil {
 		return "", 0, fmt.Errorf("%w; zone skipped", err)
@@ -108,22 +141,12 @@ func (c *thermalCollector) zone(index int) (zone string, celsius float64, err er
 	if err != nil {
 		return "", 0, fmt.Errorf("read %s/temp: %w; zone skipped", dir, err)
 	}
-	zone, err = hostfs.ReadValue(filepath.Join(dir, "type"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return dirName, celsius, nil
-	}
-	if err == nil {
-		zone, err = name([]byte(zone))
-	}
-	if err != nil {
-		return "", 0, fmt.Errorf("read the type of %s: %w; zone skipped", dir, err)
-	}
 	return zone, celsius, nil
 }
 
 // parseMillidegrees reads a whole number of millidegrees Celsius and returns
-// degrees. It fails on what is no number and on what no sensor means, below -60
-// or above 250 degrees.
+// degrees; 1 to 200 are degrees already. It fails on what is no number and on what
+// no sensor means, below -60 or above 250 degrees.
 func parseMillidegrees(value string) (float64, error) {
 	v, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
@@ -131,6 +154,9 @@ func parseMillidegrees(value string) (float64, error) {
 	}
 	if v < minMillidegrees || v > maxMillidegrees {
 		return 0, fmt.Errorf("%d millidegrees is no temperature of a sensor", v)
+	}
+	if v >= 1 && v <= maxDegrees {
+		return float64(v), nil
 	}
 	return float64(v) / 1000, nil
 }

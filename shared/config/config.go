@@ -152,6 +152,7 @@ type MetricConfig struct {
 	IncludeIfaces  []string `yaml:"include_ifaces" want:"pattern" of:"network.traffic, network.health"` // empty: all that are not excluded
 	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic, network.health"` // what carries nothing of the board's own
 	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic, network.health"` // the rest is counted
+	ExcludeZones   []string `yaml:"exclude_zones" want:"pattern" of:"cpu.temperature"`                  // types, or names such as thermal_zone3
 	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`                      // empty: every filesystem on a block device
 	Directory      string   `yaml:"directory" want:"root" of:"textfile"`                                // of *.prom files
 	Units          []string `yaml:"units" want:"unit" of:"unit.usage"`                                  // systemd units

@@ -28,36 +28,45 @@ func Pattern(s string) (*regexp.Regexp, error) {
 	return regexp.Compile("^(?:" + s + ")$")
 }
 
+// Names matches whole names by any of its patterns.
+type Names []*regexp.Regexp
+
+// NewNames compiles a list of patterns. Its errors name the key at fault and are
+// joined.
+func NewNames(key string, patterns []string) (Names, error) {
+	var names Names
+	var wrong []error
+	for i, p := range patterns {
+		re, err := Pattern(p)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s[%d]: %w", key, i, err))
+			continue
+		}
+		names = append(names, re)
+	}
+	return names, errors.Join(wrong...)
+}
+
+// Match says whether one of the patterns matches.
+func (n Names) Match(name []byte) bool {
+	return slices.ContainsFunc(n, func(re *regexp.Regexp) bool { return re.Match(name) })
+}
+
 // Links says which interfaces a board's links are.
-type Links struct{ include, exclude []*regexp.Regexp }
+type Links struct{ include, exclude Names }
 
 // Links returns the links that the collector network.traffic reads. Its errors
 // name the key at fault below prefix, and are joined.
 func (c MetricConfig) Links(prefix string) (Links, error) {
-	var wrong []error
-	compile := func(key string, patterns []string) (compiled []*regexp.Regexp) {
-		for i, p := range patterns {
-			re, err := Pattern(p)
-			if err != nil {
-				wrong = append(wrong, fmt.Errorf("%s.%s[%d]: %w", prefix, key, i, err))
-				continue
-			}
-			compiled = append(compiled, re)
-		}
-		return compiled
-	}
-	l := Links{compile("include_ifaces", c.IncludeIfaces), compile("exclude_ifaces", c.ExcludeIfaces)}
-	return l, errors.Join(wrong...)
+	include, err := NewNames(prefix+".include_ifaces", c.IncludeIfaces)
+	exclude, err2 := NewNames(prefix+".exclude_ifaces", c.ExcludeIfaces)
+	return Links{include, exclude}, errors.Join(err, err2)
 }
 
 // Match says whether the interface is included, or no list is given, and not
 // excluded.
 func (l Links) Match(name []byte) bool {
-	match := func(re *regexp.Regexp) bool { return re.Match(name) }
-	if len(l.include) > 0 && !slices.ContainsFunc(l.include, match) {
-		return false
-	}
-	return !slices.ContainsFunc(l.exclude, match)
+	return (len(l.include) == 0 || l.include.Match(name)) && !l.exclude.Match(name)
 }
 
 // wrong says what is wanted where s is not a text of the kind a want tag

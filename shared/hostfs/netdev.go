@@ -22,9 +22,10 @@ type Interface struct {
 // NetDev yields the interfaces of /proc/net/dev that wanted says yes to, or why
 // a line cannot be read: a name, a colon, eight counts of receiving and eight of
 // sending. The name ends at the last colon, because an alias (eth0:1) has one
-// itself, and no space need follow. A line that is too short, garbled or of an
-// interface that came before is an error for that line only; so is an empty file,
-// for the two lines of headings, which have bars and no colon, are always there.
+// itself, and no space need follow. A line that is too short, garbled in a count
+// that is used or of an interface that came before is an error for that line only;
+// so is an empty file, for the two lines of headings, which have bars and no colon,
+// are always there.
 // Source: proc_pid_net(5); dev_seq_printf_stats in net/core/net-procfs.c.
 func NetDev(data []byte, wanted func(name []byte) bool) iter.Seq2[Interface, error] {
 	return func(yield func(Interface, error) bool) {
@@ -89,6 +90,9 @@ func parseNetDevLine(line []byte, wanted func(name []byte) bool) (Interface, err
 		}
 		if len(field) == 0 {
 			return Interface{}, fmt.Errorf("%d counts, want %d", n, len(v))
+		}
+		if n > 2 && n < 8 || n > 10 {
+			continue // not used
 		}
 		var err error
 		if v[n], err = strconv.ParseUint(string(field[:min(len(field), 21)]), 10, 64); err != nil {
