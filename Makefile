@@ -33,6 +33,7 @@ help: ## list the targets
 build: daemons receiver ## the four programs, into bin/
 
 daemons:
+	@[ -x '$(BIN)/metrics-collector' ] || echo "building; the first time SQLite is compiled, which takes a minute or two"
 	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) $(CLDFLAGS)' -o '$(BIN)/' ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
 
 receiver:

@@ -16,17 +16,30 @@ free() {
 vm_port=$(free "${VM_PORT:-8428}") receiver_port=$(free "${RECEIVER_PORT:-9090}") health_port=$(free "${HEALTH_PORT:-9100}")
 run=${RUN_DIR:-run}
 mkdir -p "$run"
-pids=
+server= pids=
+# end PID...: asks programs to stop and waits; after ten seconds it insists.
+end() {
+	kill -TERM "$@" 2>/dev/null || true
+	{ sleep 10; kill -KILL "$@"; } >/dev/null 2>&1 &
+	insist=$!
+	for pid; do wait "$pid" 2>/dev/null || true; done
+	kill -KILL "$insist" 2>/dev/null || true
+	wait "$insist" 2>/dev/null || true
+}
+# From here on signals are ignored: a second Ctrl-C, or TERM to the whole group,
+# must leave no program behind.
 stop() {
-	trap - INT TERM EXIT
+	trap '' HUP INT TERM
+	trap - EXIT
+	last=${!:-} # started, and perhaps not noted yet
 	# The daemons first, so that what they still write finds a server.
-	for pid in $pids; do kill -TERM "$pid" 2>/dev/null || true; done
-	for pid in $pids; do wait "$pid" 2>/dev/null || true; done
-	[ -z "${server:-}" ] || { kill -TERM "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; }
+	end $pids $last
+	[ -z "$server" ] || end "$server"
 	echo "stopped; the data is in $run"
 }
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'trap "" HUP INT TERM; exit 129' HUP
+trap 'trap "" HUP INT TERM; exit 130' INT
+trap 'trap "" HUP INT TERM; exit 143' TERM
 trap stop EXIT
 
 # Each program is started out of the terminal's process group's reach: Ctrl-C

@@ -17,7 +17,7 @@ func (c Config) Advice() []string {
 	if text := c.Remote.PathAdvice(); text != "" {
 		advice = append(advice, text)
 	}
-	return advice
+	return append(advice, misread(c)...)
 }
 
 // PathAdvice returns a sentence that names the right path if remote.url has one

@@ -1,0 +1,124 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// misread returns a sentence for each text of the configuration that is
+// accepted as it stands and was probably meant as something else.
+func misread(c Config) []string {
+	var all []string
+	eachText(reflect.ValueOf(c), "", "", func(key, want, text string) {
+		if problem := misreadText(want, text); problem != "" {
+			all = append(all, key+": "+problem)
+		}
+	})
+	return all
+}
+
+// eachText calls f with every text below v, its key in the file and the kind that
+// its want tag names.
+func eachText(v reflect.Value, key, want string, f func(key, want, text string)) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for field, inner := range v.Fields() {
+			eachText(inner, join(key, field.Tag.Get("yaml")), field.Tag.Get("want"), f)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachText(v.Index(i), fmt.Sprintf("%s[%d]", key, i), want, f)
+		}
+	case reflect.String:
+		f(key, want, v.String())
+	}
+}
+
+var variable = regexp.MustCompile(`\$(?:\{|\(|[A-Za-z_])`)
+
+func misreadText(want, text string) string {
+	switch {
+	case variable.MatchString(text):
+		return fmt.Sprintf("%s is taken as it stands; variables are not replaced", show(text))
+	case quoted(text):
+		return fmt.Sprintf(`the quotes of %s are part of the value; use ' or ", or none`, show(text))
+	}
+	switch want {
+	case "pattern", "pattern or empty":
+		return misreadPattern(text)
+	case "path", "path or empty":
+		if strings.HasPrefix(text, "~") {
+			return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", show(text))
+		}
+		if want == "path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/.") {
+			return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", show(text), text)
+		}
+	case "mountpoint":
+		if strings.ContainsAny(text, "*?[") {
+			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not known here", show(text))
+		}
+	}
+	return ""
+}
+
+// quoted says whether a value begins or ends with a quote that YAML does not know
+// as one, as word processors and web pages make them, or with one that is doubled.
+func quoted(text string) bool {
+	first, _ := utf8.DecodeRuneInString(text)
+	last, size := utf8.DecodeLastRuneInString(text)
+	odd := func(r rune) bool { return unicode.In(r, unicode.Pi, unicode.Pf) || strings.ContainsRune("„‚″′`", r) }
+	return odd(first) || odd(last) || len(text) > size && first == last && (first == '\'' || first == '"')
+}
+
+// misreadPattern says what is odd about a regular expression for names of
+// interfaces, devices or zones, which have neither spaces nor slashes.
+func misreadPattern(p string) string {
+	switch {
+	case strings.ContainsAny(p, " ,") && !strings.ContainsAny(p, "{["):
+		return fmt.Sprintf("%s is one pattern, which no name matches; write one item for each", show(p))
+	case strings.Contains(p, "/"):
+		return fmt.Sprintf("%s matches no name: names come without a folder", show(p))
+	}
+	if fixed := fromGlob(p); fixed != p {
+		return fmt.Sprintf("%s is taken as a regular expression, in which * and ? repeat what stands before them; if a shell's pattern is meant, write %s", show(p), fixed)
+	}
+	return ""
+}
+
+// fromGlob returns the regular expression that a shell's pattern means, or p where
+// it does not look like one: a letter, digit or hyphen is rarely repeated in a
+// name, and a character class rarely begins with an exclamation mark.
+func fromGlob(p string) string {
+	var out strings.Builder
+	class := false
+	for i := 0; i < len(p); i++ {
+		var before byte
+		if i > 0 {
+			before = p[i-1]
+		}
+		escaped := i > 1 && p[i-2] == '\\'
+		letter := before >= 'a' && before <= 'z' || before >= 'A' && before <= 'Z'
+		literal := !class && !escaped && (letter || before >= '0' && before <= '9' || before == '-' || before == '_')
+		switch {
+		case p[i] == '*' && literal:
+			out.WriteString(".*")
+			continue
+		case p[i] == '?' && literal && letter:
+			out.WriteByte('.')
+			continue
+		case p[i] == '!' && before == '[' && class:
+			out.WriteByte('^')
+			continue
+		case p[i] == '[' && before != '\\':
+			class = true
+		case p[i] == ']':
+			class = false
+		}
+		out.WriteByte(p[i])
+	}
+	return out.String()
+}

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWhatIsAcceptedAndMeansSomethingElseIsAdvisedOf(t *testing.T) {
+	for file, want := range map[string]string{
+		"metrics: [{name: network.traffic, config: {exclude_ifaces: [lo, 'docker*']}}]": `metrics[0].config.exclude_ifaces[1]: "docker*" is taken as a regular expression, in which * and ? repeat what stands before them; if a shell's pattern is meant, write docker.*`,
+		"metrics: [{name: network.traffic, config: {include_ifaces: ['eth?']}}]":        `write eth.`,
+		"metrics: [{name: network.traffic, config: {include_ifaces: ['eth[!0]']}}]":     `write eth[^0]`,
+		"metrics: [{name: network.traffic, config: {include_ifaces: ['enp*s0|usb*']}}]": `write enp.*s0|usb.*`,
+		"metrics: [{name: network.traffic, config: {include_ifaces: ['br-*']}}]":        `write br-.*`,
+		"metrics: [{name: disk.io, config: {allowed_devices: 'sd*'}}]":                  `metrics[0].config.allowed_devices: "sd*" is taken as a regular expression`,
+		"metrics: [{name: disk.io, config: {allowed_devices: /dev/sda}}]":               `"/dev/sda" matches no name: names come without a folder`,
+		"metrics: [{name: network.traffic, config: {exclude_ifaces: ['lo,docker0']}}]":  `"lo,docker0" is one pattern, which no name matches; write one item for each`,
+		"metrics: [{name: network.traffic, config: {exclude_ifaces: ['lo docker0']}}]":  `write one item for each`,
+		"metrics: [{name: cpu.temperature, config: {exclude_zones: ['soc*']}}]":         `write soc.*`,
+		"metrics: [{name: disk.usage, config: {mountpoints: ['/media/*']}}]":            `metrics[0].config.mountpoints[0]: "/media/*" is one mountpoint of this name`,
+		"device: {id: '${HOSTNAME}'}":                                                   `device.id: "${HOSTNAME}" is taken as it stands; variables are not replaced`,
+		"device: {id: $HOSTNAME}":                                                       `"$HOSTNAME" is taken as it stands`,
+		"device: {id: $(hostname)}":                                                     `variables are not replaced`,
+		"storage: {path: '$HOME/metrics.db'}":                                           `storage.path: "$HOME/metrics.db" is taken as it stands`,
+		"device: {id: “board-1”}":                                                       `device.id: the quotes of "“board-1”" are part of the value`,
+		"device: {id: ‘board-1’}":                                                       `the quotes of`,
+		"device: {id: «board-1»}":                                                       `the quotes of`,
+		"device: {id: board-1”}":                                                        `the quotes of`,
+		"device: {id: \"'board-1'\"}":                                                   `the quotes of`,
+		"remote: {token_file: ~/token}":                                                 `remote.token_file: "~/token" is a path in the working directory`,
+		"logging: {output: STDOUT}":                                                     `logging.output: "STDOUT" is a file in the working directory; write ./STDOUT if it is meant`,
+		"logging: {output: journal}":                                                    `"journal" is a file in the working directory`,
+		"remote: {url: 'http://localhost:8428'}":                                        `remote.url: no path, but samples are taken at`,
+	} {
+		c, err := parse("f", []byte(file+"\n"), "board")
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if got := c.Advice(); len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Errorf("%s:\n got %q\nwant %s", file, got, want)
+		}
+	}
+}
+
+func TestWhatIsRightIsNotAdvisedOf(t *testing.T) {
+	for _, pattern := range append(DefaultExcludeIfaces(), DefaultAllowedDevices, `eth\d*`, `wwan[0-9]*`, `(usb|wwan)+\d?`, `eth.?`, `usb\d{1,2}`, `(?i)wlan.*`, `eth0$`, `^lo$`, `eth0|eth1`, `\w*`, `enx[0-9a-f]{12}`, `a[*]`, `.*`, `eth\*`) {
+		if problem := misreadText("pattern", pattern); problem != "" {
+			t.Errorf("%s: %s", pattern, problem)
+		}
+	}
+	c := Default()
+	c.Device.ID = "bord' \"north\" $5 50% «a» b" // odd, and so meant
+	c.Storage.Path, c.Logging.Output, c.Remote.CAFile = "run/metrics.db", "./log", "a.pem"
+	if got := c.Advice(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestBadQuotesInOtherValuesAreFaults(t *testing.T) {
+	for _, file := range []string{"remote: {url: “http://a/api/v1/import”}", "remote: {timeout: “30s”}", "remote: {batch_size: “30”}", "logging: {level: ‘info’}", "health: {listen: “127.0.0.1”}"} {
+		if _, err := parse("f", []byte(file+"\n"), "board"); err == nil {
+			t.Errorf("accepted: %s", file)
+		}
+	}
+}
