@@ -70,7 +70,9 @@ func misreadText(want, text string) string {
 func quoted(text string) bool {
 	first, _ := utf8.DecodeRuneInString(text)
 	last, size := utf8.DecodeLastRuneInString(text)
-	odd := func(r rune) bool { return unicode.In(r, unicode.Pi, unicode.Pf) || strings.ContainsRune("„‚″′`", r) }
+	odd := func(r rune) bool {
+		return unicode.In(r, unicode.Pi, unicode.Pf) || strings.ContainsRune("„‚″′`", r)
+	}
 	return odd(first) || odd(last) || len(text) > size && first == last && (first == '\'' || first == '"')
 }
 
