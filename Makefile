@@ -56,8 +56,8 @@ $(LINT):
 	mv bin/.tool/golangci-lint $@
 
 test: ## every test, with the race detector, in random order
-	@sh tests/need.sh victoria-metrics chromium docker-compose curl modemmanager dbus systemd-journal-remote
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+	@sh tests/tools.sh install
+	@rc=0; CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./... || rc=$$?; sh tests/tools.sh missing; exit $$rc
 
 bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure print

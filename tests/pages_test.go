@@ -113,7 +113,7 @@ func TestThePagesCommandsWork(t *testing.T) {
 				}
 				// What cannot be run can at least be read by a shell.
 				args, text := []string{"-eun", "-c"}, block.text
-				if block.marker == "run" {
+				if block.marker == "run" && able(text) {
 					b.prepare(t)
 					args, text = []string{"-eu", "-c"}, b.known.Replace(text)
 				}
@@ -125,6 +125,13 @@ func TestThePagesCommandsWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// able says whether the machine has curl if the commands call it; tests/tools.sh
+// names what was skipped.
+func able(text string) bool {
+	_, err := exec.LookPath("curl")
+	return err == nil || !strings.Contains(text, "curl") || os.Getenv("CI") == "true"
 }
 
 // A bench is what the commands of a page are run on.

@@ -104,12 +104,12 @@ func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 	// make may be gone before the script, which then stops the programs all the same.
 	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		text, err := os.ReadFile(said)
-		left, none := exec.Command("pgrep", "-af", dir).Output()
-		if bytes.Contains(text, []byte("stopped; the data is in")) && none != nil {
+		left := commandsWith(dir)
+		if bytes.Contains(text, []byte("stopped; the data is in")) && len(left) == 0 {
 			break
 		}
 		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("it did not stop, or did not say so (%v):\n%s\nstill running:\n%s", err, text, left)
+			t.Fatalf("it did not stop, or did not say so (%v):\n%s\nstill running:\n%q", err, text, left)
 		}
 	}
 	for _, daemon := range []string{"metrics-collector", "metrics-shipper", "metrics-health"} {
@@ -118,4 +118,19 @@ func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 			t.Errorf("%s did not stop cleanly (%v):\n%s", daemon, err, log)
 		}
 	}
+}
+
+// commandsWith are the command lines of processes that have text in theirs.
+func commandsWith(text string) (all []string) {
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		panic(err)
+	}
+	for _, path := range paths {
+		line, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(line, []byte(text)) { // an error: it has ended
+			all = append(all, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+		}
+	}
+	return all
 }
