@@ -65,7 +65,7 @@ func blocks(t *testing.T, page string) (all []block) {
 func TestThePagesAreTheOnesThatPeopleRead(t *testing.T) {
 	for _, page := range []string{
 		"README.md", "docker/README.md", "docs/architecture.md", "docs/configuration.md", "docs/durability.md",
-		"docs/fleet.md", "docs/health-monitoring.md", "docs/metrics.md", "docs/operations.md", "docs/textfile.md", "docs/CONTRIBUTING.md", "docs/SECURITY.md", "docs/victoriametrics-setup.md",
+		"docs/fleet.md", "docs/health-monitoring.md", "docs/metrics.md", "docs/operations.md", "docs/receiver.md", "docs/textfile.md", "docs/CONTRIBUTING.md", "docs/SECURITY.md", "docs/victoriametrics-setup.md",
 	} {
 		if !slices.Contains(pages(), page) {
 			t.Errorf("%s is not among the pages", page)

@@ -40,6 +40,7 @@ var tagSets = map[string][][]string{
 	"sensor":            {{"sensor", "simple_vin/in0"}},
 	"device, sensor":    {{"device", "nvme0", "sensor", "Composite"}},
 	"device, type":      {{"device", "mmcblk0", "type", "a"}},
+	"stream":            {{"stream", "1a2b3c4d"}},
 	"file":              {{"file", "hilink.prom"}},
 	"resource":          {{"resource", "cpu"}, {"resource", "io"}, {"resource", "memory"}},
 
@@ -129,6 +130,7 @@ var periods = []struct {
 	{"storage.temperature", 3600},
 	{"storage.life", 3600},
 	{"storage.pre_eol", 3600},
+	{"receiver.", 10},
 	{"board.", 3600},
 	{"power.", 60},
 	{"fan.", 60},
@@ -144,7 +146,7 @@ var periods = []struct {
 func onlySomeHave(name string) bool {
 	for _, p := range []string{
 		"soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
-		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "board.", "collector.devices_dropped",
+		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "receiver.", "board.", "collector.devices_dropped",
 	} {
 		if strings.HasPrefix(name, p) {
 			return true

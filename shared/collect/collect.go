@@ -65,7 +65,7 @@ func All(cfg config.Config, roots hostfs.Roots, version string) ([]Scheduled, er
 	var wrong []error
 	seen := map[string]bool{}
 	for i, m := range cfg.Metrics {
-		if !m.Enabled {
+		if !m.Enabled || m.Name == "receiver.srt" && m.Config.URL == "" {
 			continue
 		}
 		key := fmt.Sprintf("metrics[%d]", i)
@@ -133,6 +133,8 @@ func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Coll
 		return made(newUnits(roots, m.Config, key))
 	case "textfile":
 		return newTextfile(m.Config), nil
+	case "receiver.srt":
+		return made(newReceiver(m.Config, key))
 	case "board.power":
 		return newPower(roots), nil
 	case "system.pressure":

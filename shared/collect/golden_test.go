@@ -149,7 +149,7 @@ func TestCollectorsAndCatalogueNameTheSameMetrics(t *testing.T) {
 		}
 		advance(t, filepath.Join(dir, "t0/proc/stat"))
 	}
-	own := []string{"collector.", "uploader.", "storage.", "time.", "process."}
+	own := []string{"receiver.", "collector.", "uploader.", "storage.", "time.", "process."}
 	for _, e := range metric.Catalog {
 		ours := slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(e.Name, p) })
 		if _, ok := emitted[e.Name]; !ours && !ok {

@@ -155,6 +155,8 @@ type MetricConfig struct {
 	ExcludeZones   []string `yaml:"exclude_zones" want:"pattern" of:"cpu.temperature"`                  // types, or names such as thermal_zone3
 	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`                      // empty: every filesystem on a block device
 	Directory      string   `yaml:"directory" want:"root" of:"textfile"`                                // of *.prom files
+	URL            string   `yaml:"url" want:"loopback or empty" of:"receiver.srt"`                     // empty: not collected
+	Names          []string `yaml:"names" want:"stream name" of:"receiver.srt"`                         // of streams, by their hashes
 	Units          []string `yaml:"units" want:"unit" of:"unit.usage"`                                  // systemd units
 }
 
@@ -231,6 +233,11 @@ func DefaultMetrics() []Metric {
 	every := func(name string, interval time.Duration) Metric {
 		return Metric{Name: name, Interval: interval, Enabled: true, Priority: 2, Config: DefaultMetricConfig(name)}
 	}
+	first := func(name string, interval time.Duration) Metric {
+		m := every(name, interval)
+		m.Priority = 1
+		return m
+	}
 	last := func(name string, interval time.Duration) Metric {
 		m := every(name, interval)
 		m.Priority = 3
@@ -250,6 +257,7 @@ func DefaultMetrics() []Metric {
 		every("unit.usage", 30*time.Second),
 		every("board.power", time.Minute),
 		every("textfile", 30*time.Second),
+		first("receiver.srt", 10*time.Second),
 		last("system.pressure", 30*time.Second),
 		last("storage.wear", time.Hour),
 		last("board.info", time.Hour),

@@ -104,6 +104,14 @@ func wrong(kind, s string) (want, instead string) {
 	case "mountpoint":
 		want = "an absolute path such as /var"
 		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)
+	case "loopback or empty":
+		want = "an http URL of this machine, such as http://127.0.0.1:8181/stats"
+		if ok = s == "" || loopback(s); !ok {
+			instead = "another address" // which may hold a password, or the name of a stream
+		}
+	case "stream name":
+		want = "8 digits of a stream's SHA-256, = and a name, such as 1a2b3c4d=studio"
+		ok = streamName.MatchString(s) && plainText(s)
 	case "unit":
 		want = "a systemd unit such as belaUI.service"
 		ok = unitName.MatchString(s) && len(s) <= 255
@@ -187,6 +195,19 @@ func endpoint(s string) bool {
 	}
 	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`?#%{}"\`, r) }
 	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "/api/") && path.Clean(s) == s && len(s) <= 256 && !strings.ContainsFunc(s, odd)
+}
+
+// streamName is a hash and what to call it.
+var streamName = regexp.MustCompile(`^[0-9a-f]{8}=[^=]{1,64}$`)
+
+// loopback reports whether s is an http URL that never leaves this machine.
+func loopback(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || wrongURL(s) != "" || u.Scheme != "http" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return strings.EqualFold(u.Hostname(), "localhost") || err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
 }
 
 // unitName is what systemd.unit(5) allows, for the kinds that have a cgroup.
