@@ -67,7 +67,7 @@ func (e *evaluation) uploads() {
 	}
 	if d.Misconfigured != "" && e.alive(shipper) {
 		e.add(StatusDegraded, ShipperMisconfigured, status.ShipperRow, row.FailingSinceMs,
-			"the server refuses us and not the samples: %s; samples are kept, remote.url and the token want a look", d.Misconfigured)
+			"uploads fail, and not because of single samples: %s. Samples are kept. Check remote.url and the token.", d.Misconfigured)
 	}
 	if d.BudgetSpent && e.alive(shipper) {
 		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0, "the bytes allowed for today are spent; samples are kept until tomorrow")

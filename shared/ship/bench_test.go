@@ -174,10 +174,9 @@ func BenchmarkEncode(b *testing.B) {
 	e := encoder{compress: true}
 	var c chunk
 	samples, bytes := 0, 0
-	now := time.Now().UnixMilli()
 	for b.Loop() {
 		for _, rows := range chunks {
-			if _, err := e.pack(&c, rows, maxChunkBytes, now); err != nil {
+			if _, err := e.pack(&c, rows, maxChunkBytes, timeRule{}); err != nil {
 				b.Fatal(err)
 			}
 			samples += len(c.rows)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -44,6 +45,7 @@ type client struct {
 	timeout   time.Duration
 	transport http.RoundTripper
 	link      *link
+	endpoint  *endpoint
 	creds     *credentials
 
 	mu sync.Mutex
@@ -54,7 +56,10 @@ type answer struct {
 	status         int
 	header         http.Header
 	server         string // its name, "" if it says none
+	peer           string // the address that answered
+	verified       bool   // over TLS, with a certificate that was checked
 	body           []byte
+	empty          bool // no byte of a body came, not even of an empty gzip stream
 	cut            bool // the body went on beyond maxAnswerBytes
 	sent, received int64
 	begun          time.Time
@@ -74,7 +79,7 @@ func newClient(cfg config.Config, version string) (*client, error) {
 	}
 	c := &client{
 		url: to, userAgent: "belabox-metrics/" + version, device: cfg.Device.ID,
-		compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, link: &link{}, creds: creds,
+		compress: cfg.Remote.Compression, timeout: cfg.Remote.Timeout, link: &link{}, endpoint: newEndpoint(cfg.Remote), creds: creds,
 	}
 	c.transport, err = newTransport(cfg.Remote, c.link)
 	return c, err
@@ -87,13 +92,8 @@ func (c *client) plaintextSecret() bool {
 
 // post sends one chunk.
 func (c *client) post(ctx context.Context, body []byte, batchID string, chunkIndex int) (answer, error) {
-	header := http.Header{
-		"Content-Type":  {"application/json"},
-		"User-Agent":    {c.userAgent},
-		"X-Device-Id":   {c.device},
-		"X-Batch-Id":    {batchID},
-		"X-Chunk-Index": {strconv.Itoa(chunkIndex)},
-	}
+	header := c.header()
+	header["X-Batch-Id"], header["X-Chunk-Index"] = []string{batchID}, []string{strconv.Itoa(chunkIndex)}
 	if c.compress && len(body) > 0 {
 		header["Content-Encoding"] = []string{"gzip"}
 	}
@@ -104,6 +104,11 @@ func (c *client) post(ctx context.Context, body []byte, batchID string, chunkInd
 		a.sent, a.received = a.sent+first.sent, a.received+first.received
 	}
 	return a, err
+}
+
+// header returns the fields of every POST.
+func (c *client) header() http.Header {
+	return http.Header{"Content-Type": {"application/json"}, "User-Agent": {c.userAgent}, "X-Device-Id": {c.device}}
 }
 
 // do makes one request and reads its answer whole, up to the limits.
@@ -142,12 +147,13 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	}
 	defer resp.Body.Close()
 	a.headerTook = time.Since(a.begun)
-	a.status, a.header = resp.StatusCode, resp.Header
+	a.status, a.header, a.peer = resp.StatusCode, resp.Header, c.link.peer()
+	a.verified = resp.TLS != nil && len(resp.TLS.VerifiedChains) > 0
 	a.server = c.creds.excerpt([]byte(resp.Header.Get("X-Server-Hostname")))
 	if resp.Close {
 		c.link.closing.Store(true)
 	}
-	a.body, a.cut, err = readAnswer(resp)
+	a.body, a.empty, a.cut, err = readAnswer(resp)
 	if err != nil {
 		return a, fmt.Errorf("HTTP %d, and its body broke off: %w", a.status, c.explain(limited, err))
 	}
@@ -162,6 +168,9 @@ func (c *client) explain(ctx context.Context, err error) error {
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f
 	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok && strings.HasSuffix(strings.TrimSuffix(c.url.Hostname(), "."), ".local") {
+		return fmt.Errorf("%s; names that end in .local are found by mDNS, which is not asked: use the IP address, or a name that a DNS server or /etc/hosts knows", c.creds.redact(e.Error()))
+	}
 	if o, worded, ok := explainTLS(err, time.Now()); ok {
 		return &fault{outcome: o, err: worded}
 	}
@@ -171,27 +180,28 @@ func (c *client) explain(ctx context.Context, err error) error {
 // readAnswer reads a body up to the limit, so that the connection can be used
 // again. We ask for no encoding, and gzip may come all the same (RFC 9110,
 // 12.5.3).
-func readAnswer(resp *http.Response) (body []byte, cut bool, err error) {
+//
+// What says it is gzip and is not comes as it is.
+func readAnswer(resp *http.Response) (body []byte, empty, cut bool, err error) {
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
-	if err != nil {
-		return nil, false, err
+	if err != nil || len(body) == 0 {
+		return nil, true, false, err
 	}
 	if len(body) > maxAnswerBytes {
-		return body[:maxAnswerBytes], true, nil
+		return body[:maxAnswerBytes], false, true, nil
 	}
-	if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") || len(body) == 0 {
-		return body, false, nil
+	if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		return body, false, false, nil
 	}
 	packed, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
-		return nil, false, fmt.Errorf("unpack the answer: %w", err)
+		return body, false, false, nil //nolint:nilerr // said above
 	}
-	body, err = io.ReadAll(io.LimitReader(packed, maxAnswerBytes+1))
+	text, err := io.ReadAll(io.LimitReader(packed, maxAnswerBytes+1))
 	if err != nil {
-		return nil, false, fmt.Errorf("unpack the answer: %w", err)
+		return body, false, false, nil //nolint:nilerr // said above
 	}
-	cut = len(body) > maxAnswerBytes
-	return body[:min(len(body), maxAnswerBytes)], cut, nil
+	return text[:min(len(text), maxAnswerBytes)], false, len(text) > maxAnswerBytes, nil
 }
 
 // words makes the start of what a server said fit for logs and the database.

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -32,6 +31,7 @@ type chunk struct {
 	lines []int       // how many of rows each line holds
 	body  []byte
 	bad   []store.Rejection // rows that the server would drop without a word
+	held  int               // rows that stay pending until their times can be judged
 
 	plain  []byte
 	packed bytes.Buffer
@@ -49,8 +49,7 @@ func (c *chunk) samplesOf(line int) []store.Row {
 // An encoder turns rows into bodies. It keeps the checked start of each series'
 // lines.
 type encoder struct {
-	compress  bool
-	retention time.Duration // how far back the server keeps samples, 0: no limit
+	compress bool
 
 	heads  map[int64]head // by series id
 	places []int32        // by series id: where its next row goes in the body
@@ -68,10 +67,11 @@ type head struct {
 // pack encodes rows, which are in the order of their times or the reverse, into
 // c, whose body is at most maxBytes. Rows that do not fit are returned as rest:
 // the last ones; a single row always fits. Rows that the server would drop are
-// in c.bad. C is good until the next pack into it and does not outlive rows.
-func (e *encoder) pack(c *chunk, rows []store.Row, maxBytes int, nowMs int64) (rest []store.Row, err error) {
+// in c.bad, and those whose times cannot be judged yet are left out. C is good
+// until the next pack into it and does not outlive rows.
+func (e *encoder) pack(c *chunk, rows []store.Row, maxBytes int, rule timeRule) (rest []store.Row, err error) {
 	for n := len(rows); ; n /= 2 {
-		if err := e.encode(c, rows[:n], nowMs); err != nil {
+		if err := e.encode(c, rows[:n], rule); err != nil {
 			return nil, err
 		}
 		if len(c.body) <= maxBytes || n <= 1 {
@@ -80,9 +80,9 @@ func (e *encoder) pack(c *chunk, rows []store.Row, maxBytes int, nowMs int64) (r
 	}
 }
 
-func (e *encoder) encode(c *chunk, rows []store.Row, nowMs int64) error {
+func (e *encoder) encode(c *chunk, rows []store.Row, rule timeRule) error {
 	c.lines, c.body, c.plain = c.lines[:0], nil, c.plain[:0]
-	e.sort(c, rows, nowMs)
+	e.sort(c, rows, rule)
 	for start := 0; start < len(c.rows); {
 		series := c.rows[start].Series
 		e.values, e.times = e.values[:0], e.times[:0]
@@ -120,17 +120,21 @@ func (e *encoder) encode(c *chunk, rows []store.Row, nowMs int64) error {
 // sort puts the rows that can be sent into c.rows, series by series in the order
 // of their ids (series of one collector are neighbours there and share their
 // timestamps, which gzip likes), the oldest first.
-func (e *encoder) sort(c *chunk, rows []store.Row, nowMs int64) {
-	c.sent, c.bad = rows, c.bad[:0]
+func (e *encoder) sort(c *chunk, rows []store.Row, rule timeRule) {
+	c.sent, c.bad, c.held = rows, c.bad[:0], 0
 	most := int64(0)
 	for i, r := range rows {
 		most = max(most, r.Series.ID)
-		if err := e.check(r, nowMs); err != nil {
-			if len(c.bad) == 0 {
-				c.sent = slices.Clone(rows[:i])
-			}
+		ruling, err := e.check(r, rule)
+		if ruling != send && len(c.bad)+c.held == 0 {
+			c.sent = slices.Clone(rows[:i])
+		}
+		switch {
+		case ruling == hold:
+			c.held++
+		case ruling == refuse:
 			c.bad = append(c.bad, store.Rejection{Row: r, Reason: err.Error()})
-		} else if len(c.bad) > 0 {
+		case len(c.bad)+c.held > 0:
 			c.sent = append(c.sent, r)
 		}
 	}
@@ -156,8 +160,9 @@ func (e *encoder) sort(c *chunk, rows []store.Row, nowMs int64) {
 	}
 }
 
-// check says why the server would not keep a row.
-func (e *encoder) check(r store.Row, nowMs int64) error {
+// check says whether a row can be sent, and why not if the server would not keep
+// it.
+func (e *encoder) check(r store.Row, rule timeRule) (ruling, error) {
 	h, ok := e.heads[r.Series.ID]
 	if !ok || h.of != r.Series {
 		if len(e.heads) >= maxHeads || e.heads == nil {
@@ -168,10 +173,10 @@ func (e *encoder) check(r store.Row, nowMs int64) error {
 		e.heads[r.Series.ID] = h
 	}
 	if h.err != nil {
-		return h.err
+		return refuse, h.err
 	}
-	if nowMs == timeUnknown {
-		return vmjson.CheckSample(r.Value, r.TimeMs, r.TimeMs, 0)
+	if err := vmjson.CheckSample(r.Value, r.TimeMs, r.TimeMs, 0); err != nil {
+		return refuse, err
 	}
-	return vmjson.CheckSample(r.Value, r.TimeMs, nowMs, e.retention)
+	return rule.ruleOn(r.TimeMs)
 }

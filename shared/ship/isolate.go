@@ -128,7 +128,7 @@ func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []
 	}
 	var confirmed []store.Rejection
 	for _, row := range suspects {
-		if _, err := s.enc.pack(&s.chunks.one, []store.Row{row}, math.MaxInt, s.serverMs()); err != nil {
+		if _, err := s.enc.pack(&s.chunks.one, []store.Row{row}, math.MaxInt, timeRule{}); err != nil {
 			return err
 		}
 		v, err := s.probe(ctx, b)
@@ -162,7 +162,7 @@ func (s *Shipper) probe(ctx context.Context, b *round) (result, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, s.acknowledge(ctx, b, v.taken, f.index)
+	return v, s.acknowledge(ctx, b, v.accepted, f.index)
 }
 
 // mayIsolate says whether there may be another request of the search.
@@ -221,7 +221,7 @@ func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
 // then; one that was delivered before is no delivery, and has no receipt.
 func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bool) (passed bool, err error) {
 	rows := []store.Row{row}
-	if _, err := s.enc.pack(&s.chunks.one, rows, math.MaxInt, s.serverMs()); err != nil || len(s.chunks.one.rows) == 0 {
+	if _, err := s.enc.pack(&s.chunks.one, rows, math.MaxInt, timeRule{}); err != nil || len(s.chunks.one.rows) == 0 {
 		return false, err
 	}
 	var v result
@@ -230,7 +230,7 @@ func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bo
 	} else {
 		_, v, err = s.send(ctx, b)
 	}
-	return len(v.taken) == 1, err
+	return len(v.accepted) == 1, err
 }
 
 // ownSample stores samples about ourselves and returns one of them.

@@ -35,7 +35,7 @@ func refuses(status int, bad map[string]bool) step {
 		for _, s := range samples {
 			f.kept[s.key]++
 		}
-		io.WriteString(conn, answerText(204, "", ""))
+		io.WriteString(conn, answerText(204, "X-Server-Hostname: one\r\n", ""))
 		return true
 	}
 }
@@ -224,7 +224,7 @@ func refusesSeries(name string) step {
 				return true
 			}
 		}
-		io.WriteString(conn, answerText(204, "", ""))
+		io.WriteString(conn, answerText(204, "X-Server-Hostname: one\r\n", ""))
 		return true
 	}
 }

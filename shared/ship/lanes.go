@@ -2,8 +2,8 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
@@ -44,6 +44,9 @@ func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	if err := s.sendNewest(ctx, b, border, small); err != nil || small {
 		return err
 	}
+	if b.held { // the newest samples wait, and others are behind them
+		border = math.MaxInt64
+	}
 	if err := s.resend(ctx, b); err != nil {
 		return err
 	}
@@ -53,12 +56,21 @@ func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	return s.sendBacklog(ctx, b, border)
 }
 
-// live sends pending samples from border on, the newest first; just one chunk
+// chunkLimit is how many samples the next request may have: one while something
+// else than the server answers.
+func (s *Shipper) chunkLimit() int {
+	if s.client.endpoint.isForeign() {
+		return 1
+	}
+	return s.chunks.limit
+}
+
+// sendNewest sends pending samples from border on, the newest first; just one chunk
 // of them if once.
 func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once bool) error {
 	for {
 		var err error
-		if s.chunks.rows, err = s.db.Fresh(ctx, s.chunks.rows[:0], border, s.chunks.limit); err != nil {
+		if s.chunks.rows, err = s.db.Fresh(ctx, s.chunks.rows[:0], border, s.chunkLimit()); err != nil {
 			return err
 		}
 		if len(s.chunks.rows) == 0 {
@@ -72,7 +84,7 @@ func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once b
 		if err := s.sendRows(ctx, b, s.chunks.rows); err != nil {
 			return err
 		}
-		if once {
+		if once || b.held {
 			return nil
 		}
 		if b.timeIsUp() {
@@ -108,14 +120,18 @@ func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) erro
 // pack makes a chunk of the first rows, as many as the byte limit lets, and sets
 // those aside that the server would drop without a word.
 func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row) (rest []store.Row, err error) {
-	if s.serverMs() == timeUnknown && slices.ContainsFunc(rows, s.outOfTime) {
-		// It may be this clock that is wrong, and the server knows better.
-		if err := s.askTime(ctx, b); err != nil {
-			return nil, err
-		}
-	}
-	if rest, err = s.enc.pack(c, rows, s.pacing.budget.chunkBytes(), s.serverMs()); err != nil {
+	rule, err := s.timeRuleFor(ctx, b, rows)
+	if err != nil {
 		return nil, err
+	}
+	if rest, err = s.enc.pack(c, rows, s.pacing.budget.chunkBytes(), rule); err != nil {
+		return nil, err
+	}
+	if c.held > 0 {
+		b.held = true
+	}
+	if len(c.bad) > 0 {
+		s.clocks.confirmation.noteRejected(rule)
 	}
 	if len(rest) > 0 {
 		s.chunks.limit = len(rows) - len(rest)
@@ -126,11 +142,16 @@ func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row
 // enter does what a result asks for: marks what was taken and looks for the
 // rows that made a chunk be refused. An error is a fault, or of the database.
 func (s *Shipper) apply(ctx context.Context, b *round, f *request, v result) error {
-	s.adjustChunk(v.outcome)
+	if f, ok := errors.AsType[*fault](v.err); !ok || !f.foreign {
+		s.adjustChunk(v.outcome)
+	}
 	if v.err != nil {
 		return v.err
 	}
-	if err := s.acknowledge(ctx, b, v.taken, f.index); err != nil {
+	if err := s.acknowledge(ctx, b, v.accepted, f.index); err != nil {
+		return err
+	}
+	if err := s.review(ctx); err != nil {
 		return err
 	}
 	if v.refused != nil {
@@ -194,7 +215,7 @@ func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, bord
 	c := &s.chunks.pair[s.chunks.turn]
 	for {
 		var err error
-		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", s.chunks.limit)
+		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", s.chunkLimit())
 		if err != nil || len(c.in) == 0 {
 			return nil, err
 		}

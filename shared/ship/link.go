@@ -19,6 +19,13 @@ type link struct {
 	refused        atomic.Bool  // nothing listened; likewise
 	ended          atomic.Bool  // a connection ended without a word; likewise
 	closing        atomic.Bool  // the server said that it will close the connection
+	address        atomic.Value // string: of the other side of the last connection
+}
+
+// peer returns the address of the other side, "" before the first connection.
+func (l *link) peer() string {
+	address, _ := l.address.Load().(string)
+	return address
 }
 
 // idleClose is how long a connection must have been silent for its end to be no
@@ -37,6 +44,7 @@ func (l *link) dial(d *net.Dialer) func(ctx context.Context, network, addr strin
 			return nil, err
 		}
 		l.dials.Add(1)
+		l.address.Store(conn.RemoteAddr().String())
 		l.closing.Store(false)
 		c := &counted{Conn: conn, link: l}
 		c.used.Store(time.Now().UnixNano())

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -50,38 +49,33 @@ func outcomeOf(status int) Outcome {
 // metrics server, such as the sign-in page of a captive portal.
 var errNotOurs = errors.New("not the answer of a metrics server")
 
-// A report is what the body of a 2xx answer says about a chunk.
+// An acceptance is what a 2xx answer says about a chunk.
 type acceptance struct {
-	all     bool  // everything was taken
-	taken   int   // unless all or lines: the first so many samples were taken
-	lines   []int // 0-based lines that were refused; all others were taken
+	silent  bool  // it says nothing: everything was accepted, if a metrics server gave it
+	all     bool  // everything was accepted
+	taken   int   // unless all or lines: the first so many samples were accepted
+	lines   []int // 0-based lines that were rejected; all others were accepted
 	because string
 }
 
-// readReport reads the body of a 2xx answer to a chunk whose lines have the
-// given numbers of samples. No body, or one that is neither HTML nor a JSON
-// object with "accepted" or "rejected", means that everything was taken, as
-// with VictoriaMetrics' 204. A JSON object narrows it:
+// readAcceptance reads a 2xx answer to a chunk whose lines have the given numbers
+// of samples. It is silent, as VictoriaMetrics' 204 is, or a JSON report:
 //
 //	{"accepted": 25}                                                the first 25 samples
 //	{"accepted": 49, "rejected": [{"line": 7, "error": "too old"}]} all but line 7, counted from 1
 //
-// A body that contradicts the chunk or itself is an error: nothing of it can be
-// believed.
-func readReport(header http.Header, body []byte, cut bool, lines []int) (acceptance, error) {
-	body = bytes.TrimSpace(body)
-	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if err != nil {
-		kind = ""
-	}
+// Anything else is an error, and so is a report that contradicts the chunk or
+// itself: nothing of it can be believed.
+func readAcceptance(a answer, lines []int) (acceptance, error) {
+	body := bytes.TrimSpace(a.body)
 	switch {
-	case len(body) == 0:
-		return acceptance{all: true}, nil
-	case body[0] == '<' || kind == "text/html":
-		return acceptance{}, fmt.Errorf("%w: an HTML page", errNotOurs)
-	case body[0] != '{' && kind != "application/json":
-		return acceptance{all: true}, nil
-	case cut:
+	case a.empty && (a.status == http.StatusOK || a.status == http.StatusNoContent):
+		return acceptance{silent: true}, nil
+	case a.empty:
+		return acceptance{}, fmt.Errorf("%w: it has no report of accepted samples", errNotOurs)
+	case len(body) == 0 || body[0] != '{':
+		return acceptance{}, fmt.Errorf("%w: its body is no report of accepted samples", errNotOurs)
+	case a.cut:
 		return acceptance{}, fmt.Errorf("%w: JSON of more than %d bytes", errNotOurs, maxAnswerBytes)
 	}
 	var said struct {
@@ -98,13 +92,14 @@ func readReport(header http.Header, body []byte, cut bool, lines []int) (accepta
 	for _, n := range lines {
 		sent += int64(n)
 	}
-	if said.Accepted != nil && (*said.Accepted < 0 || *said.Accepted > sent) {
+	switch {
+	case said.Accepted == nil:
+		return acceptance{}, fmt.Errorf("%w: JSON without the number of accepted samples", errNotOurs)
+	case *said.Accepted < 0 || *said.Accepted > sent:
 		return acceptance{}, fmt.Errorf("%w: %d samples accepted of %d sent", errNotOurs, *said.Accepted, sent)
-	}
-	if len(said.Rejected) == 0 {
-		if said.Accepted == nil || *said.Accepted == sent {
-			return acceptance{all: true}, nil
-		}
+	case len(said.Rejected) == 0 && *said.Accepted == sent:
+		return acceptance{all: true}, nil
+	case len(said.Rejected) == 0:
 		return acceptance{taken: int(*said.Accepted)}, nil
 	}
 	var r acceptance
@@ -122,7 +117,7 @@ func readReport(header http.Header, body []byte, cut bool, lines []int) (accepta
 			why = append(why, one.Error)
 		}
 	}
-	if said.Accepted != nil && *said.Accepted != left {
+	if *said.Accepted != left {
 		return acceptance{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *said.Accepted, left)
 	}
 	r.because = strings.Join(why, "; ")
@@ -136,13 +131,17 @@ type fault struct {
 	outcome Outcome       // Later or Misconfigured
 	status  int           // HTTP; 0: there was no answer
 	wait    time.Duration // Retry-After, 0: none
+	foreign bool          // something else than the server answered, as a captive portal does
 	err     error
 }
 
 func (f *fault) Error() string {
 	next := "the samples are kept and sent again"
-	if f.outcome == Misconfigured {
-		next = "the samples are kept; remote.url and the credentials want a look"
+	switch {
+	case f.foreign:
+		next = "the samples are kept and sent again; a network that asks to sign in answers so, or remote.url is wrong"
+	case f.outcome == Misconfigured:
+		next = "the samples are kept; check remote.url and the credentials"
 	}
 	return f.err.Error() + "; " + next
 }

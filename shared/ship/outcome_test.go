@@ -25,12 +25,21 @@ func TestStatusesMeanWhatTheTableSays(t *testing.T) {
 	f(Later, 0, 100, 101, 199, 600, 999)
 }
 
+// said is an answer as the client reads it.
+func said(status int, kind, body string) answer {
+	a := answer{status: status, header: http.Header{}, body: []byte(body), empty: body == ""}
+	if kind != "" {
+		a.header.Set("Content-Type", kind)
+	}
+	return a
+}
+
 func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
 	lines := []int{20, 5, 25}
-	all := acceptance{all: true}
-	f := func(kind, body string, want acceptance) {
+	all, silent := acceptance{all: true}, acceptance{silent: true}
+	f := func(status int, body string, want acceptance) {
 		t.Helper()
-		got, err := readReport(http.Header{"Content-Type": {kind}}, []byte(body), false, lines)
+		got, err := readAcceptance(said(status, "", body), lines)
 		if err != nil {
 			t.Errorf("%q: %v", body, err)
 		}
@@ -38,51 +47,68 @@ func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
 			t.Errorf("%q: %s", body, diff)
 		}
 	}
-	lie := func(kind, body, want string) {
+	lie := func(status int, body, want string) {
 		t.Helper()
-		got, err := readReport(http.Header{"Content-Type": {kind}}, []byte(body), false, lines)
+		got, err := readAcceptance(said(status, "application/json", body), lines)
 		if !errors.Is(err, errNotOurs) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.60q gave %+v, %v; want an error with %q", body, got, err, want)
+			t.Errorf("HTTP %d %.60q gave %+v, %v; want an error with %q", status, body, got, err, want)
 		}
 	}
-	f("", "", all)
-	f("text/plain", "OK", all)
-	f("", " \n", all)
-	f("application/json", `{"status":"success"}`, all)
-	f("application/json", `{"accepted":50}`, all)
-	f("application/json", `{"accepted":50,"rejected":[]}`, all)
-	f("application/json", `{"accepted":25}`, acceptance{taken: 25})
-	f("", `{"accepted":0}`, acceptance{})
-	f("application/json", `{"accepted":45,"rejected":[{"line":2,"error":"too old"}]}`, acceptance{lines: []int{1}, because: "too old"})
-	f("application/json", `{"rejected":[{"line":3,"error":"a"},{"line":1,"error":"b"}]}`, acceptance{lines: []int{2, 0}, because: "a; b"})
+	f(204, "", silent)
+	f(200, "", silent)
+	f(200, `{"accepted":50}`, all)
+	f(202, `{"accepted":50}`, all)
+	f(200, ` {"accepted":50,"rejected":[]}`+"\n", all)
+	f(200, `{"accepted":25}`, acceptance{taken: 25})
+	f(200, `{"accepted":0}`, acceptance{})
+	f(200, `{"accepted":45,"rejected":[{"line":2,"error":"too old"}]}`, acceptance{lines: []int{1}, because: "too old"})
+	f(200, `{"accepted":5,"rejected":[{"line":3,"error":"a"},{"line":1,"error":"b"}]}`, acceptance{lines: []int{2, 0}, because: "a; b"})
 
-	lie("text/html; charset=utf-8", "Sign in to our Wi-Fi", "HTML")
-	lie("", "<!DOCTYPE html><title>Sign in</title>", "HTML")
-	lie("application/json", `{"accepted":51}`, "51 samples accepted of 50")
-	lie("application/json", `{"accepted":-1}`, "-1 samples accepted")
-	lie("application/json", `{"accepted":99999999999999999999}`, "cannot be read")
-	lie("application/json", `{"accepted":"all"}`, "cannot be read")
-	lie("application/json", `{"accepted":25`, "cannot be read")
-	lie("application/json", `accepted: 25`, "cannot be read")
-	lie("application/json", `[1,2]`, "cannot be read")
-	lie("application/json", `{"rejected":[{"line":0}]}`, "line 0")
-	lie("application/json", `{"rejected":[{"line":4}]}`, "line 4")
-	lie("application/json", `{"rejected":[{"line":2},{"line":2}]}`, "line 2")
-	lie("application/json", `{"accepted":50,"rejected":[{"line":2}]}`, "50 samples accepted")
-	if _, err := readReport(nil, []byte(`{"accepted":1,"x":"`+strings.Repeat("x", maxAnswerBytes)), true, lines); !errors.Is(err, errNotOurs) {
+	for _, status := range []int{201, 202, 203, 205, 206, 207, 226, 299} {
+		lie(status, "", "no report")
+	}
+	for _, page := range []string{
+		"Sign in to our Wi-Fi", "<!DOCTYPE html><title>Sign in</title>", "\xef\xbb\xbf<html>", "\xef\xbb\xbf{\"accepted\":50}", "OK", " \n", "[1,2]", "null", "true",
+		"accepted: 25", "\x1f\x8b\x08garbage",
+	} {
+		lie(200, page, "no report")
+	}
+	lie(200, `{}`, "without the number")
+	lie(200, `{"status":"success"}`, "without the number")
+	lie(200, `{"error":"login required","code":511}`, "without the number")
+	lie(200, `{"accepted":null}`, "without the number")
+	lie(200, `{"rejected":[{"line":3,"error":"a"}]}`, "without the number")
+	lie(200, `{"accepted":51}`, "51 samples accepted of 50")
+	lie(200, `{"accepted":-1}`, "-1 samples accepted")
+	lie(200, `{"accepted":99999999999999999999}`, "cannot be read")
+	lie(200, `{"accepted":"all"}`, "cannot be read")
+	lie(200, `{"accepted":25`, "cannot be read")
+	lie(200, `{"accepted":50,"rejected":[{"line":0}]}`, "line 0")
+	lie(200, `{"accepted":50,"rejected":[{"line":4}]}`, "line 4")
+	lie(200, `{"accepted":45,"rejected":[{"line":2},{"line":2}]}`, "line 2")
+	lie(200, `{"accepted":50,"rejected":[{"line":2}]}`, "50 samples accepted")
+	long := said(200, "", `{"accepted":1,"x":"`+strings.Repeat("x", maxAnswerBytes))
+	long.cut = true
+	if _, err := readAcceptance(long, lines); !errors.Is(err, errNotOurs) {
 		t.Errorf("a body that went on beyond the limit: %v", err)
 	}
 }
 
 func FuzzReportNeverNamesWhatWasNotSent(f *testing.F) {
-	for _, seed := range []string{"", `{"accepted":1}`, `{"accepted":3,"rejected":[{"line":1,"error":"x"}]}`, `<html>`, `[]`, `null`, `{"rejected":null}`} {
-		f.Add("application/json", seed)
+	for _, seed := range []string{"", `{"accepted":1}`, `{"accepted":3,"rejected":[{"line":1,"error":"x"}]}`, `<html>`, `[]`, `null`, `{"rejected":null}`, "{}"} {
+		f.Add(200, seed)
 	}
 	lines := []int{1, 2, 3}
-	f.Fuzz(func(t *testing.T, kind, body string) {
-		r, err := readReport(http.Header{"Content-Type": {kind}}, []byte(body), false, lines)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		r, err := readAcceptance(said(status, "", body), lines)
 		if err != nil {
 			return
+		}
+		if r.silent != (body == "") || r.silent && status != 200 && status != 204 {
+			t.Errorf("HTTP %d %q: silent is %v", status, body, r.silent)
+		}
+		if !r.silent && !strings.Contains(strings.ToLower(body), "accepted") {
+			t.Errorf("%q is taken for a report", body)
 		}
 		if r.taken < 0 || r.taken > 6 {
 			t.Errorf("%q: %d samples taken of 6", body, r.taken)

@@ -74,13 +74,14 @@ func (s *Shipper) retry(err error) time.Duration {
 		wait = backoff(s.cfg.Retry, s.pacing.failed, rand.Float64())
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
-		if f.outcome == Misconfigured {
-			wait = slowWait(s.cfg.Retry, rand.Float64())
-		}
-		if f.status == 0 && f.outcome == Later {
-			// Nobody answered, so nobody is spared by a long wait; and when the link
-			// is back the present is to be seen within a round.
+		switch {
+		case f.foreign || f.status == 0 && f.outcome == Later:
+			// The server did not answer, so a long wait does not spare it; and when
+			// the link is back, or somebody has signed in to the network, the present
+			// is to be seen within a round.
 			wait = min(wait, s.cfg.UploadInterval)
+		case f.outcome == Misconfigured:
+			wait = slowWait(s.cfg.Retry, rand.Float64())
 		}
 		wait = max(wait, f.wait)
 	}

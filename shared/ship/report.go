@@ -17,7 +17,8 @@ type report struct {
 	component   *status.Component
 	detail      status.Shipper
 	self        own
-	overcounted int // deliveries that were counted and not marked
+	overcounted int       // deliveries that were counted and not marked
+	recorded    time.Time // when the status row was written last, zero: not yet
 }
 
 // record writes the status row and, when they are due, our own samples, where no
@@ -37,6 +38,7 @@ func (s *Shipper) record(ctx context.Context, fault error) error {
 		return fmt.Errorf("write the shipper's status: %w", err)
 	}
 	s.report.self.wrote(u.Counters)
+	s.report.recorded = time.Now()
 	return nil
 }
 

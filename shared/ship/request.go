@@ -26,6 +26,9 @@ type round struct {
 	rejected  int
 	resent    int
 	isolated  int   // requests that looked for bad rows
+	answered  bool  // the server accepted something
+	askedTime bool  // the server was asked for the time
+	held      bool  // samples wait until the server's time is confirmed
 	small     bool  // there are no bytes for more than one small request
 	sent      int64 // bytes on the wire
 	received  int64
@@ -64,12 +67,13 @@ func (s *Shipper) start(ctx context.Context, b *round, c *chunk) *request {
 	return f
 }
 
-// A result is what a landed request means for the rows of its chunk.
+// A result is what an answer means for the rows of its chunk.
 type result struct {
-	outcome Outcome
-	taken   []store.Row // Delivered: by the server; pending until they are marked
-	refused *refusal    // rows that the server does not take in this company
-	err     error       // Later, Misconfigured: the fault
+	outcome  Outcome
+	accepted []store.Row // Delivered: by the server; pending until they are marked
+	refused  *refusal    // rows that the server does not take in this company
+	unproven bool        // Delivered, if the endpoint is one; the probe tells
+	err      error       // Later, Misconfigured: the fault
 }
 
 // A refusal is rows that were refused together, and the server's words.
@@ -79,94 +83,176 @@ type refusal struct {
 	words  string
 }
 
-// land waits for the answer of a request, counts it and weighs it.
-func (s *Shipper) wait(ctx context.Context, b *round, f *request) result {
-	<-f.done
-	a := f.a
+// wait waits for the answer of a request, counts it and says what it means.
+func (s *Shipper) wait(ctx context.Context, b *round, r *request) result {
+	<-r.done
+	s.count(b, r.a)
+	v := s.interpret(r.c, r.a, r.err)
+	if v.unproven {
+		v = s.prove(ctx, b, r)
+	}
+	d := &s.report.detail
+	d.Outcome, d.HTTPStatus = v.outcome.String(), r.a.status
+	if v.outcome == Delivered {
+		d.Misconfigured, d.RetryAtMs = "", 0
+		s.learn(b, r, v)
+	} else {
+		s.noteFailure(r, v)
+	}
+	s.logAnswer(ctx, b, r, v)
+	return v
+}
+
+// count enters what a request cost.
+func (s *Shipper) count(b *round, a answer) {
 	b.sent += a.sent
 	b.received += a.received
 	b.status = a.status
 	s.report.self.Tally.Add(bytesSent, float64(a.sent))
 	s.report.self.Tally.Observe(duration, a.took.Seconds())
 	s.chargeBudget()
-	v := s.interpret(f.c, a, f.err)
-	s.report.detail.Outcome, s.report.detail.HTTPStatus = v.outcome.String(), a.status
-	if v.outcome != Delivered {
-		if f.ended {
-			s.client.link.ended.Store(true)
-		}
-		s.report.self.Tally.Add(failures, 1)
-		switch a.status {
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
-			s.replay.away = true
-		}
-	} else {
-		s.report.detail.Misconfigured, s.report.detail.RetryAtMs = "", 0
-		s.clocks.uploads.observe(a, s.client.url.Host)
-		if at := s.serverMs(); at != timeUnknown {
-			s.pacing.budget.follow(at, time.Now())
-		}
-		s.watchServer(a.server, f.ended)
-		if len(v.taken) < len(f.c.rows) {
-			s.report.self.Tally.Add(partial, 1)
-		}
+}
+
+// prove sends the probe to an endpoint that answered as a metrics server does and
+// as a captive portal may. If it refuses that, the chunk goes again: the answer
+// before it proves nothing.
+func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
+	first := r.a
+	a, refused, err := s.client.probe(ctx)
+	s.count(b, a)
+	switch {
+	case err != nil:
+		return s.unanswered(a, err)
+	case refused:
+		b.requests++
+		r.a, r.err = s.client.post(ctx, r.c.body, b.id, r.index)
+		s.count(b, r.a)
+		return s.interpret(r.c, r.a, r.err)
 	}
+	return s.foreign(first, fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that no metrics server takes", errNotOurs, a.status))
+}
+
+// learn takes from an answer of the server what it says besides the chunk.
+func (s *Shipper) learn(b *round, r *request, v result) {
+	b.answered = true
+	s.client.endpoint.accept(r.a)
+	s.clocks.uploads.observe(r.a, s.client.url.Host)
+	if at := s.serverMs(); at != timeUnknown {
+		s.pacing.budget.follow(at, time.Now())
+	}
+	s.watchServer(r.a.server, r.ended)
+	if len(v.accepted) < len(r.c.rows) {
+		s.report.self.Tally.Add(partial, 1)
+	}
+}
+
+// noteFailure counts a request that delivered nothing.
+func (s *Shipper) noteFailure(r *request, v result) {
+	if r.ended {
+		s.client.link.ended.Store(true)
+	}
+	s.report.self.Tally.Add(failures, 1)
+	switch r.a.status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
+		s.replay.away = true
+	}
+}
+
+func (s *Shipper) logAnswer(ctx context.Context, b *round, r *request, v result) {
 	attrs := []slog.Attr{
-		slog.String("batch_id", b.id), slog.Int("chunk_index", f.index), slog.Int("attempt", s.pacing.failed+1),
-		slog.Int("count", len(f.c.rows)), slog.Int("accepted", len(v.taken)), slog.String("outcome", v.outcome.String()),
-		slog.Int("http_status", a.status), slog.Int64("bytes_sent", a.sent), slog.Int64("bytes_rcvd", a.received),
-		slog.Int64("duration_ms", a.took.Milliseconds()),
+		slog.String("batch_id", b.id), slog.Int("chunk_index", r.index), slog.Int("attempt", s.pacing.failed+1),
+		slog.Int("count", len(r.c.rows)), slog.Int("accepted", len(v.accepted)), slog.String("outcome", v.outcome.String()),
+		slog.Int("http_status", r.a.status), slog.Int64("bytes_sent", r.a.sent), slog.Int64("bytes_rcvd", r.a.received),
+		slog.Int64("duration_ms", r.a.took.Milliseconds()),
 	}
 	if v.err != nil {
 		attrs = append(attrs, slog.String("error", v.err.Error()))
 	}
 	s.log.LogAttrs(ctx, slog.LevelDebug, "chunk answered", attrs...)
-	return v
 }
 
-// weigh says what an answer, or the lack of one, means.
+// interpret says what an answer, or the lack of one, means for a chunk.
 func (s *Shipper) interpret(c *chunk, a answer, err error) result {
-	host := s.client.url.Host
-	give := func(o Outcome, err error) result {
-		if o == Misconfigured {
-			s.report.detail.Misconfigured = err.Error()
-		}
-		return result{outcome: o, err: &fault{outcome: o, status: a.status, wait: retryAfter(a.header), err: err}}
-	}
 	if err != nil {
-		o := Later
-		if w, ok := errors.AsType[*fault](err); ok {
-			o, err = w.outcome, w.err
-		}
-		return give(o, fmt.Errorf("send to %s: %w", host, err))
+		return s.unanswered(a, err)
 	}
-	said := s.client.creds.excerpt(a.body)
-	switch o := outcomeOf(a.status); o {
-	case Refused:
+	host, said := s.client.url.Host, s.client.creds.excerpt(a.body)
+	switch o := outcomeOf(a.status); {
+	case a.status >= 300 && a.status < 400, a.status == http.StatusNetworkAuthenticationRequired:
+		return s.foreign(a, errors.New("nothing was delivered"))
+	case o == Refused:
 		return result{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
-	case Later, Misconfigured:
-		return give(o, fmt.Errorf("%s answered HTTP %d%s", host, a.status, quoted(said)))
+	case o != Delivered:
+		return s.fails(o, a, fmt.Errorf("%s answered HTTP %d%s", host, a.status, quoted(said)))
 	}
-	r, err := readReport(a.header, a.body, a.cut, c.lines)
+	r, err := readAcceptance(a, c.lines)
 	switch {
 	case err != nil:
-		return give(Misconfigured, fmt.Errorf("%s answered HTTP %d: %w", host, a.status, err))
+		return s.foreign(a, err)
+	case r.silent:
+		return s.interpretSilence(c, a)
 	case r.all || len(c.lines) == 0:
-		return result{taken: c.sent}
+		return result{accepted: c.sent}
 	case len(r.lines) == 0 && r.taken == 0:
-		return give(Later, fmt.Errorf("%s took none of the samples%s", host, quoted(said)))
+		return s.fails(Later, a, fmt.Errorf("%s accepted none of the samples%s", host, quoted(said)))
 	case len(r.lines) == 0:
-		return result{taken: c.rows[:r.taken]}
+		return result{accepted: c.rows[:r.taken]}
 	}
 	v := result{refused: &refusal{status: a.status, words: s.client.creds.excerpt([]byte(r.because))}}
 	for line := range c.lines {
 		if slices.Contains(r.lines, line) {
 			v.refused.rows = append(v.refused.rows, c.samplesOf(line)...)
 		} else {
-			v.taken = append(v.taken, c.samplesOf(line)...)
+			v.accepted = append(v.accepted, c.samplesOf(line)...)
 		}
 	}
 	return v
+}
+
+// interpretSilence says what an answer without a body means: all is delivered,
+// if it is a metrics server's.
+func (s *Shipper) interpretSilence(c *chunk, a answer) result {
+	switch s.client.endpoint.standingOf(a) {
+	case noImport:
+		return s.foreign(a, fmt.Errorf("%w; %s", errNotOurs, s.cfg.PathAdvice()))
+	case nameless:
+		return s.foreign(a, fmt.Errorf("%w: the server there names itself, and this answer does not", errNotOurs))
+	case unproven:
+		return result{unproven: true}
+	}
+	return result{accepted: c.sent}
+}
+
+// fails is the result of a request that delivered nothing and blames no sample.
+func (s *Shipper) fails(o Outcome, a answer, err error) result {
+	if o == Misconfigured {
+		s.report.detail.Misconfigured = err.Error()
+	} else if s.client.endpoint.isForeign() {
+		s.report.detail.Misconfigured = "" // what answered has gone
+	}
+	return result{outcome: o, err: &fault{outcome: o, status: a.status, wait: retryAfter(a.header), err: err}}
+}
+
+// unanswered is the result of a request that got no answer.
+func (s *Shipper) unanswered(a answer, err error) result {
+	o := Later
+	if f, ok := errors.AsType[*fault](err); ok {
+		o, err = f.outcome, f.err
+	}
+	return s.fails(o, a, fmt.Errorf("send to %s: %w", s.client.url.Host, err))
+}
+
+// foreign is the result of an answer that something else than a metrics server
+// gave. Its Retry-After is not the server's.
+func (s *Shipper) foreign(a answer, why error) result {
+	s.client.endpoint.reject()
+	kind := ""
+	if text := s.client.creds.excerpt([]byte(a.header.Get("Content-Type"))); text != "" {
+		kind = ", " + text
+	}
+	err := fmt.Errorf("%s answered HTTP %d%s%s: %w", s.client.url.Host, a.status, kind, quoted(s.client.creds.excerpt(a.body)), why)
+	s.report.detail.Misconfigured = err.Error()
+	return result{outcome: Misconfigured, err: &fault{outcome: Misconfigured, status: a.status, foreign: true, err: err}}
 }
 
 func quoted(said string) string {
@@ -176,7 +262,7 @@ func quoted(said string) string {
 	return fmt.Sprintf(": %q", said)
 }
 
-// grow sets the size of the next chunk after an answer.
+// adjustChunk sets the size of the next chunk after an answer.
 func (s *Shipper) adjustChunk(o Outcome) {
 	if o == Delivered {
 		s.chunks.limit = min(s.chunks.limit*2, s.cfg.BatchSize)

@@ -45,8 +45,8 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	case err != nil:
 		next = s.retry(err)
 	case first && b.requests == 0 && time.Now().Before(s.first.until):
-		if s.report.component.Row().HeartbeatMs != 0 {
-			return eagerEvery, nil // it was said already
+		if time.Since(s.report.recorded) < s.cfg.UploadInterval/2 {
+			return eagerEvery, nil // the last heartbeat is not due again
 		}
 		next = eagerEvery
 	default:

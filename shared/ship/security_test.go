@@ -141,6 +141,7 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 			fmt.Fprint(w, "bad ", r.Header.Get("Authorization"))
 			return
 		}
+		w.Header().Set("X-Server-Hostname", "one")
 		w.WriteHeader(204)
 	}))
 	defer server.Close()
@@ -356,7 +357,10 @@ func TestTLSIsCheckedAndItsFaultsAreNamed(t *testing.T) {
 		{name: "no client certificate", cert: good, server: func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }, fault: "certificate required", outcome: "later"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }))
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Server-Hostname", "one")
+				w.WriteHeader(204)
+			}))
 			server.TLS = &tls.Config{Certificates: []tls.Certificate{c.cert}}
 			server.Config.ErrorLog = nil
 			if c.server != nil {
@@ -393,7 +397,11 @@ func TestTLSIsCheckedAndItsFaultsAreNamed(t *testing.T) {
 
 func TestRedirectIsNotFollowedAndTakesNoToken(t *testing.T) {
 	var elsewhere atomic.Int32
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { elsewhere.Add(1); w.WriteHeader(204) }))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		elsewhere.Add(1)
+		w.Header().Set("X-Server-Hostname", "one")
+		w.WriteHeader(204)
+	}))
 	defer other.Close()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }))
 	defer server.Close()

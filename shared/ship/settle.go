@@ -206,13 +206,13 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 	at := store.FromOf(one.Priority, one.FromMs)
 	signs := s.replay.signs
 	for {
-		if s.chunks.rows, err = s.db.Delivered(ctx, s.chunks.rows[:0], &at, one.ToMs+1, s.chunks.limit); err != nil {
+		if s.chunks.rows, err = s.db.Delivered(ctx, s.chunks.rows[:0], &at, one.ToMs+1, s.chunkLimit()); err != nil {
 			return false, err
 		}
 		if len(s.chunks.rows) == 0 {
 			return true, nil
 		}
-		rest, err := s.enc.pack(&s.chunks.one, s.chunks.rows, s.pacing.budget.chunkBytes(), s.serverMs())
+		rest, err := s.enc.pack(&s.chunks.one, s.chunks.rows, s.pacing.budget.chunkBytes(), timeRule{})
 		if err != nil {
 			return false, err
 		}
@@ -228,9 +228,9 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 				return false, v.err
 			}
 			s.adjustChunk(v.outcome)
-			b.resent += len(v.taken)
+			b.resent += len(v.accepted)
 			if s.replay.consecutive <= ignoreAfter { // or all since the first sign would go with each
-				s.replay.remember(time.Now(), v.taken)
+				s.replay.remember(time.Now(), v.accepted)
 			}
 			if v.refused != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",

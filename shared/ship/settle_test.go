@@ -41,7 +41,7 @@ func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
 		{"connection ended", []step{named("one"), vanishes, named("one")}, "", 20},
 		{"the server said that it closes", []step{named("one"), func(f *faultServer, conn net.Conn, r *http.Request) bool {
 			f.keep(r)
-			io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+			io.WriteString(conn, "HTTP/1.1 204 No Content\r\nX-Server-Hostname: one\r\nConnection: close\r\n\r\n")
 			return false
 		}, named("one")}, "", 0},
 		{"the shipper starts anew", []step{named("one")}, "boot", 0},

@@ -67,6 +67,8 @@ type clocks struct {
 	uploads clock // by answers that took samples, which only the server gives
 	probe   clock // by the answers of clock_skew_url
 	check   skewCheck
+
+	confirmation confirmation // of uploads
 }
 
 // A search is what is known of samples that the server rejects.
@@ -98,7 +100,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, 
 	now := time.Now()
 	s := &Shipper{
 		db: db, cfg: cfg.Remote, log: log.With("endpoint", c.url.Host), progress: progress, client: c,
-		enc:    encoder{compress: cfg.Remote.Compression, retention: cfg.Remote.ServerRetention},
+		enc:    encoder{compress: cfg.Remote.Compression},
 		pacing: pacing{budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: traffic},
 		first:  firstRound{notBefore: now.Add(share(time.Second, cfg.Device.ID)), until: now.Add(eagerFor)},
 		chunks: chunking{limit: cfg.Remote.ChunkSize},

@@ -111,6 +111,20 @@ func (b *bench) round() error {
 	return err
 }
 
+// minutePasses makes what was said of the server's time a minute old.
+func (b *bench) minutePasses() {
+	c := &b.ship.clocks.confirmation
+	for _, at := range []*time.Time{&c.asked, &c.first, &c.second, &c.rejectedAt} {
+		if !at.IsZero() {
+			*at = at.Add(-confirmAfter)
+		}
+	}
+	c.serverMs -= confirmAfter.Milliseconds()
+	if c.rejectedMs != timeUnknown {
+		c.rejectedMs -= confirmAfter.Milliseconds()
+	}
+}
+
 // states returns the rows' keys, by state.
 func (b *bench) states() (pending, delivered, set map[string]bool) {
 	b.t.Helper()
@@ -215,7 +229,7 @@ type transportFunc func(*http.Request) (*http.Response, error)
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func respond(status int, body string) *http.Response {
-	h := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}
+	h := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}, "X-Server-Hostname": {"one"}}
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), ProtoMajor: 1, ProtoMinor: 1}
 }
 
@@ -356,7 +370,7 @@ func TestBodyIsNeverOverTheLimitAndNothingIsLeftOut(t *testing.T) {
 	var c chunk
 	for rest := rows; len(rest) > 0; {
 		var err error
-		if rest, err = e.pack(&c, rest, limit, 1_800_000_000_000); err != nil {
+		if rest, err = e.pack(&c, rest, limit, timeRule{}); err != nil {
 			t.Fatal(err)
 		}
 		chunks++
@@ -387,7 +401,7 @@ func TestNoRequestIsOverTheLimit(t *testing.T) {
 	b.ship.client.transport = transportFunc(func(r *http.Request) (*http.Response, error) {
 		body, err := io.ReadAll(r.Body)
 		largest = max(largest, len(body))
-		return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody}, err
+		return respond(204, ""), err
 	})
 	x := uint64(1)
 	var samples []metric.Sample
@@ -430,6 +444,11 @@ func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
+	b.want(2, 1, 3) // a time is judged once the server's is confirmed
+	b.minutePasses()
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
 	b.want(0, 1, 5)
 	if sent != 1 {
 		t.Errorf("%d samples were sent", sent)
@@ -451,7 +470,9 @@ func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	code := 204
-	serve := transportFunc(func(*http.Request) (*http.Response, error) { return respond(code, "words"), nil })
+	serve := transportFunc(func(*http.Request) (*http.Response, error) {
+		return respond(code, map[int]string{503: "words"}[code]), nil
+	})
 	b.ship.client.transport = serve
 	b.record(10, "a")
 	b.round()

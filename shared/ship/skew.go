@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -14,7 +15,6 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
-	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
 // maxDrift is how fast two clocks may part: what the kernel may slew one by
@@ -67,6 +67,14 @@ func (c *clock) observe(a answer, host string) {
 		} // else the server's clock was set, and the old bounds are void
 	}
 	c.known, c.low, c.high, c.at, c.host = true, low, high, a.begun, host
+}
+
+// observedSince says whether the estimate has an answer to a request that was
+// made at begun or later.
+func (c *clock) observedSince(begun time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known && !c.at.Before(begun)
 }
 
 // skew returns the present estimate.
@@ -123,6 +131,9 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 	if fault == nil && (a.status < 200 || a.status > 299) {
 		fault = fmt.Errorf("HTTP %d", a.status)
 	}
+	if fault == nil && !identified(a) {
+		a, fault = s.identify(ctx, a)
+	}
 	if fault == nil {
 		if _, err := http.ParseTime(a.header.Get("Date")); err != nil {
 			fault = fmt.Errorf("the answer has no Date: %w", err)
@@ -151,6 +162,22 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 		return k.every, fmt.Errorf("write the status of the clock: %w", err)
 	}
 	return next, fault
+}
+
+// identify asks the endpoint of the uploads to show itself, after an answer for
+// the time that may be anyone's: a captive portal's page is no time. The answer
+// to that question has a Date of its own.
+func (s *Shipper) identify(ctx context.Context, a answer) (answer, error) {
+	k := &s.clocks.check
+	page := fmt.Errorf("HTTP %d%s: not known to be a metrics server's answer, so its Date is not used", a.status, quoted(k.client.creds.excerpt(a.body)))
+	if k.client != s.client || k.client.endpoint.standingOf(a) == nameless {
+		return a, page
+	}
+	own, refused, err := k.client.probe(ctx)
+	if err != nil || !refused {
+		return a, errors.Join(page, err)
+	}
+	return own, nil
 }
 
 // sayClock logs the first estimate, and every crossing of the limit.
@@ -206,16 +233,3 @@ func (c *clock) now() (unixMs int64) {
 
 // serverMs is the time of the server that takes the samples.
 func (s *Shipper) serverMs() int64 { return s.clocks.uploads.now() }
-
-// outOfTime says that by this clock the server would not keep a row.
-func (s *Shipper) outOfTime(r store.Row) bool {
-	return vmjson.CheckSample(0, r.TimeMs, time.Now().UnixMilli(), s.enc.retention) != nil
-}
-
-// askTime sends a chunk of nothing, for the Date of the answer.
-func (s *Shipper) askTime(ctx context.Context, b *round) error {
-	if err := s.waitForRate(ctx, b); err != nil {
-		return err
-	}
-	return s.wait(ctx, b, s.start(ctx, b, &chunk{})).err
-}

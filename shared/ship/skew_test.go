@@ -126,19 +126,25 @@ func TestAPageThatAnswersInTheServersPlaceJudgesNoSample(t *testing.T) {
 	b := newBench(t, server.URL+"/api/v1/import")
 	b.record(100, "a")
 	for range 3 {
-		if _, err := b.ship.CheckSkew(t.Context()); err != nil {
-			t.Fatal(err)
+		if _, err := b.ship.CheckSkew(t.Context()); err == nil || !strings.Contains(err.Error(), "Sign in") {
+			t.Errorf("the time of a page for signing in: %v", err)
 		}
 		if err := b.round(); err == nil {
 			t.Error("a page for signing in took the samples")
 		}
 	}
 	b.want(100, 0, 0)
+	if own := b.ship.skewSample(5); len(own) > 0 {
+		t.Errorf("a page told the time: %+v", own)
+	}
 }
 
 func TestWhoElseTellsTheTimeGetsNoToken(t *testing.T) {
 	var seen atomic.Value
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen.Store(r.Header.Get("Authorization")) }))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Server-Hostname", "clock")
+		seen.Store(r.Header.Get("Authorization"))
+	}))
 	defer other.Close()
 	path := mustWrite(t, "token", secret, 0o600)
 	b := newBench(t, newFaultServer(t, ok).url, func(c *config.Config) {
@@ -166,6 +172,7 @@ func TestAWrongClockBlamesNoSample(t *testing.T) {
 				return
 			}
 			w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
+			w.Header().Set("X-Server-Hostname", "one")
 			w.WriteHeader(204)
 		}))
 		b := newBench(t, server.URL+"/api/v1/import")
@@ -185,6 +192,11 @@ func TestAWrongClockBlamesNoSample(t *testing.T) {
 		// What is too far off by the server's time is set aside now.
 		b.last -= 50 * 24 * 3600_000
 		b.record(1, "old")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		b.want(1, 100, 0)
+		b.minutePasses()
 		if err := b.round(); err != nil {
 			t.Fatal(err)
 		}

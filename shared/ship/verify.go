@@ -124,7 +124,7 @@ func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
 	b := newRound(time.Time{})
 	for len(rows) > 0 {
 		n := min(len(rows), s.cfg.BatchSize)
-		rest, err := s.enc.pack(&s.chunks.one, rows[:n], maxChunkBytes, s.serverMs())
+		rest, err := s.enc.pack(&s.chunks.one, rows[:n], maxChunkBytes, timeRule{})
 		if err != nil {
 			return err
 		}

@@ -149,12 +149,25 @@ func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Reje
 	return page, last, rows.Err()
 }
 
-// Requeue makes every sample that is set aside pending again, save those that
-// have no value. It returns how many.
+// Requeue makes every rejected sample pending again, except those that have no
+// value. It returns how many.
 func (db *DB) Requeue(ctx context.Context) (requeued int, err error) {
+	return db.requeue(ctx, "TRUE")
+}
+
+// RequeueTimes makes samples pending again that were rejected for their times
+// alone, before they were sent, and lie from fromMs to untilMs. It returns how
+// many.
+func (db *DB) RequeueTimes(ctx context.Context, fromMs, untilMs int64) (requeued int, err error) {
+	// The reasons of vmjson.CheckSample begin with the word.
+	return db.requeue(ctx, "http_status = 0 AND reason LIKE 'timestamp %' AND timestamp_ms BETWEEN ? AND ?", fromMs, untilMs)
+}
+
+// requeue makes rejected samples pending again for which the condition holds.
+func (db *DB) requeue(ctx context.Context, where string, args ...any) (requeued int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `UPDATE samples SET uploaded = 0 WHERE uploaded = 2 AND value IS NOT NULL
-			AND (timestamp_ms, series_id) IN (SELECT timestamp_ms, series_id FROM rejected)`)
+			AND (timestamp_ms, series_id) IN (SELECT timestamp_ms, series_id FROM rejected WHERE `+where+`)`, args...)
 		if err != nil {
 			return err
 		}
@@ -162,7 +175,9 @@ func (db *DB) Requeue(ctx context.Context) (requeued int, err error) {
 		if err != nil {
 			return err
 		}
-		requeued = int(n)
+		if requeued = int(n); requeued == 0 && len(args) > 0 {
+			return nil
+		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM rejected WHERE (timestamp_ms, series_id) NOT IN
 			(SELECT r.timestamp_ms, r.series_id FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id) WHERE s.uploaded = 2)`)
 		if err != nil {

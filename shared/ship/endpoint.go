@@ -1,0 +1,106 @@
+package ship
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+const (
+	// probeBody claims to be gzip and is not, which an import endpoint answers
+	// with 400. It is longer than a gzip header, so that it is not taken for a
+	// stream that was cut short.
+	probeBody = "Not gzip. Is an import endpoint here?"
+	// namedFor is how long a server that named itself is expected to go on doing
+	// so. A server that was replaced by one without a name is believed after it.
+	namedFor = 24 * time.Hour
+)
+
+// An endpoint is what stands behind remote.url: whether it has shown that it
+// takes samples. Captive portals, static pages and most paths of a real server
+// answer 2xx as well and store nothing.
+type endpoint struct {
+	importPath bool // remote.url ends as it must, or remote.any_path is set
+
+	mu      sync.Mutex
+	peer    string    // the address that refused the probe
+	refused bool      // it refused the probe
+	foreign bool      // the last answer was not one of a metrics server
+	named   time.Time // when an answer last bore a name, zero: never
+}
+
+func newEndpoint(r config.Remote) *endpoint { return &endpoint{importPath: r.PathAdvice() == ""} }
+
+// A standing is what an answer without a body says of the endpoint.
+type standing int
+
+const (
+	shown    standing = iota // it is a metrics server's
+	unproven                 // it may be one; the probe tells
+	nameless                 // the server there names itself, and this answer does not
+	noImport                 // remote.url has a path at which no server takes samples
+)
+
+// standingOf says whether an answer is that of an endpoint that has shown
+// itself: by a verified certificate, by its name in the answer, or by refusing
+// the probe since the last start, change of address or foreign answer.
+func (e *endpoint) standingOf(a answer) standing {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case !e.importPath:
+		return noImport
+	case a.verified || a.server != "":
+		return shown
+	case !e.named.IsZero() && time.Since(e.named) < namedFor:
+		return nameless
+	case e.refused && e.peer == a.peer:
+		return shown
+	}
+	return unproven
+}
+
+// identified says whether an answer by itself shows who gave it: its Date is a
+// server's then, whatever the path.
+func identified(a answer) bool { return a.verified || a.server != "" }
+
+// accept notes an answer of the metrics server.
+func (e *endpoint) accept(a answer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.foreign = false
+	if a.server != "" {
+		e.named = time.Now()
+	}
+}
+
+// reject notes an answer of something else; what was shown before is void.
+func (e *endpoint) reject() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.foreign, e.refused = true, false
+}
+
+// isForeign says that the last answer was not one of a metrics server.
+func (e *endpoint) isForeign() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.foreign
+}
+
+// probe asks the endpoint to show itself. It has if refused.
+func (c *client) probe(ctx context.Context) (a answer, refused bool, err error) {
+	header := c.header()
+	header["Content-Encoding"] = []string{"gzip"}
+	a, err = c.do(ctx, http.MethodPost, c.url, header, []byte(probeBody))
+	if err != nil || a.status != http.StatusBadRequest {
+		return a, false, err
+	}
+	c.endpoint.mu.Lock()
+	defer c.endpoint.mu.Unlock()
+	c.endpoint.refused, c.endpoint.peer = true, a.peer
+	return a, true, nil
+}

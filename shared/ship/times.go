@@ -1,0 +1,213 @@
+package ship
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/status"
+	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/vmjson"
+)
+
+const (
+	// confirmAfter is how far apart the two answers are that confirm the server's
+	// time, which were asked for that purpose.
+	confirmAfter = time.Minute
+	// confirmedRounds times the upload interval is how long a confirmation holds,
+	// confirmedFor at least.
+	confirmedRounds = 5
+	confirmedFor    = 5 * time.Minute
+	// sameTime is how far two estimates of the server's time may lie apart that
+	// confirm each other.
+	sameTime = 5 * time.Second
+	// withdrawn is how far the server's time has to move for rows to be judged
+	// again that were rejected by it.
+	withdrawn = time.Minute
+)
+
+// A timeRule says which times the server would drop without a word. A single
+// Date rejects nothing: it may be that of a proxy whose clock was wrong for a
+// moment.
+type timeRule struct {
+	retention time.Duration // how far back the server keeps samples, 0: no limit
+	serverMs  int64         // the server's time, timeUnknown: not known
+	ownMs     int64         // this clock, timeUnknown: neither the kernel nor timesyncd vouches for it
+	confirmed bool          // serverMs is
+}
+
+// A ruling is what a timeRule says of one row.
+type ruling int
+
+const (
+	send   ruling = iota
+	hold          // it stays pending until the server's time is confirmed
+	refuse        // the server would drop it
+)
+
+// ruleOn judges one row by its time.
+func (t timeRule) ruleOn(timeMs int64) (ruling, error) {
+	if t.ownMs != timeUnknown && t.check(timeMs, t.ownMs) == nil || t.serverMs == timeUnknown && t.ownMs == timeUnknown {
+		return send, nil
+	}
+	if t.serverMs == timeUnknown {
+		return refuse, t.check(timeMs, t.ownMs)
+	}
+	err := t.check(timeMs, t.serverMs)
+	switch {
+	case err == nil:
+		return send, nil
+	case t.confirmed || t.ownMs != timeUnknown:
+		return refuse, err
+	}
+	return hold, nil
+}
+
+func (t timeRule) check(timeMs, nowMs int64) error {
+	return vmjson.CheckSample(0, timeMs, nowMs, t.retention)
+}
+
+// doubts says that a row would not be sent, or that this clock says so while the
+// server's is not known.
+func (t timeRule) doubts(r store.Row) bool {
+	if t.serverMs == timeUnknown && t.ownMs == timeUnknown {
+		return t.check(r.TimeMs, time.Now().UnixMilli()) != nil
+	}
+	ruling, _ := t.ruleOn(r.TimeMs)
+	return ruling != send
+}
+
+// A confirmation is how far the server's time is confirmed. Times are those of
+// the monotonic clock, so that setting this clock changes nothing.
+type confirmation struct {
+	asked    time.Time // when the server was last asked, zero: never
+	first    time.Time // since when its answers agree, zero: they do not
+	second   time.Time // the last answer that agreed, confirmAfter or more after first
+	serverMs int64     // at first
+
+	rejectedMs int64     // the server's time by which rows were rejected last, timeUnknown: by none
+	rejectedAt time.Time // when
+	reviewed   bool      // what earlier runs rejected was judged again
+}
+
+// holds says whether the server's time is confirmed at present.
+func (c *confirmation) holds(interval time.Duration) bool {
+	return !c.second.IsZero() && time.Since(c.second) < max(confirmedRounds*interval, confirmedFor)
+}
+
+// agree enters a fresh estimate.
+func (c *confirmation) agree(serverMs int64) {
+	now := time.Now()
+	moved := time.Duration(serverMs-c.serverMs)*time.Millisecond - now.Sub(c.first)
+	switch {
+	case c.first.IsZero() || moved.Abs() > sameTime:
+		c.first, c.second, c.serverMs = now, time.Time{}, serverMs
+	case now.Sub(c.first) >= confirmAfter:
+		c.second = now
+	}
+}
+
+// timeRuleFor says by which rule the times of rows are judged. Where the rule
+// doubts any of them the server is asked for the time, once a round: this clock
+// may be wrong, or the answer that told the server's.
+func (s *Shipper) timeRuleFor(ctx context.Context, b *round, rows []store.Row) (timeRule, error) {
+	c := &s.clocks.confirmation
+	rule := timeRule{retention: s.cfg.ServerRetention, serverMs: s.serverMs()}
+	if !slices.ContainsFunc(rows, rule.doubts) {
+		return rule, nil
+	}
+	own, err := s.trustedTime(ctx)
+	if err != nil {
+		return rule, err
+	}
+	if rule.ownMs = own; !slices.ContainsFunc(rows, rule.doubts) {
+		return rule, nil
+	}
+	rule.confirmed = c.holds(s.cfg.UploadInterval)
+	if !b.askedTime && (rule.serverMs == timeUnknown || !b.answered || !rule.confirmed && time.Since(c.asked) >= confirmAfter) {
+		begun := time.Now()
+		if err := s.askTime(ctx, b); err != nil {
+			return rule, err
+		}
+		b.askedTime = true
+		if rule.serverMs = s.serverMs(); s.clocks.uploads.observedSince(begun) {
+			c.asked = begun
+			c.agree(rule.serverMs)
+		}
+		rule.confirmed = c.holds(s.cfg.UploadInterval)
+	}
+	return rule, nil
+}
+
+// trustedTime is this clock in Unix milliseconds, timeUnknown unless the
+// collector found that the kernel or systemd-timesyncd vouches for it.
+func (s *Shipper) trustedTime(ctx context.Context) (unixMs int64, err error) {
+	rows, err := s.db.Statuses(ctx)
+	if err != nil {
+		return timeUnknown, err
+	}
+	for _, row := range rows {
+		if row.Component != status.ClockRow || row.BootID != s.report.component.Row().BootID {
+			continue
+		}
+		clock, err := status.Detail[status.Clock](row)
+		if err == nil && clock.IsTrusted() && (clock.By == byKernel || clock.By == byTimesyncd) {
+			return time.Now().UnixMilli(), nil
+		}
+	}
+	return timeUnknown, nil
+}
+
+// What the collector calls those that vouch for the clock.
+const (
+	byKernel    = "kernel"
+	byTimesyncd = "timesyncd"
+)
+
+// noteRejected remembers by which time rows were rejected.
+func (c *confirmation) noteRejected(rule timeRule) {
+	c.rejectedMs, c.rejectedAt = max(rule.serverMs, rule.ownMs), time.Now()
+	if rule.serverMs != timeUnknown {
+		c.rejectedMs = rule.serverMs
+	}
+}
+
+// review makes samples pending again that were rejected for their times alone,
+// once the server's time is another one than that by which they were. After a
+// start, by which one is not known.
+func (s *Shipper) review(ctx context.Context) error {
+	c, nowMs := &s.clocks.confirmation, s.serverMs()
+	if nowMs == timeUnknown || c.reviewed && c.rejectedMs == timeUnknown {
+		return nil
+	}
+	if c.reviewed {
+		moved := time.Duration(nowMs-c.rejectedMs)*time.Millisecond - time.Since(c.rejectedAt)
+		if moved.Abs() < withdrawn {
+			return nil
+		}
+	}
+	from := int64(1)
+	if s.cfg.ServerRetention > 0 {
+		from = max(from, nowMs-s.cfg.ServerRetention.Milliseconds())
+	}
+	count, err := s.db.RequeueTimes(context.WithoutCancel(ctx), from, nowMs+vmjson.MaxAhead.Milliseconds())
+	if err != nil {
+		return err
+	}
+	c.reviewed, c.rejectedMs = true, timeUnknown
+	if count > 0 {
+		s.log.Info("the server's time is another one than that by which samples were rejected; they are pending again", "count", count)
+	}
+	return nil
+}
+
+// askTime sends a chunk of nothing, for the Date of the answer.
+func (s *Shipper) askTime(ctx context.Context, b *round) error {
+	if err := s.waitForRate(ctx, b); err != nil {
+		return err
+	}
+	if err := s.wait(ctx, b, s.start(ctx, b, &chunk{})).err; err != nil {
+		return err
+	}
+	return s.review(ctx)
+}
