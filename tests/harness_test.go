@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Values[runningKey{}] = &running{procs: map[string]*proc{}}
 			env.Defer(env.Values[runningKey{}].(*running).killAll)
+			env.Values[portalKey{}] = new(portal)
 			for _, name := range []string{"VM", "HEALTH", "RECEIVER"} {
 				port, err := freePort()
 				if err != nil {
@@ -81,6 +82,7 @@ func TestScripts(t *testing.T) {
 			"end":        cmdStop,
 			"signal":     cmdSignal,
 			"vm":         cmdVM,
+			"portal":     cmdPortal,
 			"sql":        cmdSQL,
 			"waitsql":    cmdWaitSQL,
 			"get":        cmdGet,

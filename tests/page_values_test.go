@@ -48,6 +48,7 @@ func TestTheTokensShownAreTokens(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		got[r.Header.Get("Authorization")] = true
+		w.Header().Set("X-Server-Hostname", "vm-1")
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(server.Close)

@@ -164,7 +164,10 @@ func TestRealDaemonsStoppedKilledFrozenAndStarved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Server-Hostname", "vm-1")
+		w.WriteHeader(204)
+	}))
 	defer server.Close()
 	b := newBoard(t)
 	b.configFile(t, fmt.Sprintf(shortIntervals, server.URL))

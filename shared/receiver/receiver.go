@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -32,9 +33,14 @@ type Options struct {
 	Log     *slog.Logger // gets one line per import with refused lines or a refused body
 }
 
+// nameHeader is the field in which VictoriaMetrics names itself in each answer.
+// metrics-shipper believes an answer over plain http that bears it.
+const nameHeader = "X-Server-Hostname"
+
 // A Receiver takes import requests and remembers the newest value of each series.
 type Receiver struct {
 	log     *slog.Logger
+	name    string             // of this machine
 	token   *[sha256.Size]byte // nil: none asked for
 	table   *table
 	imports chan struct{} // one for each body that may be read at a time
@@ -51,8 +57,13 @@ const (
 
 // New returns a Receiver that has seen nothing yet.
 func New(o Options) *Receiver {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "metrics-receiver"
+	}
 	r := &Receiver{
 		log:     o.Log,
+		name:    name,
 		table:   newTable(time.Now()),
 		imports: make(chan struct{}, parallelImports),
 		verbose: o.Verbose,
@@ -78,6 +89,7 @@ func (r *Receiver) Handler() http.Handler {
 	mux.HandleFunc("GET /metrics", r.serveMetrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set(nameHeader, r.name)
 		w.Header().Set("Cache-Control", "no-store")
 		mux.ServeHTTP(w, req)
 	})

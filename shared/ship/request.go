@@ -178,8 +178,11 @@ func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 	}
 	host, said := s.client.url.Host, s.client.creds.excerpt(a.body)
 	switch o := outcomeOf(a.status); {
-	case a.status >= 300 && a.status < 400, a.status == http.StatusNetworkAuthenticationRequired:
-		return s.foreign(a, errors.New("nothing was delivered"))
+	case a.status >= 300 && a.status < 400:
+		to := s.client.creds.excerpt([]byte(a.header.Get("Location")))
+		return s.foreign(a, fmt.Errorf("it redirects to %q, and no redirect is followed", to))
+	case a.status == http.StatusNetworkAuthenticationRequired:
+		return s.foreign(a, errors.New("the network asks to sign in"))
 	case o == Refused:
 		return result{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
 	case o != Delivered:
