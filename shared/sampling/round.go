@@ -191,7 +191,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	ready := r.ready(waiting, ctx)
 	if r.restored { // before, our counters would go back to what this run counted
 		if own := r.self.samples(now.Wall); len(own) > 0 {
-			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Samples: own})
+			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Self: true, Samples: own})
 			r.uncounted = true
 		}
 	}

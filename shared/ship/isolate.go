@@ -239,7 +239,7 @@ func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err er
 	if err != nil {
 		return row, false, err
 	}
-	group := store.Group{Priority: status.SelfPriority, Samples: s.report.self.Tally.Samples(now.Wall.UnixMilli())}
+	group := store.Group{Priority: status.SelfPriority, Self: true, Samples: s.report.self.Tally.Samples(now.Wall.UnixMilli())}
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
 		return row, false, err
 	}

@@ -49,7 +49,7 @@ func (s *Shipper) update(now status.Moment) store.Update {
 	s.report.component.SetDetail(s.report.detail)
 	u := store.Update{Status: []status.Row{s.report.component.Row()}}
 	if own := s.samples(now.Wall); len(own) > 0 {
-		u.Groups = []store.Group{{Priority: status.SelfPriority, Samples: own}}
+		u.Groups = []store.Group{{Priority: status.SelfPriority, Self: true, Samples: own}}
 	}
 	u.Counters = s.report.self.changed(s.pacing.budget.counts()) // with what was just said
 	return u

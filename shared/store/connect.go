@@ -24,7 +24,7 @@ func newPools(path string, opts Options, g *guard) *DB {
 	write.SetMaxOpenConns(writers)
 	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
 	read.SetMaxOpenConns(readers)
-	return &DB{Reader: &Reader{path: path, read: read, guard: g}, write: write, opts: opts}
+	return &DB{Reader: &Reader{path: path, read: read, series: newSeriesCache(), guard: g}, write: write, opts: opts}
 }
 
 // dsn is the data source name of a connection. Settings are part of it because

@@ -51,7 +51,7 @@ func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err er
 			return err
 		}
 		if c.Trusted {
-			if change, err = release(ctx, tx, c); err != nil {
+			if change, err = db.release(ctx, tx, c); err != nil {
 				return err
 			}
 			note.SteppedMs = change.Shift.Milliseconds()
@@ -128,7 +128,7 @@ func heldSessions(ctx context.Context, tx *sql.Tx, c Clock) (all []heldSession, 
 }
 
 // release shifts and releases a slice of the held samples of the boot.
-func release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
+func (db *DB) release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
 	all, err := heldSessions(ctx, tx, c)
 	if err != nil || len(all) == 0 {
 		return change, err
@@ -139,10 +139,10 @@ func release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err 
 	if next.shift > 0 {
 		next, order = all[len(all)-1], "DESC"
 	}
-	return releaseSession(ctx, tx, next.num, next.shift, order, len(all) > 1)
+	return db.releaseSession(ctx, tx, next.num, next.shift, order, len(all) > 1)
 }
 
-func releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order string, more bool) (change ClockChange, err error) {
+func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order string, more bool) (change ClockChange, err error) {
 	if _, err := tx.ExecContext(ctx, `CREATE TEMP TABLE released AS SELECT timestamp_ms, series_id, value, value_text, priority FROM samples
 		WHERE uploaded = 3 AND session = ? ORDER BY timestamp_ms `+order+", series_id LIMIT ?", session, releaseSlice); err != nil {
 		return change, err
@@ -151,6 +151,7 @@ func releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order
 	if err != nil {
 		return change, err
 	}
+	db.series.void() // a survey may have passed the times to which they go
 	change.Released, err = affected(tx.ExecContext(ctx, `INSERT INTO samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
 		SELECT timestamp_ms + ?1, series_id, value, value_text, ?2, 0, priority FROM temp.released WHERE true
 		ORDER BY timestamp_ms, series_id ON CONFLICT DO NOTHING`, shift, session))

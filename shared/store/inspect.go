@@ -6,13 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"slices"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // OpenStill opens a database to be looked at once: the one in use, or a copy. A
@@ -26,7 +23,7 @@ func OpenStill(ctx context.Context, path string) (*Reader, error) {
 	}
 	read := sql.OpenDB(connector{dsn: dsn(path, url.Values{"mode": {"ro"}, "immutable": {"1"}}), setUp: setUpReader})
 	read.SetMaxOpenConns(2)
-	r := &Reader{path: path, read: read}
+	r := &Reader{path: path, read: read, series: newSeriesCache()}
 	version, err := r.SchemaVersion(ctx)
 	if err == nil && version != SchemaVersion {
 		err = fmt.Errorf("schema %d; this program reads schema %d", version, SchemaVersion)
@@ -50,6 +47,61 @@ type Census struct {
 	Rejected int64 // rows in the table of reasons
 	Receipts int64
 	LastMs   int64 // time of the last receipt; 0: none
+}
+
+// count reads the ledger and every sample.
+func (c *Census) count(ctx context.Context, s snapshot) error {
+	var err error
+	if c.Ledger, c.Losses, err = s.ledger(ctx); err != nil {
+		return err
+	}
+	err = s.each(ctx, `SELECT (SELECT count(*) FROM rejected), (SELECT count(*) FROM upload_checkpoints),
+		coalesce((SELECT upload_time FROM upload_checkpoints ORDER BY id DESC LIMIT 1), 0)`, nil, 3, func(row []driver.Value) error {
+		c.Rejected, _ = row[0].(int64)
+		c.Receipts, _ = row[1].(int64)
+		c.LastMs, _ = row[2].(int64)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count receipts: %w", err)
+	}
+	counts := map[int64]*SeriesCount{}
+	err = s.each(ctx, "SELECT timestamp_ms, series_id, uploaded FROM samples", nil, 3, func(row []driver.Value) error {
+		at, ok1 := row[0].(int64)
+		id, ok2 := row[1].(int64)
+		uploaded, ok3 := row[2].(int64)
+		if !ok1 || !ok2 || !ok3 {
+			return fmt.Errorf("a row is not made of numbers: %v", row)
+		}
+		state := State(uploaded)
+		c.Samples++
+		if c.ByState[state] == 0 {
+			c.OldestMs[state], c.NewestMs[state] = at, at
+		}
+		c.ByState[state]++
+		c.OldestMs[state], c.NewestMs[state] = min(c.OldestMs[state], at), max(c.NewestMs[state], at)
+		of := counts[id]
+		if of == nil {
+			of = &SeriesCount{ByState: map[State]int64{}}
+			counts[id] = of
+		}
+		of.Samples++
+		of.ByState[state]++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, of := range counts {
+		if of.Series, err = s.series(ctx, id); errors.Is(err, sql.ErrNoRows) {
+			c.NoSeries += of.Samples
+			continue
+		} else if err != nil {
+			return err
+		}
+		c.BySeries = append(c.BySeries, *of)
+	}
+	return nil
 }
 
 // A SeriesCount is how many samples of a series are stored, by state.
@@ -94,69 +146,10 @@ func (c Census) Faults() []string {
 // write-ahead log can not be emptied meanwhile.
 func (r *Reader) Count(ctx context.Context) (c Census, err error) {
 	c = Census{ByState: map[State]int64{}, OldestMs: map[State]int64{}, NewestMs: map[State]int64{}}
-	series, err := r.allSeries(ctx)
-	if err != nil {
-		return c, err
-	}
-	counts := map[int64]*SeriesCount{}
-	conn, err := r.read.Conn(ctx)
+	// The ledger, the series and the rows must be of one moment.
+	err = r.snapshot(ctx, func(s snapshot) error { return c.count(ctx, s) })
 	if err != nil {
 		return c, fmt.Errorf("count samples: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	// The books and the rows must be of one moment.
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return c, fmt.Errorf("count samples: %w", err)
-	}
-	defer func() {
-		if rb := tx.Rollback(); rb != nil {
-			err = errors.Join(err, rb)
-		}
-	}()
-	if c.Ledger, c.Losses, err = ledger(ctx, tx); err != nil {
-		return c, err
-	}
-	var last sql.NullInt64
-	err = tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM rejected), (SELECT count(*) FROM upload_checkpoints),
-		(SELECT upload_time FROM upload_checkpoints ORDER BY id DESC LIMIT 1)`).Scan(&c.Rejected, &c.Receipts, &last)
-	if err != nil {
-		return c, fmt.Errorf("count receipts: %w", err)
-	}
-	c.LastMs = last.Int64
-	err = eachRow(ctx, conn, "SELECT timestamp_ms, series_id, uploaded FROM samples", nil, 3, func(row []driver.Value) error {
-		at, ok1 := row[0].(int64)
-		id, ok2 := row[1].(int64)
-		uploaded, ok3 := row[2].(int64)
-		if !ok1 || !ok2 || !ok3 {
-			return fmt.Errorf("a row is not made of numbers: %v", row)
-		}
-		state := State(uploaded)
-		c.Samples++
-		if c.ByState[state] == 0 {
-			c.OldestMs[state], c.NewestMs[state] = at, at
-		}
-		c.ByState[state]++
-		c.OldestMs[state], c.NewestMs[state] = min(c.OldestMs[state], at), max(c.NewestMs[state], at)
-		of := counts[id]
-		if of == nil {
-			of = &SeriesCount{Series: series[id], ByState: map[State]int64{}}
-			counts[id] = of
-		}
-		if of.Series == nil {
-			c.NoSeries++
-		}
-		of.Samples++
-		of.ByState[state]++
-		return nil
-	})
-	if err != nil {
-		return c, fmt.Errorf("count samples: %w", err)
-	}
-	for _, of := range counts {
-		if of.Series != nil {
-			c.BySeries = append(c.BySeries, *of)
-		}
 	}
 	slices.SortFunc(c.BySeries, func(a, b SeriesCount) int {
 		if a.Samples != b.Samples {
@@ -165,23 +158,6 @@ func (r *Reader) Count(ctx context.Context) (c Census, err error) {
 		return int(a.Series.ID - b.Series.ID)
 	})
 	return c, nil
-}
-
-func (r *Reader) allSeries(ctx context.Context) (map[int64]*Series, error) {
-	rows, err := r.read.QueryContext(ctx, "SELECT id, metric_name, device_id, tags, value_type FROM series")
-	if err != nil {
-		return nil, fmt.Errorf("read the series: %w", err)
-	}
-	defer rows.Close()
-	all := map[int64]*Series{}
-	for rows.Next() {
-		var s Series
-		if err := rows.Scan(&s.ID, &s.Name, &s.Device, &s.Tags, &s.Type); err != nil {
-			return nil, fmt.Errorf("read the series: %w", err)
-		}
-		all[s.ID] = &s
-	}
-	return all, rows.Err()
 }
 
 // A Run is one session as it is stored.
@@ -254,40 +230,43 @@ const storedFrom = `SELECT timestamp_ms, series_id, value, uploaded FROM samples
 // later, in the order of their times, until it returns an error. Samples that
 // are stored meanwhile may be among them.
 func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) error) error {
-	series, err := r.allSeries(ctx)
-	if err != nil {
-		return err
-	}
 	at, id := sinceMs-1, int64(maxSeries)
 	batch := make([]Stored, 0, exportRows)
 	for {
 		batch = batch[:0]
-		conn, err := r.read.Conn(ctx)
-		if err != nil {
-			return fmt.Errorf("read samples: %w", err)
-		}
-		args := []driver.NamedValue{{Ordinal: 1, Value: at}, {Ordinal: 2, Value: id}, {Ordinal: 3, Value: int64(exportRows)}}
-		err = eachRow(ctx, conn, storedFrom, args, 4, func(row []driver.Value) error {
-			one := Stored{}
-			var ok1, ok2, ok3, ok4 bool
-			var uploaded int64
-			one.TimeMs, ok1 = row[0].(int64)
-			id, ok2 = row[1].(int64)
-			one.Value, ok3 = row[2].(float64)
-			uploaded, ok4 = row[3].(int64)
-			if !ok1 || !ok2 || !ok3 || !ok4 {
-				return fmt.Errorf("a row is not made of numbers: %v", row)
-			}
-			at, one.State, one.Series = one.TimeMs, State(uploaded), series[id]
-			batch = append(batch, one)
-			return nil
+		err := r.snapshot(ctx, func(s snapshot) error {
+			known := map[int64]*Series{}
+			return s.each(ctx, storedFrom, []int64{at, id, exportRows}, 4, func(row []driver.Value) error {
+				one := Stored{}
+				var ok1, ok2, ok3, ok4 bool
+				var uploaded int64
+				one.TimeMs, ok1 = row[0].(int64)
+				id, ok2 = row[1].(int64)
+				one.Value, ok3 = row[2].(float64)
+				uploaded, ok4 = row[3].(int64)
+				if !ok1 || !ok2 || !ok3 || !ok4 {
+					return fmt.Errorf("a row is not made of numbers: %v", row)
+				}
+				at, one.State = one.TimeMs, State(uploaded)
+				series, met := known[id]
+				if !met {
+					var err error
+					if series, err = s.series(ctx, id); err != nil && !errors.Is(err, sql.ErrNoRows) {
+						return err
+					}
+					known[id] = series
+				}
+				one.Series = series
+				batch = append(batch, one)
+				return nil
+			})
 		})
-		if err := errors.Join(err, conn.Close()); err != nil {
+		if err != nil {
 			return fmt.Errorf("read samples: %w", err)
 		}
 		for _, one := range batch {
 			if one.Series == nil {
-				continue // of a series that began after we did, or damage that Count tells
+				continue // damage, which Count tells
 			}
 			if err := each(one); err != nil {
 				return err
@@ -297,28 +276,4 @@ func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) er
 			return nil
 		}
 	}
-}
-
-// eachRow runs a query past database/sql, whose conversions take longer than
-// SQLite does. The row is good until the function returns.
-func eachRow(ctx context.Context, conn *sql.Conn, query string, args []driver.NamedValue, columns int, each func([]driver.Value) error) error {
-	return conn.Raw(func(c any) (err error) {
-		rows, err := c.(*sqlite3.SQLiteConn).QueryContext(ctx, query, args)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		row := make([]driver.Value, columns)
-		for {
-			switch err := rows.Next(row); {
-			case errors.Is(err, io.EOF):
-				return nil
-			case err != nil:
-				return err
-			}
-			if err := each(row); err != nil {
-				return err
-			}
-		}
-	})
 }

@@ -3,13 +3,9 @@ package store
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strings"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // lowest is the priority number that goes last.
@@ -85,53 +81,42 @@ func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs i
 	return into, nil
 }
 
-// appendRows runs a query for timestamp_ms, series_id, value and priority. It
-// goes past database/sql, whose conversions take longer than SQLite does.
+// appendRows runs a query for timestamp_ms, series_id, value and priority.
 func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args ...int64) ([]Row, error) {
-	named := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	var strangers []int // rows whose series this process has not seen yet
-	var ids []int64
-	conn, err := r.read.Conn(ctx)
-	if err != nil {
-		return into, fmt.Errorf("read pending samples: %w", err)
-	}
-	err = conn.Raw(func(c any) (err error) {
-		rows, err := c.(*sqlite3.SQLiteConn).QueryContext(ctx, query, named)
+	err := r.snapshot(ctx, func(s snapshot) error {
+		var ids []int64 // of series that this process has not seen yet
+		var rows []int  // in into, that belong to those
+		err := s.each(ctx, query, args, 4, func(row []driver.Value) error {
+			at, ok1 := row[0].(int64)
+			id, ok2 := row[1].(int64)
+			value, ok3 := row[2].(float64)
+			priority, ok4 := row[3].(int64)
+			if !ok1 || !ok2 || !ok3 || !ok4 {
+				return fmt.Errorf("a pending row is not made of numbers: %v", row)
+			}
+			one := Row{TimeMs: at, Value: value, Priority: int(priority), Series: r.series.get(s.era, id)}
+			if one.Series == nil {
+				ids, rows = append(ids, id), append(rows, len(into))
+			}
+			into = append(into, one)
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		var dest [4]driver.Value
-		for {
-			if err := rows.Next(dest[:]); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return err
+		found := map[int64]*Series{}
+		for i, id := range ids {
+			if found[id] == nil {
+				if found[id], err = s.series(ctx, id); err != nil {
+					return err
+				}
 			}
-			at, ok1 := dest[0].(int64)
-			id, ok2 := dest[1].(int64)
-			value, ok3 := dest[2].(float64)
-			priority, ok4 := dest[3].(int64)
-			if !ok1 || !ok2 || !ok3 || !ok4 {
-				return fmt.Errorf("a pending row is not made of numbers: %v", dest)
-			}
-			row := Row{TimeMs: at, Value: value, Priority: int(priority), Series: r.series.get(id)}
-			if row.Series == nil {
-				strangers, ids = append(strangers, len(into)), append(ids, id)
-			}
-			into = append(into, row)
+			into[rows[i]].Series = found[id]
 		}
+		return nil
 	})
-	if err := errors.Join(err, conn.Close()); err != nil {
-		return into, fmt.Errorf("read pending samples: %w", r.guard.observe(err))
-	}
-	for i, at := range strangers {
-		if into[at].Series, err = r.lookUpSeries(ctx, ids[i]); err != nil {
-			return into, err
-		}
+	if err != nil {
+		return into, fmt.Errorf("read pending samples: %w", err)
 	}
 	return into, nil
 }

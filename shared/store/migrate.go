@@ -26,6 +26,8 @@ var (
 	schema2Sides string
 	//go:embed migrations/schema3.sql
 	schema3 string
+	//go:embed migrations/schema3_series_used.sql
+	seriesUsed string
 )
 
 const versionTable = `CREATE TABLE IF NOT EXISTS schema_version (
@@ -80,7 +82,7 @@ func (db *DB) migrate(ctx context.Context) error {
 		return err
 	}
 	if version == SchemaVersion {
-		return nil
+		return db.addTables(ctx)
 	}
 	return db.tx(ctx, func(tx *sql.Tx) error {
 		version, err := schemaOf(ctx, tx)
@@ -91,7 +93,7 @@ func (db *DB) migrate(ctx context.Context) error {
 			return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, SchemaVersion)
 		}
 		if version == SchemaVersion {
-			return nil
+			return addTables(ctx, tx)
 		}
 		if _, err := tx.ExecContext(ctx, versionTable); err != nil {
 			return fmt.Errorf("create schema_version: %w", err)
@@ -116,8 +118,27 @@ func (db *DB) migrate(ctx context.Context) error {
 			}
 			version = step.to
 		}
-		return nil
+		return addTables(ctx, tx)
 	})
+}
+
+// addTables makes what earlier programs of the same schema did not have.
+func (db *DB) addTables(ctx context.Context) error {
+	var have int
+	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'series_used'").Scan(&have); err != nil {
+		return fmt.Errorf("read the schema: %w", err)
+	}
+	if have > 0 {
+		return nil
+	}
+	return db.tx(ctx, func(tx *sql.Tx) error { return addTables(ctx, tx) })
+}
+
+func addTables(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, seriesUsed); err != nil {
+		return fmt.Errorf("create series_used: %w", err)
+	}
+	return nil
 }
 
 func createSchema3(ctx context.Context, tx *sql.Tx) error {

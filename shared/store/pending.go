@@ -33,13 +33,12 @@ type Receipt struct {
 // in the same transaction. Rows that are no longer pending stay as they are. It
 // returns how many rows it marked.
 func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Update) (marked int, err error) {
-	var fresh []*Series
-	err = db.tx(ctx, func(tx *sql.Tx) error {
+	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
 		if marked, err = deliver(ctx, tx, rows); err != nil {
-			return err
+			return nil, err
 		}
 		if err := addToLedger(ctx, tx, map[string]int{"delivered": marked}); err != nil {
-			return err
+			return nil, err
 		}
 		if len(rows) > 0 {
 			byTime := func(a, b Row) int { return cmp.Compare(a.ID(), b.ID()) }
@@ -48,17 +47,14 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 				(batch_id, chunk_index, last_uploaded_id, last_uploaded_timestamp, upload_time, metrics_count, first_uploaded_timestamp)
 				VALUES (?, ?, ?, ?, ?, ?, ?)`, receipt.BatchID, receipt.ChunkIndex, newest.ID(), newest.TimeMs, receipt.At.UnixMilli(), len(rows), oldest.TimeMs)
 			if err != nil {
-				return fmt.Errorf("write the receipt: %w", err)
+				return nil, fmt.Errorf("write the receipt: %w", err)
 			}
 		}
 		_, fresh, err = db.put(ctx, tx, u)
-		return err
+		return fresh, err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("acknowledge %d samples: %w", len(rows), err)
-	}
-	for _, s := range fresh {
-		db.series.add(s)
 	}
 	return marked, nil
 }

@@ -44,6 +44,7 @@ type Group struct {
 	Priority int
 	Samples  []metric.Sample
 	Sure     bool // stamped while the clock was trusted: never held
+	Self     bool // self-metrics: their series are few, and are stored beyond the limit on series
 }
 
 // Record stores an update in one transaction and returns how many samples were
@@ -52,18 +53,30 @@ type Group struct {
 // can not be stored at all: it would keep the others out at every try. After an
 // error nothing of the update is stored.
 func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
-	var fresh []*Series
-	err = db.tx(ctx, func(tx *sql.Tx) error {
+	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
 		stored, fresh, err = db.put(ctx, tx, u)
-		return err
+		return fresh, err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("record: %w", err)
 	}
-	for _, s := range fresh {
-		db.series.add(s)
-	}
 	return stored, nil
+}
+
+// seriesTx is tx for what may store series, which fn returns: the cache gets them
+// once they are committed.
+func (db *DB) seriesTx(ctx context.Context, fn func(*sql.Tx) (fresh []*Series, err error)) error {
+	var fresh []*Series
+	err := db.tx(ctx, func(tx *sql.Tx) (err error) {
+		fresh, err = fn(tx)
+		return err
+	})
+	if err != nil {
+		db.series.recount()
+		return err
+	}
+	db.series.stored(fresh)
+	return nil
 }
 
 // put writes an update and the ledger entries that follow from it.
@@ -72,6 +85,9 @@ func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh 
 	maps.Copy(lost, u.Lost)
 	books := map[string]int{}
 	if len(u.Groups) > 0 {
+		if err := db.syncSeries(ctx, tx); err != nil {
+			return 0, nil, err
+		}
 		h, err := db.holdFor(ctx, tx, u)
 		if err != nil {
 			return 0, nil, err
@@ -145,7 +161,11 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 				lost[status.LostUnstorable]++
 				continue
 			}
-			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags)
+			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags, g.Self)
+			if errors.Is(err, errSeriesLimit) {
+				lost[status.LostSeriesLimit]++
+				continue
+			}
 			if errors.Is(err, errManySeries) {
 				lost[status.LostUnstorable]++
 				continue

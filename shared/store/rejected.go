@@ -29,12 +29,11 @@ type Rejection struct {
 // Reject sets pending rows aside with the reason; they are kept and not sent
 // again. It returns how many were pending.
 func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, u Update) (rejected int, err error) {
-	var fresh []*Series
-	err = db.tx(ctx, func(tx *sql.Tx) error {
+	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
 		for _, r := range rejections {
 			n, err := mark(ctx, tx, []Row{r.Row}, Pending, Rejected)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if n == 0 {
 				continue
@@ -43,23 +42,20 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 			_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
 				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus, cut(r.Reason), cut(r.Words))
 			if err != nil {
-				return fmt.Errorf("note why: %w", err)
+				return nil, fmt.Errorf("note why: %w", err)
 			}
 		}
 		if err := addToLedger(ctx, tx, map[string]int{"rejected": rejected}); err != nil {
-			return err
+			return nil, err
 		}
 		if err := trimRejected(ctx, tx, maxRejected, at); err != nil {
-			return err
+			return nil, err
 		}
 		_, fresh, err = db.put(ctx, tx, u)
-		return err
+		return fresh, err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("set %d samples aside: %w", len(rejections), err)
-	}
-	for _, s := range fresh {
-		db.series.add(s)
 	}
 	return rejected, nil
 }
@@ -107,9 +103,6 @@ func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) err
 			return fmt.Errorf("read what is set aside: %w", err)
 		}
 		for _, one := range page {
-			if one.Series, err = r.lookUpSeries(ctx, one.Series.ID); err != nil {
-				return err
-			}
 			if err := each(one); err != nil {
 				return err
 			}
@@ -124,29 +117,33 @@ func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) err
 // A rejectedKey is where Rejections stands.
 type rejectedKey struct{ at, timeMs, seriesID int64 }
 
-// rejections reads a page of what is behind the key; of the series it gives the
-// ids only.
+// rejections reads a page of what is behind the key.
 func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Rejection, last rejectedKey, err error) {
-	defer func() { err = r.guard.observe(err) }()
-	rows, err := r.read.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words
-		FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id)
-		WHERE s.uploaded = 2 AND (r.rejected_ms, r.timestamp_ms, r.series_id) > (?, ?, ?)
-		ORDER BY r.rejected_ms, r.timestamp_ms, r.series_id LIMIT ?`, after.at, after.timeMs, after.seriesID, rejectedPage)
-	if err != nil {
-		return nil, last, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		one := Rejection{Row: Row{Series: &Series{}}}
-		var value sql.NullFloat64
-		if err := rows.Scan(&one.TimeMs, &one.Series.ID, &value, &one.Priority, &last.at, &one.HTTPStatus, &one.Reason, &one.Words); err != nil {
-			return nil, last, err
+	err = r.readTx(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words,
+				i.metric_name, i.device_id, i.tags, i.value_type
+			FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id) JOIN series AS i ON i.id = r.series_id
+			WHERE s.uploaded = 2 AND (r.rejected_ms, r.timestamp_ms, r.series_id) > (?, ?, ?)
+			ORDER BY r.rejected_ms, r.timestamp_ms, r.series_id LIMIT ?`, after.at, after.timeMs, after.seriesID, rejectedPage)
+		if err != nil {
+			return err
 		}
-		last.timeMs, last.seriesID = one.TimeMs, one.Series.ID
-		one.Value, one.At = value.Float64, time.UnixMilli(last.at)
-		page = append(page, one)
-	}
-	return page, last, rows.Err()
+		defer rows.Close()
+		for rows.Next() {
+			of := &Series{}
+			one := Rejection{Row: Row{Series: of}}
+			var value sql.NullFloat64
+			err := rows.Scan(&one.TimeMs, &of.ID, &value, &one.Priority, &last.at, &one.HTTPStatus, &one.Reason, &one.Words, &of.Name, &of.Device, &of.Tags, &of.Type)
+			if err != nil {
+				return err
+			}
+			last.timeMs, last.seriesID = one.TimeMs, of.ID
+			one.Value, one.At = value.Float64, time.UnixMilli(last.at)
+			page = append(page, one)
+		}
+		return rows.Err()
+	})
+	return page, last, err
 }
 
 // Requeue makes every rejected sample pending again, except those that have no

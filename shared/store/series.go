@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 )
@@ -19,11 +17,19 @@ const (
 	typeText   = 1
 )
 
-// maxSeries is where the number that metrics.id makes of time and series would
-// overflow into the time.
-const maxSeries = 1<<20 - 1
+const (
+	// maxSeries is where the number that metrics.id makes of time and series would
+	// overflow into the time.
+	maxSeries = 1<<20 - 1
+	// idRange is where new ids begin again at 1, while that many are enough: the
+	// shipper keeps an array by id.
+	idRange = 1 << 16
+)
 
-var errManySeries = fmt.Errorf("more than %d series in one database", maxSeries)
+var (
+	errManySeries  = fmt.Errorf("more than %d series in one database", maxSeries)
+	errSeriesLimit = errors.New("the limit on the number of series is reached")
+)
 
 // A Series is the identity of samples. It never changes once it is stored.
 type Series struct {
@@ -49,114 +55,156 @@ func seriesKey(name, device, tags string, valueType int) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// seriesCache remembers the series seen by this process: by identity for
-// inserting, by id for reading. There are as many as a board has collectors,
-// interfaces and disks, some hundreds.
-type seriesCache struct {
-	mu   sync.Mutex
-	era  int // counts the files: what was read from an earlier one is no longer true
-	byID map[int64]*Series
-	byIt map[identity]*Series
-}
-
 type identity struct{ name, device, tags string }
 
-func (c *seriesCache) add(s *Series) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.era != c.era {
-		return
+func (s *Series) identity() identity { return identity{s.Name, s.Device, s.Tags} }
+
+// bytes is about what the identity takes in the table and its index: three
+// quarters of a page are filled, and a text that does not fit in one takes more.
+func (it identity) bytes() int64 {
+	return seriesBytes(1, int64(len(it.name)+len(it.device)+len(it.tags)))
+}
+
+func seriesBytes(count, text int64) int64 {
+	const keyTwice, around = 2 * 64, 40
+	return (text + count*(keyTwice+around)) * 4 / 3
+}
+
+// A SeriesLimit bounds the series of one database; 0 bounds nothing.
+type SeriesLimit struct {
+	Count int64
+	Bytes int64 // of the table and its index, about
+}
+
+// A SeriesUse is what the series take, and what became of those beyond the
+// limit.
+type SeriesUse struct {
+	SeriesLimit
+	Refused int64 // samples of new series that this process has refused
+}
+
+// LimitSeries sets the limit beyond which Record refuses new series. Samples of
+// a known series and self-metrics are stored beyond it.
+func (db *DB) LimitSeries(l SeriesLimit) { db.series.setLimit(l) }
+
+// SeriesUse returns how many series there are. It reads them when this process
+// has not counted them since another one added or deleted some.
+func (db *DB) SeriesUse(ctx context.Context) (use SeriesUse, err error) {
+	if use, ok := db.series.inUse(); ok {
+		return use, nil
 	}
-	if c.byID == nil {
-		c.byID, c.byIt = map[int64]*Series{}, map[identity]*Series{}
+	err = db.tx(ctx, func(tx *sql.Tx) error { return db.countSeries(ctx, tx) })
+	use, _ = db.series.inUse()
+	return use, err
+}
+
+func (db *DB) countSeries(ctx context.Context, tx *sql.Tx) error {
+	if err := db.syncSeries(ctx, tx); err != nil {
+		return err
 	}
-	c.byID[s.ID] = s
-	if s.Type == typeNumber {
-		c.byIt[identity{s.Name, s.Device, s.Tags}] = s
+	if _, ok := db.series.inUse(); ok {
+		return nil
 	}
+	var count, text int64
+	err := tx.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(octet_length(metric_name) + octet_length(device_id) + octet_length(tags)), 0)
+		FROM series`).Scan(&count, &text)
+	if err != nil {
+		return fmt.Errorf("count the series: %w", err)
+	}
+	db.series.counted(SeriesLimit{Count: count, Bytes: seriesBytes(count, text)})
+	return nil
 }
 
-// now is the era to give to a series that is about to be read.
-func (c *seriesCache) now() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.era
+// generationOf reads how often series were deleted from the file. An id may
+// since belong to another identity. It is the number that SQLite keeps for its
+// users in the head of the file.
+func generationOf(ctx context.Context, q querier) (g int64, err error) {
+	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&g); err != nil {
+		return 0, fmt.Errorf("read the generation of the series: %w", err)
+	}
+	return g, nil
 }
 
-// forget empties the cache, as another file has other numbers.
-func (c *seriesCache) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.era++
-	c.byID, c.byIt = nil, nil
+// syncSeries empties the cache if it is of another generation than the file.
+func (db *DB) syncSeries(ctx context.Context, tx *sql.Tx) error {
+	g, err := generationOf(ctx, tx)
+	if err != nil {
+		return err
+	}
+	db.series.sync(g)
+	return nil
 }
 
-// all returns every series that is known.
-func (c *seriesCache) all() map[int64]*Series {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.byID)
-}
-
-func (c *seriesCache) find(it identity) *Series {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.byIt[it]
-}
-
-func (c *seriesCache) get(id int64) *Series {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.byID[id]
-}
-
-// seriesOf returns the series of a numeric sample, and whether it was stored by
-// this transaction; the caller adds a new one to the cache after the commit.
-func (db *DB) seriesOf(ctx context.Context, tx *sql.Tx, name, tags string) (s *Series, isNew bool, err error) {
+// seriesOf returns the series of a numeric sample, and whether it was looked up
+// by this transaction; the caller adds it to the cache after the commit. A
+// transaction calls syncSeries before its first one.
+func (db *DB) seriesOf(ctx context.Context, tx *sql.Tx, name, tags string, self bool) (s *Series, isNew bool, err error) {
 	it := identity{name, db.opts.Device, tags}
 	if s := db.series.find(it); s != nil {
 		return s, false, nil
 	}
-	era := db.series.now()
-	id, err := putSeries(ctx, tx, it, typeNumber)
-	if err != nil {
-		return nil, false, err
+	s = &Series{Name: name, Device: it.device, Tags: tags, era: db.series.now()}
+	key := seriesKey(it.name, it.device, it.tags, typeNumber)
+	err = tx.QueryRowContext(ctx, "SELECT id FROM series WHERE series_key = ?", key).Scan(&s.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		if err := db.countSeries(ctx, tx); err != nil {
+			return nil, false, err
+		}
+		if !db.series.admit(it, self) {
+			return nil, false, errSeriesLimit
+		}
+		s.ID, err = insertSeries(ctx, tx, it, key, typeNumber, db.series.nextID())
+		db.series.took(s.ID)
 	}
-	return &Series{ID: id, Name: name, Device: it.device, Tags: tags, era: era}, true, nil
+	if err != nil {
+		return nil, false, fmt.Errorf("store series %s%s: %w", it.name, it.tags, err)
+	}
+	db.series.use(s.ID)
+	if !db.opts.Owner {
+		// The collector, which deletes series, does not know what others use.
+		if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO series_used (series_id) VALUES (?)", s.ID); err != nil {
+			return nil, false, fmt.Errorf("keep series %s%s: %w", it.name, it.tags, err)
+		}
+	}
+	return s, true, nil
 }
 
-// putSeries returns the id of an identity, storing it if it is new.
+// insertSeries stores a new identity under a free id, next or one after it, and
+// returns the id.
+func insertSeries(ctx context.Context, tx *sql.Tx, it identity, key string, valueType int, next int64) (id int64, err error) {
+	const free = `SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM series WHERE id = ?1)
+		UNION ALL SELECT * FROM (SELECT id + 1 FROM series AS s WHERE id >= ?1 AND id < ?2
+			AND NOT EXISTS (SELECT 1 FROM series WHERE id = s.id + 1) ORDER BY id LIMIT 1) LIMIT 1`
+	for _, from := range []int64{next, 1} {
+		if err = tx.QueryRowContext(ctx, free, from, maxSeries).Scan(&id); !errors.Is(err, sql.ErrNoRows) {
+			break
+		}
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, errManySeries
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO series (id, series_key, metric_name, device_id, tags, value_type) VALUES (?, ?, ?, ?, ?, ?)",
+		id, key, it.name, it.device, it.tags, valueType)
+	return id, err
+}
+
+// putSeries returns the id of an identity of an earlier schema, storing it if it
+// is new.
 func putSeries(ctx context.Context, tx *sql.Tx, it identity, valueType int) (id int64, err error) {
 	key := seriesKey(it.name, it.device, it.tags, valueType)
 	err = tx.QueryRowContext(ctx, "SELECT id FROM series WHERE series_key = ?", key).Scan(&id)
-	if err == nil || !errors.Is(err, sql.ErrNoRows) {
+	if !errors.Is(err, sql.ErrNoRows) {
 		return id, err
 	}
-	// The new id is one more than the greatest.
-	err = tx.QueryRowContext(ctx, `INSERT INTO series (series_key, metric_name, device_id, tags, value_type)
-		SELECT ?, ?, ?, ?, ? WHERE coalesce((SELECT max(id) FROM series), 0) < ? RETURNING id`,
-		key, it.name, it.device, it.tags, valueType, maxSeries).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = errManySeries
+	err = tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) + 1 FROM series").Scan(&id)
+	if err == nil {
+		id, err = insertSeries(ctx, tx, it, key, valueType, id)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("store series %s%s: %w", it.name, it.tags, err)
 	}
 	return id, nil
-}
-
-// lookUpSeries returns the series with the given id, from the cache or the
-// database.
-func (r *Reader) lookUpSeries(ctx context.Context, id int64) (*Series, error) {
-	if s := r.series.get(id); s != nil {
-		return s, nil
-	}
-	s := &Series{ID: id, era: r.series.now()}
-	err := r.read.QueryRowContext(ctx, "SELECT metric_name, device_id, tags, value_type FROM series WHERE id = ?", id).
-		Scan(&s.Name, &s.Device, &s.Tags, &s.Type)
-	if err != nil {
-		return nil, fmt.Errorf("read series %d: %w", id, err)
-	}
-	r.series.add(s)
-	return s, nil
 }

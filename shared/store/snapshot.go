@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -114,19 +115,13 @@ func ledger(ctx context.Context, tx *sql.Tx) (l Ledger, losses []Loss, err error
 		return l, nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	defer rows.Close()
-	fields := map[string]*int64{
-		"captured": &l.Captured, "delivered": &l.Delivered, "held": &l.Held,
-		"rejected": &l.Rejected, "local": &l.Local,
-	}
 	for rows.Next() {
 		var name string
 		var count int64
 		if err := rows.Scan(&name, &count); err != nil {
 			return l, nil, fmt.Errorf("read the ledger: %w", err)
 		}
-		if f := fields[name]; f != nil {
-			*f = count
-		}
+		l.enter(name, count)
 	}
 	if err := rows.Err(); err != nil {
 		return l, nil, fmt.Errorf("read the ledger: %w", err)
@@ -141,9 +136,55 @@ func ledger(ctx context.Context, tx *sql.Tx) (l Ledger, losses []Loss, err error
 		if err := lost.Scan(&loss.Reason, &loss.Count, &loss.FirstMs, &loss.LastMs); err != nil {
 			return l, nil, fmt.Errorf("read the losses: %w", err)
 		}
-		l.Lost += loss.Count
 		losses = append(losses, loss)
 	}
-	l.Pending = l.Captured - l.Delivered - l.Held - l.Rejected - l.Local - l.Lost
+	l.close(losses)
 	return l, losses, lost.Err()
+}
+
+// enter takes a row of the table.
+func (l *Ledger) enter(name string, count int64) {
+	fields := map[string]*int64{
+		"captured": &l.Captured, "delivered": &l.Delivered, "held": &l.Held,
+		"rejected": &l.Rejected, "local": &l.Local,
+	}
+	if f := fields[name]; f != nil {
+		*f = count
+	}
+}
+
+// close derives what no row says.
+func (l *Ledger) close(losses []Loss) {
+	l.Lost = 0
+	for _, loss := range losses {
+		l.Lost += loss.Count
+	}
+	l.Pending = l.Captured - l.Delivered - l.Held - l.Rejected - l.Local - l.Lost
+}
+
+// ledger is the same, past database/sql.
+func (s snapshot) ledger(ctx context.Context) (l Ledger, losses []Loss, err error) {
+	err = s.each(ctx, "SELECT name, count FROM ledger", nil, 2, func(row []driver.Value) error {
+		name, _ := row[0].(string)
+		count, _ := row[1].(int64)
+		l.enter(name, count)
+		return nil
+	})
+	if err != nil {
+		return l, nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	err = s.each(ctx, "SELECT reason, count, first_ms, last_ms FROM losses ORDER BY reason", nil, 4, func(row []driver.Value) error {
+		var one Loss
+		one.Reason, _ = row[0].(string)
+		one.Count, _ = row[1].(int64)
+		one.FirstMs, _ = row[2].(int64)
+		one.LastMs, _ = row[3].(int64)
+		losses = append(losses, one)
+		return nil
+	})
+	if err != nil {
+		return l, nil, fmt.Errorf("read the losses: %w", err)
+	}
+	l.close(losses)
+	return l, losses, nil
 }

@@ -130,6 +130,9 @@ func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
 		return 0, fmt.Errorf("start session: %w", err)
 	}
 	err = db.tx(ctx, func(tx *sql.Tx) error {
+		if err := db.unuseSeries(ctx, tx); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'failed' WHERE status = 'active' AND id <> ?", s.ID); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ type Options struct {
 type Reader struct {
 	path   string
 	read   *sql.DB
-	series seriesCache
+	series *seriesCache
 	guard  *guard // nil: always open
 }
 
@@ -163,7 +163,7 @@ func OpenRead(ctx context.Context, path string) (*Reader, error) {
 	}
 	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader, nil})
 	read.SetMaxOpenConns(readers)
-	r := &Reader{path: path, read: read}
+	r := &Reader{path: path, read: read, series: newSeriesCache()}
 	if _, err := r.SchemaVersion(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
 	}

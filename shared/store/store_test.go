@@ -155,6 +155,7 @@ func TestASampleThatCanNotBeStoredIsCountedAndTheOthersAreStored(t *testing.T) {
 	if _, err := db.write.Exec("INSERT INTO series VALUES (?, 'k', 'n', 'd', '', 0)", maxSeries); err != nil {
 		t.Fatal(err)
 	}
+	db.LimitSeries(SeriesLimit{Count: 3})
 	for at := range int64(2) { // also again: a refused series leaves nothing behind
 		samples := tick(10+at, 3) // the third is of a series too many
 		samples[1].Value = math.NaN()
@@ -165,7 +166,7 @@ func TestASampleThatCanNotBeStoredIsCountedAndTheOthersAreStored(t *testing.T) {
 	mustBe(t, db, 3, "SELECT count(*) FROM series")
 	l := mustBalance(t, db)
 	_, losses, err := db.Ledger(t.Context())
-	if err != nil || l.Captured != 8 || l.Pending != 4 || len(losses) != 1 || losses[0].Reason != "unstorable" || losses[0].Count != 4 {
+	if err != nil || l.Captured != 8 || l.Pending != 4 || len(losses) != 2 || losses[0].Reason != status.LostSeriesLimit || losses[0].Count != 2 || losses[1].Reason != "unstorable" || losses[1].Count != 2 {
 		t.Errorf("%+v, lost %+v, %v", l, losses, err)
 	}
 }

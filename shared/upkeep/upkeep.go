@@ -126,7 +126,7 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 		if err != nil {
 			return k.also(fault, err)
 		}
-		u.Groups = []store.Group{{Priority: status.SelfPriority, Samples: samples}}
+		u.Groups = []store.Group{{Priority: status.SelfPriority, Self: true, Samples: samples}}
 		k.said = time.Now()
 	}
 	if _, err := k.db.Record(ctx, u); err != nil {

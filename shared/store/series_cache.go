@@ -1,0 +1,256 @@
+package store
+
+import (
+	"maps"
+	"sync"
+)
+
+// cachedSeries bounds a cache: one that is full begins again. A board has some
+// hundreds of series; so many take some 6 MB.
+const cachedSeries = 20000
+
+// seriesCache remembers the series seen by this process: by identity for
+// inserting, by id for reading. What it knows is of one generation of one file.
+// It forgets what is deleted, and all when another process deleted something.
+type seriesCache struct {
+	mu         sync.Mutex
+	era        int   // counts the times that it forgot something; what was read before is not added
+	generation int64 // of the file, -1: not known
+	byID       map[int64]*Series
+	byIt       map[identity]*Series
+
+	limit   SeriesLimit
+	taken   SeriesLimit // what the stored ones take
+	known   bool        // taken is known
+	refused int64
+	next    int64   // where the search for a free id begins
+	survey  *Survey // that goes on; nil: none does
+}
+
+func newSeriesCache() *seriesCache {
+	return &seriesCache{generation: -1, byID: map[int64]*Series{}, byIt: map[identity]*Series{}}
+}
+
+// now is the era to give to a series that is about to be read.
+func (c *seriesCache) now() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.era
+}
+
+// add remembers a series, unless the cache forgot something since it was read.
+func (c *seriesCache) add(s *Series) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remember(s)
+}
+
+// stored remembers series that a committed transaction stored or looked up by
+// their identity.
+func (c *seriesCache) stored(all []*Series) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range all {
+		if c.remember(s) {
+			c.byIt[s.identity()] = s
+		}
+	}
+}
+
+func (c *seriesCache) remember(s *Series) bool {
+	if s.era != c.era {
+		return false
+	}
+	if len(c.byID) >= cachedSeries {
+		c.byID, c.byIt = map[int64]*Series{}, map[identity]*Series{}
+	}
+	c.byID[s.ID] = s
+	return true
+}
+
+// sync makes what is remembered that of the given generation: a writer's, which
+// reads the newest.
+func (c *seriesCache) sync(generation int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if generation != c.generation {
+		c.empty()
+		c.generation = generation
+	}
+}
+
+// seen is sync for a reader, whose transaction may have begun before the newest
+// one ended. It returns the era in which the cache holds what that reader sees;
+// no series is of the era -1.
+func (c *seriesCache) seen(generation int64) (era int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if generation > c.generation {
+		c.empty()
+		c.generation = generation
+	}
+	if generation < c.generation {
+		return -1
+	}
+	return c.era
+}
+
+// forget empties the cache, as another file has other numbers.
+func (c *seriesCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.empty()
+	c.generation, c.survey, c.next = -1, nil, 0
+}
+
+func (c *seriesCache) empty() {
+	c.era++
+	c.byID, c.byIt, c.known = map[int64]*Series{}, map[identity]*Series{}, false
+}
+
+// deleted forgets series that this process deletes, and goes on with the rest.
+func (c *seriesCache) deleted(ids []int64, bytes, generation int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.era++
+	c.generation = generation
+	for _, id := range ids {
+		if s := c.byID[id]; s != nil {
+			delete(c.byID, id)
+			delete(c.byIt, s.identity())
+		}
+	}
+	c.taken.Count -= int64(len(ids))
+	c.taken.Bytes -= bytes
+}
+
+// all returns every series that is known.
+func (c *seriesCache) all() map[int64]*Series {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.byID)
+}
+
+// find returns the series of an identity that is about to be used.
+func (c *seriesCache) find(it identity) *Series {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.byIt[it]
+	if s != nil && c.survey != nil {
+		c.survey.use(s.ID)
+	}
+	return s
+}
+
+// use notes that a series is about to be used.
+func (c *seriesCache) use(id int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.survey != nil {
+		c.survey.use(id)
+	}
+}
+
+// get returns the series with an id in the given era.
+func (c *seriesCache) get(era int, id int64) *Series {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if era != c.era {
+		return nil
+	}
+	return c.byID[id]
+}
+
+func (c *seriesCache) setLimit(l SeriesLimit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = l
+}
+
+func (c *seriesCache) inUse() (use SeriesUse, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return SeriesUse{c.taken, c.refused}, c.known
+}
+
+func (c *seriesCache) counted(taken SeriesLimit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken, c.known = taken, true
+}
+
+// recount makes the next user count the series: a transaction that may have
+// added some came to nothing.
+func (c *seriesCache) recount() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = false
+}
+
+// admit says whether a new series may be stored, and counts it. The series of
+// self-metrics are few, and may always.
+func (c *seriesCache) admit(it identity, self bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size := it.bytes()
+	if !self && (c.limit.Count > 0 && c.taken.Count >= c.limit.Count || c.limit.Bytes > 0 && c.taken.Bytes+size > c.limit.Bytes) {
+		c.refused++
+		return false
+	}
+	c.taken.Count++
+	c.taken.Bytes += size
+	return true
+}
+
+// nextID returns where to look for a free id. An id comes again as late as
+// possible: receipts and requests under way may still name it.
+func (c *seriesCache) nextID() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	if c.next > idRange && c.taken.Count < idRange/2 || c.next > maxSeries {
+		c.next = 1
+	}
+	return c.next
+}
+
+// took makes the search for the next free id begin behind this one.
+func (c *seriesCache) took(id int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = id
+}
+
+// begin makes a survey the one that goes on.
+func (c *seriesCache) begin(s *Survey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.survey = s
+}
+
+// goesOn says whether nothing has made the survey void since it began.
+func (c *seriesCache) goesOn(s *Survey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.survey == s
+}
+
+// idle returns those of the ids that the survey neither found nor saw used.
+func (c *seriesCache) idle(s *Survey, ids []int64) []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var idle []int64
+	for _, id := range ids {
+		if c.survey == s && !s.inUse(id) {
+			idle = append(idle, id)
+		}
+	}
+	return idle
+}
+
+// void ends a survey: samples moved to times that it has passed.
+func (c *seriesCache) void() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.survey = nil
+}

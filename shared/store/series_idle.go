@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+const (
+	// surveyRows bounds the samples that one call of Survey reads, and idleSlice
+	// the series that one call of DeleteIdle deletes: their keys lie anywhere in
+	// the index, a page each.
+	surveyRows = 5000
+	idleSlice  = 100
+)
+
+// A Survey is a walk over all samples that finds which series have any. Samples
+// that are stored while it goes on may lie behind it; so it counts as in use
+// what this process uses meanwhile, and the table series_used names what other
+// processes ever used. The zero value is its start.
+type Survey struct {
+	at     Sweep
+	newest []int64 // by series id: 1 + the time of its newest sample; 0: none was met
+	used   []bool  // by series id: since the survey began
+	next   int64   // where DeleteIdle stands
+	begun  bool
+}
+
+// entry returns the place of a series in a slice that is indexed by id.
+func entry[T any](of *[]T, id int64) *T {
+	if n := int(id) + 1 - len(*of); n > 0 {
+		*of = append(*of, make([]T, n)...)
+	}
+	return &(*of)[id]
+}
+
+func (s *Survey) use(id int64) { *entry(&s.used, id) = true }
+
+func (s *Survey) inUse(id int64) bool {
+	return int(id) < len(s.newest) && s.newest[id] != 0 || int(id) < len(s.used) && s.used[id]
+}
+
+// Oldest returns the time until which samples would have to go for n series to
+// have none; ok is false if fewer have any.
+func (s *Survey) Oldest(n int) (untilMs int64, ok bool) {
+	var times []int64
+	for _, t := range s.newest {
+		if t != 0 {
+			times = append(times, t-1)
+		}
+	}
+	if n < 1 || len(times) < n {
+		return 0, false
+	}
+	slices.Sort(times)
+	return times[n-1], true
+}
+
+// Survey reads the next slice of samples. Done says that it has read them all.
+// One that became void, because samples moved or another file was opened, begins
+// again.
+func (db *DB) Survey(ctx context.Context, s *Survey) (done bool, err error) {
+	if !s.begun || !db.series.goesOn(s) {
+		*s = Survey{begun: true, at: Sweep{timeMs: math.MinInt64}}
+		db.series.begin(s)
+	}
+	defer func() { err = db.guard.observe(err) }()
+	last := Sweep{timeMs: math.MaxInt64, seriesID: math.MaxInt64}
+	err = db.read.QueryRowContext(ctx, surveyEnd, s.at.timeMs, s.at.seriesID, surveyRows-1).Scan(&last.timeMs, &last.seriesID)
+	if done = errors.Is(err, sql.ErrNoRows); err != nil && !done {
+		return false, fmt.Errorf("look for series without samples: %w", err)
+	}
+	rows, err := db.read.QueryContext(ctx, surveySlice, s.at.timeMs, s.at.seriesID, last.timeMs, last.seriesID)
+	if err != nil {
+		return false, fmt.Errorf("look for series without samples: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, at int64
+		if err := rows.Scan(&id, &at); err != nil {
+			return false, fmt.Errorf("look for series without samples: %w", err)
+		}
+		if id >= 0 && id <= maxSeries {
+			newest := entry(&s.newest, id)
+			*newest = max(*newest, at+1)
+		}
+	}
+	s.at = last
+	return done, rows.Err()
+}
+
+const (
+	surveyEnd = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) > (?, ?)
+		ORDER BY timestamp_ms, series_id LIMIT 1 OFFSET ?`
+	surveySlice = `SELECT series_id, max(timestamp_ms) FROM samples
+		WHERE (timestamp_ms, series_id) > (?1, ?2) AND (timestamp_ms, series_id) <= (?3, ?4) GROUP BY series_id`
+	idleSeries = `SELECT id, octet_length(metric_name) + octet_length(device_id) + octet_length(tags) FROM series
+		WHERE id > ? AND NOT EXISTS (SELECT 1 FROM series_used WHERE series_id = series.id) ORDER BY id LIMIT ?`
+)
+
+// DeleteIdle deletes a slice of the series for which a finished survey found no
+// sample and saw no use. Done says that it has gone through all series, or that
+// the survey became void.
+func (db *DB) DeleteIdle(ctx context.Context, s *Survey) (deleted int, done bool, err error) {
+	if !db.series.goesOn(s) {
+		return 0, true, nil
+	}
+	next := s.next
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		var ids []int64
+		texts := map[int64]int64{}
+		if ids, texts, err = seriesAfter(ctx, tx, s.next, SliceRows); err != nil {
+			return err
+		}
+		done = len(ids) < SliceRows
+		idle := db.series.idle(s, ids)
+		if len(idle) > idleSlice {
+			idle, done = idle[:idleSlice], false
+			next = idle[idleSlice-1]
+		} else if len(ids) > 0 {
+			next = ids[len(ids)-1]
+		}
+		if deleted = len(idle); deleted == 0 {
+			return nil
+		}
+		list, err := json.Marshal(idle)
+		if err != nil {
+			return err
+		}
+		n, err := affected(tx.ExecContext(ctx, "DELETE FROM series WHERE id IN (SELECT value FROM json_each(?))", string(list)))
+		if err != nil {
+			return err
+		}
+		if n != deleted {
+			return fmt.Errorf("deleted %d series of %d; none is deleted", n, deleted)
+		}
+		var text int64
+		for _, id := range idle {
+			text += texts[id]
+		}
+		return db.nextGeneration(ctx, tx, idle, seriesBytes(int64(deleted), text))
+	})
+	if err != nil {
+		db.series.recount()
+		return 0, false, fmt.Errorf("delete series without samples: %w", err)
+	}
+	s.next = next
+	return deleted, done, nil
+}
+
+// seriesAfter returns the ids of series that may be deleted, in their order, and
+// the length of their texts.
+func seriesAfter(ctx context.Context, tx *sql.Tx, after int64, limit int) (ids []int64, texts map[int64]int64, err error) {
+	rows, err := tx.QueryContext(ctx, idleSeries, after, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	texts = map[int64]int64{}
+	for rows.Next() {
+		var id, text int64
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, nil, err
+		}
+		ids, texts[id] = append(ids, id), text
+	}
+	return ids, texts, rows.Err()
+}
+
+// nextGeneration tells every process that keeps series in memory that some are
+// deleted.
+func (db *DB) nextGeneration(ctx context.Context, tx *sql.Tx, ids []int64, bytes int64) error {
+	g, err := generationOf(ctx, tx)
+	if err != nil {
+		return err
+	}
+	db.series.sync(g) // what it knows is of this generation, or nothing
+	g = (g + 1) & math.MaxInt32
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", g)); err != nil {
+		return fmt.Errorf("write the generation of the series: %w", err)
+	}
+	db.series.deleted(ids, bytes, g)
+	return nil
+}
+
+// unuseSeries forgets which series other processes use. Those that still use
+// some say so again: the next generation makes them look them up.
+func (db *DB) unuseSeries(ctx context.Context, tx *sql.Tx) error {
+	n, err := affected(tx.ExecContext(ctx, "DELETE FROM series_used"))
+	if err != nil || n == 0 {
+		return err
+	}
+	return db.nextGeneration(ctx, tx, nil, 0)
+}
