@@ -49,6 +49,7 @@ type Storage struct {
 	WALCheckpointSizeMB   int           `yaml:"wal_checkpoint_size_mb" want:"1..1024"`
 	Synchronous           string        `yaml:"synchronous" want:"full|normal"` // full or normal; the collector's commits
 	Retention             time.Duration `yaml:"retention" want:"1m..87600h"`    // how long a delivered sample is kept
+	MaxSeries             int           `yaml:"max_series" want:"100..1000000"` // beyond it new series are refused and counted
 	MaxSizeMB             int           `yaml:"max_size_mb" want:"1..1048576"`  // of the database and its log together
 	MinFreeMB             int           `yaml:"min_free_mb" want:"0..1048576"`  // on the filesystem; 0: not looked at
 }
@@ -180,6 +181,7 @@ func Default() Config {
 			WALCheckpointSizeMB:   64,
 			Synchronous:           "full",
 			Retention:             7 * 24 * time.Hour,
+			MaxSeries:             20000,
 			MaxSizeMB:             256,
 			MinFreeMB:             512,
 		},

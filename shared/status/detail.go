@@ -54,6 +54,9 @@ type Storage struct {
 	Evicting              string `json:"evicting,omitempty"`                 // why samples are deleted before their time; "": they are not
 	FreeBytes             int64  `json:"free_bytes,omitempty"`               // on the filesystem, while FreeBytesShort
 	FreeBytesShort        int64  `json:"free_bytes_short,omitempty"`         // less free than is to be kept free
+	Series                int64  `json:"series,omitempty"`                   // stored
+	SeriesLimit           int64  `json:"series_limit,omitempty"`             // while new ones are refused: about how many there is room for
+	SeriesFullSinceMs     int64  `json:"series_full_since_ms,omitempty"`     // new series are refused since; 0: they are not
 }
 
 // A Clock is the detail of ClockRow.

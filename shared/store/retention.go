@@ -205,6 +205,27 @@ const (
 	deletePending  = `DELETE FROM samples WHERE uploaded = 0 AND (timestamp_ms, series_id) IN (` + oldestOf + `)`
 )
 
+// GiveUpRejected deletes a slice of the rejected samples, the oldest first, and
+// counts them as lost for the reason. It returns how many went.
+func (db *DB) GiveUpRejected(ctx context.Context, reason string, at time.Time) (lost int, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		if lost, err = affected(tx.ExecContext(ctx, deleteRejected, SliceRows)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, deleteReasons, SliceRows); err != nil {
+			return err
+		}
+		if err := addToLedger(ctx, tx, map[string]int{"rejected": -lost}); err != nil {
+			return err
+		}
+		return addLoss(ctx, tx, reason, lost, at)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("give up rejected samples (%s): %w", reason, err)
+	}
+	return lost, nil
+}
+
 // GiveUp deletes a slice of the samples that were not delivered, those that will
 // be missed least, and counts them as lost for the reason. It returns how many
 // went; 0 means that there are none.

@@ -149,6 +149,9 @@ func (db *DB) DeleteIdle(ctx context.Context, s *Survey) (deleted int, done bool
 		return 0, false, fmt.Errorf("delete series without samples: %w", err)
 	}
 	s.next = next
+	if done {
+		db.series.void() // nobody needs to know what is used from now on
+	}
 	return deleted, done, nil
 }
 

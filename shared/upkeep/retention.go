@@ -136,7 +136,15 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 	if more, err = k.returnPages(ctx, f); more || err != nil {
 		return more, err
 	}
-	return k.age(ctx, now)
+	if k.series.pressed || k.series.work != noSeriesWork {
+		if more, err = k.forgetSeries(ctx, now); more || err != nil {
+			return more, err
+		}
+	}
+	if more, err = k.age(ctx, now); more || err != nil {
+		return more, err
+	}
+	return k.forgetSeries(ctx, now)
 }
 
 // makeRoom deletes a slice: of what was delivered as long as there is any, then
@@ -151,21 +159,19 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 	// Tiers in which nothing is found are read whole: that is not done twice while
 	// nothing was delivered in between.
 	if k.swept != ledger.Delivered && !k.giving {
-		tiers := [...]time.Duration{k.settle, config.Unsettled, 0}
+		tiers := k.tiers()
 		if k.bySize == (store.Sweep{}) {
 			if k.tier == 0 {
 				k.from = ledger.Delivered
 			}
-			k.kept = nil
-			if since := tiers[k.tier]; since > 0 {
-				if k.kept, err = k.db.DeliveredSince(ctx, now.Add(-since).UnixMilli()); err != nil {
-					return false, err
-				}
+			if k.kept, err = k.deliveredSince(ctx, now, tiers[k.tier]); err != nil {
+				return false, err
 			}
 		}
 		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64, k.kept)
 		k.deleted += n
 		k.inPass += n
+		k.series.gone += n
 		if done {
 			k.bySize = store.Sweep{}
 			// All tiers together may hold less than a slice, and always something while
@@ -183,7 +189,16 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 			return true, err
 		}
 	}
+	if more, err := k.forgetFirst(ctx, f, now); more || err != nil {
+		return true, err
+	}
+	// All that was delivered is gone: of its receipts the newest is enough.
+	if n, err := k.db.TrimHistory(ctx, now.Add(-config.Unsettled).UnixMilli()); n > 0 || err != nil {
+		return true, err
+	}
 	n, err := k.db.GiveUp(ctx, k.evicting, time.Now())
+	k.series.gone += n
+	k.series.tight = k.series.tight || n > 0
 	if n > 0 && k.lost == 0 {
 		k.log.Warn("no room for all that was not delivered; the oldest of the lowest priority is given up and counted",
 			"reason", k.evicting, "limit_bytes", f.limit, "pending", ledger.Pending)
@@ -230,10 +245,12 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 			k.byAge, k.wholeDue = store.Sweep{}, now.Add(min(wholeEvery, k.cfg.Retention))
 		}
 	}
-	if _, done, err := k.db.DeleteFinished(ctx, &k.byAge, k.oldest, k.young); !done || err != nil {
+	n, done, err := k.db.DeleteFinished(ctx, &k.byAge, k.oldest, k.young)
+	k.series.gone += n
+	if !done || err != nil {
 		return err == nil, err
 	}
-	n, err := k.db.TrimHistory(ctx, k.oldest)
+	n, err = k.db.TrimHistory(ctx, k.oldest)
 	k.aging = n > 0 && err == nil
 	return k.aging, err
 }

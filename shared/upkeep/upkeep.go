@@ -49,6 +49,7 @@ type Keeper struct {
 
 	checkpoints
 	retention
+	series bySeries
 
 	said    time.Time // when the status was written last
 	figures self.Beat
@@ -89,7 +90,10 @@ func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error)
 		return false, err
 	}
 	k.free, k.short = f.free, f.short()
-	if f.sizes.WAL > f.logLimit && k.busySince.IsZero() || !now.Before(k.due) {
+	if err := k.limitSeries(ctx, f, now); err != nil {
+		return false, err
+	}
+	if f.sizes.WAL > f.logLimit-f.logLimit/4 && k.busySince.IsZero() || !now.Before(k.due) {
 		if err := k.checkpoint(ctx, f.logKept); err != nil {
 			return false, err
 		}
@@ -115,7 +119,7 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 	} else {
 		k.part.Succeed(now, 1)
 	}
-	mark := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0)
+	mark := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0, k.series.fullSince.IsZero())
 	if mark == k.mark && time.Since(k.said) < sayEvery {
 		return fault
 	}
@@ -151,6 +155,13 @@ func (k *Keeper) detail() (d status.Storage) {
 	d.Evicting = k.evicting
 	if k.short > 0 {
 		d.FreeBytes, d.FreeBytesShort = k.free, k.short
+	}
+	d.Series = k.series.use.Count
+	if !k.series.fullSince.IsZero() {
+		d.SeriesLimit, d.SeriesFullSinceMs = k.series.limit.Count, k.series.fullSince.UnixMilli()
+		if k.series.use.Count > 0 {
+			d.SeriesLimit = min(d.SeriesLimit, k.series.use.Count*k.series.limit.Bytes/k.series.use.Bytes)
+		}
 	}
 	return d
 }

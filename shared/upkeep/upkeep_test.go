@@ -33,7 +33,7 @@ type fixture struct {
 func newFixture(t *testing.T, change func(*config.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "metrics.db"), at: time.Now().Add(-30 * 24 * time.Hour).UnixMilli()}
-	db, err := store.Open(t.Context(), f.path, store.Options{Device: "d", Synchronous: "NORMAL"})
+	db, err := store.Open(t.Context(), f.path, store.Options{Device: "d", Synchronous: "NORMAL", Owner: true})
 	if err != nil {
 		t.Fatal(err)
 	}
