@@ -93,6 +93,7 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 		return nil, err
 	}
 	db := store.New(p.Config.Storage.Path, store.Options{
+		Owner:  true,
 		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous,
 	})
 	session := store.Session{ID: uuid.NewString(), Start: p.Started, Metadata: roots.Identity()}

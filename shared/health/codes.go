@@ -56,6 +56,7 @@ const (
 	WALLarge          Code = "wal_large"
 	DiskLow           Code = "disk_low"
 	SamplesEvicted    Code = "samples_evicted"
+	SeriesLimit       Code = "series_limit"
 	LedgerUnbalanced  Code = "ledger_unbalanced"
 	SamplesRejected   Code = "samples_rejected"
 	SamplesLost       Code = "samples_lost"

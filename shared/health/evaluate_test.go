@@ -337,6 +337,9 @@ func TestEvaluate(t *testing.T) {
 		{"less room than is to be kept", func(w *world) {
 			w.row("storage").Detail = `{"free_bytes":1000000,"free_bytes_short":2000000}`
 		}, "degraded disk_low"},
+		{"too many series", func(w *world) {
+			w.row("storage").Detail = `{"series":20000,"series_limit":20000,"series_full_since_ms":1}`
+		}, "degraded series_limit"},
 		{"samples deleted for room", func(w *world) { w.row("storage").Detail = `{"evicting":"delivered"}` }, "degraded samples_evicted"},
 		{"troubles of a daemon that is gone are over", func(w *world) {
 			w.row("storage").FailingSinceMs, w.row("collector").FailingSinceMs = minutesAgo(m), minutesAgo(m)

@@ -112,7 +112,7 @@ func (db *DB) DeleteIdle(ctx context.Context, s *Survey) (deleted int, done bool
 	next := s.next
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		var ids []int64
-		texts := map[int64]int64{}
+		var texts map[int64]int64
 		if ids, texts, err = seriesAfter(ctx, tx, s.next, SliceRows); err != nil {
 			return err
 		}

@@ -46,6 +46,7 @@ const (
 type Options struct {
 	Device      string // device_id of the samples that are recorded
 	Synchronous string // FULL or NORMAL; see sqlite.org/pragma.html#pragma_synchronous
+	Owner       bool   // the one process that deletes series: the collector
 }
 
 // A Reader reads the database. It never writes, migrates or checkpoints.
