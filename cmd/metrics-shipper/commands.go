@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/daemon"
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/ship"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -48,9 +49,10 @@ func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
 		return 1, err
 	}
 	count := 0
+	out := metric.NewCleanWriter(p.Stdout)
 	err = r.Rejections(ctx, func(one store.Rejection) error {
 		count++
-		_, err := fmt.Fprintf(p.Stdout, "%s %s%s %v set aside %s, HTTP %d, %s: %q\n", time.UnixMilli(one.TimeMs).UTC().Format(time.RFC3339Nano),
+		_, err := fmt.Fprintf(out, "%s %s%s %v set aside %s, HTTP %d, %s: %q\n", time.UnixMilli(one.TimeMs).UTC().Format(time.RFC3339Nano),
 			one.Series.Name, one.Series.Tags, one.Value, one.At.UTC().Format(time.RFC3339), one.HTTPStatus, one.Reason, one.Words)
 		return err
 	})

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 const (
@@ -152,8 +154,5 @@ func name(field []byte) (string, error) {
 
 // quote returns the beginning of a line, fit for an error.
 func quote(line []byte) string {
-	if len(line) > shown {
-		return strconv.Quote(string(line[:shown])) + "…"
-	}
-	return strconv.Quote(string(line))
+	return metric.Quote(line, shown)
 }

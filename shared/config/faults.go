@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // Fault is one thing that is wrong in the file.
@@ -47,15 +47,7 @@ func show(s string) string {
 	if strings.Contains(s, "@") {
 		return "a text with an @ (not shown)"
 	}
-	const most = 60
-	if len(s) > most {
-		cut := most
-		for !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = s[:cut] + "…"
-	}
-	return strconv.Quote(s)
+	return metric.Quote(s, 60)
 }
 
 // nearest returns the one of names that s was probably meant to be, or "".

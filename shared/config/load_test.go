@@ -93,7 +93,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"NUL in a path", "storage:\n  path: \"a\\0b\"\n", `2: storage.path: want a path, got "a\x00b"`},
 		{"control character in the id", "device:\n  id: \"a\\nb\"\n", "2: device.id: " + label + `"a\nb"`},
 		{"spaces around the id", "device:\n  id: ' a'\n", "2: device.id: " + label + `" a"`},
-		{"long id", "device:\n  id: " + strings.Repeat("x", 257) + "\n", "2: device.id: " + label + `"` + strings.Repeat("x", 60) + `…"`},
+		{"long id", "device:\n  id: " + strings.Repeat("x", 257) + "\n", "2: device.id: " + label + `"` + strings.Repeat("x", 60) + `"…`},
 		{"scheme", "remote:\n  url: ftp://a/\n", "2: remote.url: " + aURL + "one of another scheme or of none"},
 		{"no scheme", "remote:\n  url: localhost:8428\n", "2: remote.url: " + aURL + "one of another scheme or of none"},
 		{"no host", "remote:\n  url: http:///x\n", "2: remote.url: " + aURL + "one without a host"},

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // metrics answers with the report in Prometheus' text format, version 0.0.4
@@ -203,7 +205,7 @@ func (x *exposition) value(v float64, labels ...string) {
 	x.b.WriteString(x.name)
 	for i := 0; i < len(labels); i += 2 {
 		x.b.WriteByte("{,"[min(i, 1)])
-		x.b.WriteString(labels[i] + `="` + labelEscapes.Replace(strings.ToValidUTF8(labels[i+1], "\uFFFD")) + `"`)
+		x.b.WriteString(labels[i] + `="` + labelEscapes.Replace(metric.Clean(labels[i+1])) + `"`)
 	}
 	if len(labels) > 0 {
 		x.b.WriteByte('}')

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 const (
@@ -35,7 +37,7 @@ func text(status int, body string) reply {
 }
 
 func jsonReply(status int, body []byte) reply {
-	return reply{status: status, kind: "application/json", body: string(body)}
+	return reply{status: status, kind: "application/json", body: metric.Clean(string(body))}
 }
 
 // etagOf is the entity tag of a content (RFC 9110, 8.8.3).

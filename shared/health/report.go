@@ -3,6 +3,8 @@ package health
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // A Report is the judgement of one look, in the shape of the JSON answer. Times
@@ -129,7 +131,7 @@ func (r Report) JSON() []byte {
 	if err != nil {
 		panic("BUG: a report that is not JSON: " + err.Error())
 	}
-	return append(out, '\n')
+	return append([]byte(metric.Clean(string(out))), '\n')
 }
 
 // stamp gives Unix milliseconds as RFC 3339 in UTC; "" for 0, which is never.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // Text writes a report for a terminal, in colour if asked.
@@ -109,15 +111,8 @@ func (p *printer) paint(s Status, text string) painted {
 	return painted("\x1b[1;" + code + "m" + clean(text) + "\x1b[0m")
 }
 
-// clean replaces what is not printable.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-}
+// clean keeps text from elsewhere on its line and from speaking to the terminal.
+func clean(s string) string { return metric.OneLine(s, 4096) }
 
 func orDash(is bool, text string) string {
 	if is {

@@ -69,7 +69,7 @@ func Export(ctx context.Context, w io.Writer, path string, sinceMs int64) (Expor
 		return Exported{}, err
 	}
 	defer r.Close()
-	e := &exporter{w: bufio.NewWriterSize(w, 1<<16), now: time.Now().UnixMilli(), lines: map[int64]*line{}}
+	e := &exporter{w: bufio.NewWriterSize(metric.NewCleanWriter(w), 1<<16), now: time.Now().UnixMilli(), lines: map[int64]*line{}}
 	if err := r.Stored(ctx, sinceMs, e.add); err != nil {
 		return e.out, err
 	}

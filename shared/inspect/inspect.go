@@ -10,13 +10,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
+	// maxText bounds the text of other programs on a line.
+	maxText       = 1000
 	shownSessions = 5
 	shownFindings = 20
 )
@@ -42,7 +44,7 @@ func Report(ctx context.Context, w io.Writer, path string, top int) (sound bool,
 		return false, err
 	}
 	defer r.Close()
-	p := &printer{w: w, sound: true}
+	p := &printer{w: metric.NewCleanWriter(w), sound: true}
 	p.line("database %s", r.Path())
 	p.sizes(ctx, r)
 	p.samples(ctx, r, top)
@@ -175,7 +177,7 @@ func (p *printer) status(ctx context.Context, r *store.Reader) {
 	for _, s := range all {
 		line := fmt.Sprintf("  %-28s %-8s last success %s", s.Component, s.State, stamp(s.SuccessMs))
 		if s.FailingSinceMs != 0 {
-			line += fmt.Sprintf("  failing since %s: %s", stamp(s.FailingSinceMs), plain(s.Error))
+			line += fmt.Sprintf("  failing since %s: %s", stamp(s.FailingSinceMs), metric.OneLine(s.Error, maxText))
 		}
 		p.line("%s", line)
 	}
@@ -185,7 +187,7 @@ func (p *printer) integrity(ctx context.Context, r *store.Reader) {
 	p.line("\nintegrity")
 	findings, err := r.QuickCheck(ctx, shownFindings)
 	for _, f := range findings {
-		p.amiss("quick_check", fmt.Errorf("%s", plain(f)))
+		p.amiss("quick_check", fmt.Errorf("%s", metric.OneLine(f, maxText)))
 	}
 	if !p.amiss("quick_check", err) && len(findings) == 0 {
 		p.line("  quick_check: ok")
@@ -198,14 +200,4 @@ func stamp(ms int64) string {
 		return "-"
 	}
 	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
-}
-
-// plain keeps text from other programs on its line.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
 }

@@ -24,15 +24,17 @@ func Quote[T string | []byte](s T, most int) string {
 	return strconv.Quote(string(s))
 }
 
-// OneLine returns at most most bytes of s, clean and with its white space, line
-// ends included, as single spaces.
+// OneLine returns s clean and with its white space, line ends included, as single
+// spaces: at most most bytes, which end with … where it was cut.
 func OneLine(s string, most int) string {
-	text, cut := head(s, most)
-	text = Clean(strings.Join(strings.Fields(text), " "))
-	if cut {
-		text += "…"
+	const mark = "…"
+	s, cut := head(s, 4*most)
+	text := Clean(strings.Join(strings.Fields(s), " "))
+	if !cut && len(text) <= most {
+		return text
 	}
-	return text
+	text, _ = head(text, max(0, most-len(mark)))
+	return text + mark
 }
 
 // head returns at most most bytes of s, up to the end of a character.

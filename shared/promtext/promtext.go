@@ -16,8 +16,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // Limits of a sample, which are those of the wire.
@@ -205,8 +206,5 @@ func token(text string) (word, rest string) {
 // quote returns the beginning of a text, fit for an error.
 func quote(s string) string {
 	const most = 60
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
-	}
-	return strconv.Quote(s)
+	return metric.Quote(s, most)
 }

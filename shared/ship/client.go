@@ -15,9 +15,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 const (
@@ -204,14 +204,5 @@ func readAnswer(resp *http.Response) (body []byte, empty, cut bool, err error) {
 	return text[:min(len(text), maxAnswerBytes)], false, len(text) > maxAnswerBytes, nil
 }
 
-// words makes the start of what a server said fit for logs and the database.
-func excerpt(said string) string {
-	text := strings.ToValidUTF8(said[:min(len(said), maxWords)], "")
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, text)
-	return strings.Join(strings.Fields(text), " ")
-}
+// excerpt makes the start of what a server said fit for logs and the database.
+func excerpt(said string) string { return metric.OneLine(said, maxWords) }

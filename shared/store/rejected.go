@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
@@ -40,7 +41,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 			}
 			rejected++
 			_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
-				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus, cut(r.Reason), cut(r.Words))
+				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus, metric.OneLine(r.Reason, MaxWords), metric.OneLine(r.Words, MaxWords))
 			if err != nil {
 				return nil, fmt.Errorf("note why: %w", err)
 			}
@@ -59,8 +60,6 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 	}
 	return rejected, nil
 }
-
-func cut(text string) string { return text[:min(len(text), MaxWords)] }
 
 // trimRejected gives up the samples that were set aside first, down to keep.
 func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error {

@@ -14,7 +14,8 @@ package vmjson
 import (
 	"math"
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // Head returns the start of every line of one series, up to and including the
@@ -127,12 +128,5 @@ func appendString(buf []byte, s string) []byte {
 // clip quotes s for an error message, cut to a readable length.
 func clip(s string) string {
 	const most = 40
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return strconv.Quote(s[:cut]) + "…"
+	return metric.Quote(s, most)
 }
