@@ -193,7 +193,7 @@ func TestTextHasTheLastErrorsAndTheDaysBytes(t *testing.T) {
 	for _, want := range []string{
 		"\nLAST ERROR           AT                     MESSAGE\n" +
 			"metrics-shipper      2026-07-01T11:00:00Z   send: EOF; again\n" +
-			"cpu.usage            2026-07-01T11:59:00Z   evil \uFFFD[2J\n\n",
+			"cpu.usage            2026-07-01T11:59:00Z   evil \\u001b[2J\n\n",
 		"\ntraffic   3.0 MiB of 10.0 MiB today\n",
 	} {
 		if !strings.Contains(text, want) {
