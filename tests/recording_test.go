@@ -40,6 +40,7 @@ var tagSets = map[string][][]string{
 	"sensor":            {{"sensor", "simple_vin/in0"}},
 	"device, sensor":    {{"device", "nvme0", "sensor", "Composite"}},
 	"device, type":      {{"device", "mmcblk0", "type", "a"}},
+	"input":             {{"input", "hdmi"}},
 	"stream":            {{"stream", "1a2b3c4d"}},
 	"file":              {{"file", "hilink.prom"}},
 	"resource":          {{"resource", "cpu"}, {"resource", "io"}, {"resource", "memory"}},
@@ -131,6 +132,7 @@ var periods = []struct {
 	{"storage.life", 3600},
 	{"storage.pre_eol", 3600},
 	{"receiver.", 10},
+	{"hdmi.", 10},
 	{"board.", 3600},
 	{"power.", 60},
 	{"fan.", 60},
@@ -146,7 +148,7 @@ var periods = []struct {
 func onlySomeHave(name string) bool {
 	for _, p := range []string{
 		"soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
-		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "receiver.", "board.", "collector.devices_dropped",
+		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "receiver.", "hdmi.", "board.", "collector.devices_dropped",
 	} {
 		if strings.HasPrefix(name, p) {
 			return true
@@ -177,6 +179,8 @@ func recordedValue(board int, e metric.Entry, suffix, tags string, s float64) fl
 		return 0
 	case e.Name == "textfile.mtime_seconds":
 		return float64(recordingFrom.Unix()) + s - 5
+	case e.Name == "hdmi.signal":
+		return 2
 	case e.Name == "storage.pre_eol", e.Name == "board.info", e.Unit == "boolean":
 		return 1
 	case totals[e.Name] > 0:

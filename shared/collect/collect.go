@@ -133,6 +133,8 @@ func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Coll
 		return made(newUnits(roots, m.Config, key))
 	case "textfile":
 		return newTextfile(m.Config), nil
+	case "hdmi.input":
+		return made(newHDMI(roots, m.Config, key))
 	case "receiver.srt":
 		return made(newReceiver(m.Config, key))
 	case "board.power":

@@ -155,6 +155,7 @@ type MetricConfig struct {
 	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic, network.health"` // the rest is counted
 	ExcludeZones   []string `yaml:"exclude_zones" want:"pattern" of:"cpu.temperature"`                  // types, or names such as thermal_zone3
 	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`                      // empty: every filesystem on a block device
+	Devices        []string `yaml:"devices" want:"path" of:"hdmi.input"`                                // of HDMI inputs
 	Directory      string   `yaml:"directory" want:"root" of:"textfile"`                                // of *.prom files
 	URL            string   `yaml:"url" want:"loopback or empty" of:"receiver.srt"`                     // empty: not collected
 	Names          []string `yaml:"names" want:"stream name" of:"receiver.srt"`                         // of streams, by their hashes
@@ -226,6 +227,9 @@ func Default() Config {
 // DefaultTextfiles is where scripts leave their metrics; the package makes it.
 const DefaultTextfiles = "/var/lib/belabox-metrics/textfile"
 
+// DefaultHDMI is the link that the package's udev rule makes.
+const DefaultHDMI = "/dev/belabox-hdmi"
+
 // DefaultUnits are the programs that stream: BELABOX's and CeraLive's.
 func DefaultUnits() []string { return []string{"belaUI.service", "ceralive.service"} }
 
@@ -259,6 +263,7 @@ func DefaultMetrics() []Metric {
 		every("unit.usage", 30*time.Second),
 		every("board.power", time.Minute),
 		every("textfile", 30*time.Second),
+		first("hdmi.input", 10*time.Second),
 		first("receiver.srt", 10*time.Second),
 		last("system.pressure", 30*time.Second),
 		last("storage.wear", time.Hour),
@@ -271,6 +276,8 @@ func DefaultMetricConfig(name string) MetricConfig {
 	switch name {
 	case "disk.io":
 		return MetricConfig{AllowedDevices: DefaultAllowedDevices}
+	case "hdmi.input":
+		return MetricConfig{Devices: []string{DefaultHDMI}}
 	case "textfile":
 		return MetricConfig{Directory: DefaultTextfiles}
 	case "unit.usage":

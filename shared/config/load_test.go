@@ -130,7 +130,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"unknown key of an entry", "metrics:\n- name: cpu.usage\n  intervall: 1s\n", "3: metrics[0].intervall: no such key; did you mean interval?"},
 		{"priority", "metrics:\n- {name: cpu.usage, priority: 4}\n", "2: metrics[0].priority: want a whole number of 0 to 3, got 4"},
 		{"key of another collector", "metrics:\n- name: cpu.usage\n  config:\n    max_interfaces: 3\n", "4: metrics[0].config.max_interfaces: a key of network.traffic or network.health; cpu.usage has no such key"},
-		{"unknown key of a collector", "metrics:\n- name: disk.io\n  config: {devices: sda}\n", "3: metrics[0].config.devices: no such key; want " + orList(namesOf(reflect.TypeFor[MetricConfig]()))},
+		{"unknown key of a collector", "metrics:\n- name: disk.io\n  config: {disks: sda}\n", "3: metrics[0].config.disks: no such key; want " + orList(namesOf(reflect.TypeFor[MetricConfig]()))},
 		{"bad pattern", "metrics:\n- name: network.traffic\n  config:\n    exclude_ifaces:\n    - lo\n    - (\n", "6: metrics[0].config.exclude_ifaces[1]: " + pattern + `"(" (missing closing ))`},
 		{"pattern that leaves its anchors", "metrics:\n- name: network.traffic\n  config:\n    include_ifaces: ['a)(b']\n", "4: metrics[0].config.include_ifaces[0]: " + pattern + `"a)(b" (unexpected ))`},
 		{"empty pattern", "metrics:\n- name: network.traffic\n  config:\n    include_ifaces: ['']\n", "4: metrics[0].config.include_ifaces[0]: " + pattern + `""`},

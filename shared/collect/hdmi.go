@@ -1,0 +1,217 @@
+package collect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/v4l2"
+)
+
+const (
+	maxInputs = 4
+	// A query that finds no signal costs a line in the kernel's log and some
+	// milliseconds of waiting, on an RK3588: no more often than this, and while
+	// there is no lock more and more seldom.
+	queryEvery  = 30 * time.Second
+	queryAtMost = 5 * time.Minute
+)
+
+// The values of hdmi.signal.
+const (
+	noCable = 0
+	noLock  = 1
+	locked  = 2
+)
+
+// videoDevice is an open device.
+type videoDevice interface {
+	v4l2.Device
+	io.Closer
+}
+
+// hdmiCollector asks the HDMI inputs for what is plugged into them.
+type hdmiCollector struct {
+	status string // of Rockchip's kernels; it is asked before any device
+	inputs []*hdmiInput
+	open   func(path string) (videoDevice, error) // replaced in tests
+}
+
+func newHDMI(roots hostfs.Roots, cfg config.MetricConfig, key string) (*hdmiCollector, error) {
+	if len(cfg.Devices) > maxInputs {
+		return nil, fmt.Errorf("%s.devices: %d devices; want at most %d", key, len(cfg.Devices), maxInputs)
+	}
+	c := &hdmiCollector{
+		status: roots.SysPath("class", "hdmirx", "hdmirx", "status"),
+		open:   func(path string) (videoDevice, error) { return v4l2.Open(path) },
+	}
+	for _, path := range cfg.Devices {
+		tag := strings.TrimPrefix(filepath.Base(path), "belabox-")
+		c.inputs = append(c.inputs, &hdmiInput{path: path, tags: metric.Tags("input", tag)})
+	}
+	return c, nil
+}
+
+// Collect returns, of each input that there is, hdmi.signal and
+// hdmi.changes_total, and the picture while the input has a lock on one.
+func (c *hdmiCollector) Collect(now time.Time) ([]metric.Sample, error) {
+	r := newReading(now)
+	unplugged := c.unplugged(&r)
+	for i, in := range c.inputs {
+		// The receiver that the status is of is the first input.
+		if i == 0 && unplugged {
+			in.unplug()
+			in.tell(&r, hdmiState{signal: noCable})
+			continue
+		}
+		device, err := c.open(in.path)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			r.fault(err)
+			continue
+		}
+		state, err := in.look(device, now)
+		device.Close()
+		switch {
+		case errors.Is(err, v4l2.ErrNotHDMI):
+		case err != nil:
+			r.fault(fmt.Errorf("ask %s: %w", in.path, err))
+		default:
+			in.tell(&r, state)
+		}
+	}
+	return r.done()
+}
+
+// unplugged says whether the kernel's own file says so. It is there on Rockchip's
+// kernels, and costs nothing.
+func (c *hdmiCollector) unplugged(r *reading) bool {
+	value, err := hostfs.ReadValue(c.status)
+	switch {
+	case absent(err):
+		return false
+	case err != nil:
+		r.fault(err)
+	case value == "disconnected":
+		return true
+	case value != "connected":
+		r.addf("read %s: %s is neither connected nor disconnected", c.status, quote([]byte(value)))
+	}
+	return false
+}
+
+// hdmiInput is one input and what was found of it.
+type hdmiInput struct {
+	path, tags string
+
+	powered bool      // when it was looked at last
+	queried time.Time // zero: never
+	failed  int       // queries without a lock, one after the other
+	found   answerOfQuery
+
+	told    bool
+	last    hdmiState
+	changes uint64
+}
+
+// answerOfQuery is what the last query found: a state, or an error.
+type answerOfQuery struct {
+	hdmiState
+	err error
+}
+
+// hdmiState is what is told of an input.
+type hdmiState struct {
+	signal  int
+	picture v4l2.Timings
+}
+
+// look asks for the power each time, for the timings that the driver has while
+// there was a lock, and has the driver look for a signal when that is due.
+func (in *hdmiInput) look(d v4l2.Device, now time.Time) (hdmiState, error) {
+	if err := v4l2.Input(d); err != nil {
+		return hdmiState{}, err
+	}
+	powered, err := v4l2.Powered(d)
+	if errors.Is(err, v4l2.ErrNoAnswer) {
+		powered, err = true, nil // then only a query tells
+	}
+	if err != nil {
+		return hdmiState{}, err
+	}
+	if !powered {
+		in.unplug()
+		return hdmiState{signal: noCable}, nil
+	}
+	if !in.powered { // the signal comes soon after the cable
+		in.powered, in.failed = true, 0
+	}
+	switch due := in.queried.IsZero() || now.Sub(in.queried) >= in.wait(); {
+	case due:
+		in.queried = now
+		in.found = found(v4l2.Query(d))
+		if in.found.signal == locked {
+			in.failed = 0
+		} else {
+			in.failed++
+		}
+	case in.found.signal == locked:
+		in.found = found(v4l2.Current(d))
+	}
+	return in.found.hdmiState, in.found.err
+}
+
+// wait is the least time from one query to the next: half a minute, and twice
+// as long after each one without a lock that follows another.
+func (in *hdmiInput) wait() time.Duration {
+	return min(queryEvery<<min(max(in.failed-1, 0), 10), queryAtMost)
+}
+
+// found is what an answer of the driver means.
+func found(t v4l2.Timings, err error) answerOfQuery {
+	switch {
+	case err == nil:
+		return answerOfQuery{hdmiState: hdmiState{locked, t}}
+	case errors.Is(err, v4l2.ErrNoCable):
+		return answerOfQuery{hdmiState: hdmiState{signal: noCable}}
+	case errors.Is(err, v4l2.ErrNoLock):
+		return answerOfQuery{hdmiState: hdmiState{signal: noLock}}
+	}
+	return answerOfQuery{err: err}
+}
+
+// unplug forgets the power and the lock. The next query is not earlier for it.
+func (in *hdmiInput) unplug() {
+	in.powered, in.found = false, answerOfQuery{hdmiState: hdmiState{signal: noLock}}
+}
+
+// tell adds the samples of an input and counts the changes.
+func (in *hdmiInput) tell(r *reading, s hdmiState) {
+	s.picture.Rate = math.Round(s.picture.Rate*1000) / 1000
+	if in.told && s != in.last {
+		in.changes++
+	}
+	in.told, in.last = true, s
+	r.add("hdmi.signal", in.tags, float64(s.signal))
+	r.add("hdmi.changes_total", in.tags, float64(in.changes))
+	if s.signal != locked {
+		return
+	}
+	interlaced := 0.0
+	if s.picture.Interlaced {
+		interlaced = 1
+	}
+	r.add("hdmi.width_pixels", in.tags, float64(s.picture.Width))
+	r.add("hdmi.height_pixels", in.tags, float64(s.picture.Height))
+	r.add("hdmi.rate_hz", in.tags, s.picture.Rate)
+	r.add("hdmi.interlaced", in.tags, interlaced)
+}
