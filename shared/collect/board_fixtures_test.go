@@ -37,6 +37,7 @@ type expectedBoard struct {
 		B   *float64 `json:"life_used_percent_b"`
 		EOL *float64 `json:"pre_eol"`
 	} `json:"mmc"`
+	HDMI     *bool                         `json:"hdmirx_status"`
 	UDP      map[string]float64            `json:"udp"`
 	Softnet  map[string]float64            `json:"softnet"`
 	Pressure map[string]map[string]float64 `json:"pressure_seconds"`
@@ -95,6 +96,10 @@ func (e expectedBoard) samples() map[string]map[string]float64 {
 		if m.EOL != nil {
 			put("storage.wear", "storage.pre_eol", *m.EOL, "device", device)
 		}
+	}
+	if e.HDMI != nil && !*e.HDMI { // with a cable the device tells more, and there is none in a tree
+		put("hdmi.input", "hdmi.signal", 0, "input", "hdmi")
+		put("hdmi.input", "hdmi.changes_total", 0, "input", "hdmi")
 	}
 	for key, v := range e.UDP {
 		name := map[string]string{"in": "in_datagrams", "out": "out_datagrams"}[key]
