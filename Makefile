@@ -25,7 +25,7 @@ LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
 PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
-.PHONY: help build daemons receiver probe run check test bench bench-check soak mutation fuzz fleet deb release release-test arm64 systemd-test golden clean
+.PHONY: help build daemons receiver probe run check test bench bench-check soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,9 +55,10 @@ $(LINT):
 	GOBIN=$(CURDIR)/bin/.tool $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv bin/.tool/golangci-lint $@
 
+TESTFLAGS ?= -race -shuffle=on
 test: ## every test, with the race detector, in random order
 	@sh tests/tools.sh install
-	@rc=0; CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./... || rc=$$?; sh tests/tools.sh missing; exit $$rc
+	@rc=0; CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -timeout 15m ./... || rc=$$?; sh tests/tools.sh missing; exit $$rc
 
 bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure print
@@ -102,6 +103,9 @@ release: ## what is handed out as VERSION: packages, static tarballs, SBOMs and 
 ifneq ($(origin VERSION),file)
 RELEASE_VERSION := $(VERSION)
 endif
+
+clean-root: ## the short tests on a Debian with nothing but ca-certificates, gcc, make, git and Go
+	sh tests/clean-root.sh
 
 release-test: ## two releases of one commit from two folders are the same
 	sh tests/release.sh amd64
