@@ -80,10 +80,15 @@ type cell struct {
 	next   uint32 // page where the record goes on, 0: it is whole
 }
 
+// pointer returns where the i-th cell of a page begins.
+func (p page) pointer(i, pointers int) int {
+	return int(binary.BigEndian.Uint16(p.data[pointers+2*i:]))
+}
+
 // cell returns the i-th cell of a page that has records.
 func (p page) cell(i, pointers int) (c cell, ok bool) {
 	kind := p.data[p.head()]
-	at := int(binary.BigEndian.Uint16(p.data[pointers+2*i:]))
+	at := p.pointer(i, pointers)
 	if at < pointers || at >= min(len(p.data), p.usable) {
 		return c, false
 	}

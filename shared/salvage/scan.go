@@ -40,7 +40,7 @@ type scanner struct {
 	starts  []int   // see followed
 	tails   []int32 // see rising
 	at      span    // of the record that was read last
-	bad     int     // cells of the page that are no records
+	broken  []int   // cells of the page that are no records
 }
 
 // begin forgets which pages records go on in.
@@ -51,7 +51,7 @@ func (s *scanner) begin() {
 // load takes over a page and says how many cells it may have.
 func (s *scanner) load(p page) (page, int, int) {
 	s.copy = append(s.copy[:0], p.data...)
-	p.data, s.bad = s.copy, 0
+	p.data, s.broken = s.copy, s.broken[:0]
 	n, pointers := p.cells()
 	if p.kind() == tableInterior {
 		return p, 0, 0 // no rows are in it
@@ -68,7 +68,7 @@ func (s *scanner) row(p page, i, pointers int) (t *table, rowid int64) {
 	c, ok := p.cell(i, pointers)
 	s.at = span{c.start, c.end}
 	if !ok || !s.rec.decode(c.local, c.length) {
-		s.bad++
+		s.broken = append(s.broken, p.pointer(i, pointers))
 		return nil, 0
 	}
 	rows := p.kind() == tableLeaf
@@ -76,7 +76,7 @@ func (s *scanner) row(p page, i, pointers int) (t *table, rowid int64) {
 		return t, c.rowid
 	}
 	if !s.follow(c) || !s.rec.decode(s.chain, c.length) {
-		s.bad++
+		s.broken = append(s.broken, c.start)
 		return nil, 0
 	}
 	return tableOf(&s.rec, rows, true), c.rowid
@@ -139,21 +139,21 @@ func (s *scanner) readSamples(p page, keep func(*sample) bool) []sample {
 			sorted = false
 		}
 	}
-	if s.bad > 0 {
+	if len(s.broken) > 0 {
 		s.followed(p)
 	}
 	if !sorted {
 		s.rising()
 	}
-	if s.bad > 0 || !sorted {
+	if len(s.broken) > 0 || !sorted {
 		s.samples = slices.DeleteFunc(s.samples, func(one sample) bool { return !keep(&one) })
 	}
 	return s.samples
 }
 
-// followed drops the samples of a damaged page that are not followed by another,
-// or by the end of the page: what destroyed the next may have begun in the value
-// of this.
+// followed drops the samples of a damaged page that come right before a broken
+// one of which not even the beginning is there: what destroyed that may have begun
+// in the value of this.
 func (s *scanner) followed(p page) {
 	s.starts = append(s.starts[:0], p.usable)
 	for _, one := range s.spans {
@@ -162,12 +162,32 @@ func (s *scanner) followed(p page) {
 	slices.Sort(s.starts)
 	kept := 0
 	for i, one := range s.spans {
-		if _, found := slices.BinarySearch(s.starts, one.end); found {
+		next, found := slices.BinarySearch(s.starts, one.end)
+		broken := !found && next < len(s.starts) && slices.ContainsFunc(s.broken, func(at int) bool { return at >= one.end && at < s.starts[next] })
+		if !broken || p.beginsSample(one.end) {
 			s.samples[kept] = s.samples[i]
 			kept++
 		}
 	}
 	s.samples = s.samples[:kept]
+}
+
+// beginsSample says whether something like a cell of samples begins at a place of
+// the page: its length, that of its record's header, and the types of its key.
+func (p page) beginsSample(at int) bool {
+	if p.kind() == indexInterior {
+		at += 4
+	}
+	if at+4 > len(p.data) {
+		return len(p.data) < p.usable // it is cut off there, and nothing before is changed
+	}
+	alike := 0
+	for i, most := range []byte{0x7f, byte(len(samplesTable.columns) + 1), 6, 4} {
+		if b := p.data[at+i]; b > 0 && b <= most && (i != 1 || b == most) {
+			alike++
+		}
+	}
+	return alike > 2
 }
 
 // rising keeps the most samples of a page whose keys are in order: a key that
