@@ -2,17 +2,20 @@ package salvage
 
 import (
 	"cmp"
-	"database/sql"
+	"context"
+	"database/sql/driver"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
 	// chunkBytes is how much of the old file is copied in one transaction.
-	chunkBytes = 512 << 10
+	chunkBytes = 256 << 10
 	// rowsAtOnce is how many rows one statement writes.
 	rowsAtOnce = 64
 	// maxUnnamed bounds the series whose names are lost and whose samples are kept.
@@ -30,28 +33,63 @@ const (
 		WHERE substr('24310', excluded.uploaded + 1, 1) > substr('24310', samples.uploaded + 1, 1)`
 )
 
-// A sampleWriter writes samples into the new file.
+// A sampleWriter writes samples into the new file. There are millions, so it goes
+// past database/sql: that, and binding the values one by one, would take as long
+// as SQLite takes for the rows.
 type sampleWriter struct {
 	w       *writer
-	many    *sql.Stmt // rowsAtOnce rows
-	one     *sql.Stmt
-	any     *sql.Stmt // a row of any values
-	args    []any
+	many    *rawStatement // rowsAtOnce rows
+	one     *rawStatement
+	any     *rawStatement          // a row of any values
 	offered [store.Local + 1]int64 // rows that were written, by state; some may have been there
 }
 
-func newSampleWriter(w *writer) (_ *sampleWriter, err error) {
+// A rawStatement is a statement of the driver with its arguments.
+type rawStatement struct {
+	stmt driver.StmtQueryContext
+	args []driver.NamedValue
+	n    int // arguments that are set
+}
+
+func newSampleWriter(w *writer) (*sampleWriter, error) {
 	s := &sampleWriter{w: w}
-	for _, prepare := range []struct {
-		into *(*sql.Stmt)
-		rows string
-	}{{&s.many, packedRows(rowsAtOnce)}, {&s.one, packedRows(1)}, {&s.any, "(?, ?, ?, ?, ?, ?, ?)"}} {
-		if *prepare.into, err = w.conn.PrepareContext(w.ctx, intoSamples+prepare.rows+further); err != nil { //nolint:sqlclosecheck // close closes it
-			return nil, writing(err)
+	err := w.conn.Raw(func(conn any) error {
+		for _, prepare := range []struct {
+			into *(*rawStatement)
+			rows string
+			args int
+		}{{&s.many, packedRows(rowsAtOnce), 3 * rowsAtOnce}, {&s.one, packedRows(1), 3}, {&s.any, "(?, ?, ?, ?, ?, ?, ?)", 7}} {
+			stmt, err := conn.(driver.Conn).Prepare(intoSamples + prepare.rows + further)
+			if err != nil {
+				return err
+			}
+			w.others = append(w.others, stmt)
+			one := &rawStatement{stmt: stmt.(driver.StmtQueryContext), args: make([]driver.NamedValue, prepare.args)}
+			for i := range one.args {
+				one.args[i].Ordinal = i + 1
+			}
+			*prepare.into = one
 		}
-		w.others = append(w.others, *prepare.into)
+		return nil
+	})
+	return s, writing(err)
+}
+
+// add sets the next arguments. The statement runs when all are set.
+func (r *rawStatement) add(values ...driver.Value) error {
+	for _, v := range values {
+		r.args[r.n].Value = v
+		r.n++
 	}
-	return s, nil
+	if r.n < len(r.args) {
+		return nil
+	}
+	r.n = 0
+	rows, err := r.stmt.QueryContext(context.Background(), r.args) // what is to be waited for is short
+	if err != nil {
+		return writing(err)
+	}
+	return writing(rows.Close())
 }
 
 // packedRows are the places of n rows in a statement. Each is three numbers: time
@@ -66,60 +104,62 @@ func packedRows(n int) string {
 
 // write writes samples.
 func (s *sampleWriter) write(rows []sample) error {
-	s.args = s.args[:0]
-	for i := range rows {
-		r := &rows[i]
-		s.offered[r.state]++
-		if r.kind == null || r.text != nil || r.session != noSession && (r.session < 0 || r.session >= maxPacked) {
-			if err := s.writeAny(r); err != nil {
+	return s.w.conn.Raw(func(any) error {
+		whole := len(rows) / rowsAtOnce * rowsAtOnce
+		for i := range rows {
+			r, into := &rows[i], s.many
+			s.offered[r.state]++
+			if i >= whole && s.many.n == 0 {
+				into = s.one
+			}
+			if err := s.add(into, r); err != nil {
 				return err
 			}
-			continue
 		}
-		rest := int64(r.state)<<4 | int64(r.priority)
-		if r.session != noSession {
-			rest |= (r.session + 1) << 8
-		}
-		s.args = append(s.args, r.at<<20|int64(r.series), r.value(), rest)
-		if len(s.args) == 3*rowsAtOnce {
-			if _, err := s.many.ExecContext(s.w.ctx, s.args...); err != nil {
-				return writing(err)
+		// Rows of other values left some places empty.
+		left := s.many.args[:s.many.n]
+		s.many.n = 0
+		for ; len(left) > 0; left = left[3:] {
+			if err := s.one.add(left[0].Value, left[1].Value, left[2].Value); err != nil {
+				return err
 			}
-			s.args = s.args[:0]
 		}
-	}
-	for ; len(s.args) > 0; s.args = s.args[3:] {
-		if _, err := s.one.ExecContext(s.w.ctx, s.args[:3]...); err != nil {
-			return writing(err)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-func (s *sampleWriter) writeAny(r *sample) error {
-	var session, words any
+// add writes one sample, or keeps it until there are enough.
+func (s *sampleWriter) add(into *rawStatement, r *sample) error {
+	if r.kind == null || r.text != nil || r.session != noSession && (r.session < 0 || r.session >= maxPacked) {
+		var session, words driver.Value
+		if r.session != noSession {
+			session = r.session
+		}
+		if r.text != nil {
+			words = *r.text
+		}
+		return s.any.add(r.at, int64(r.series), r.value(), words, session, int64(r.state), int64(r.priority))
+	}
+	rest := int64(r.state)<<4 | int64(r.priority)
 	if r.session != noSession {
-		session = r.session
+		rest |= (r.session + 1) << 8
 	}
-	if r.text != nil {
-		words = *r.text
-	}
-	_, err := s.any.ExecContext(s.w.ctx, r.at, r.series, r.value(), words, session, r.state, r.priority)
-	return writing(err)
+	return into.add(r.at<<20|int64(r.series), r.value(), rest)
 }
 
-func (s *sample) value() any {
+func (s *sample) value() driver.Value {
 	switch s.kind {
 	case whole:
 		return s.number
 	case float:
-		return s.real
+		return math.Float64frombits(uint64(s.number)) //nolint:gosec // the bits
 	}
 	return nil
 }
 
-// samples copies the samples, the newest first: chunk by chunk, each in the order
-// of the new file.
+// samples copies the samples chunk by chunk. SQLite takes half as much time again
+// for the newest first, so it begins with the oldest while there is room and time
+// for all, and takes the newest of the rest as soon as there may not be.
 func (s *salvage) samples() error {
 	into, err := newSampleWriter(s.into)
 	if err != nil {
@@ -127,15 +167,20 @@ func (s *salvage) samples() error {
 	}
 	s.scan.begin()
 	order := s.found.order
-	slices.SortFunc(order, func(a, b uint64) int { return cmp.Compare(b, a) })
+	slices.Sort(order)
 	each := max(1, chunkBytes/s.pages.size)
+	ample := true
 	for len(order) > 0 && !s.halt() {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
 		n := min(each, len(order))
 		chunk := order[:n]
-		order = order[n:]
+		if ample = ample && s.ample(len(order)); ample {
+			order = order[n:]
+		} else {
+			chunk, order = order[len(order)-n:], order[:len(order)-n]
+		}
 		err := s.into.transact(func() error { return s.copyChunk(chunk, into) })
 		if err := s.unlessFull(err); err != nil {
 			return err
@@ -143,6 +188,15 @@ func (s *salvage) samples() error {
 	}
 	s.offered = into.offered
 	return nil
+}
+
+// ample says whether there is more than enough room and time for so many pages.
+func (s *salvage) ample(pages int) bool {
+	if !s.until.IsZero() && time.Until(s.until) < s.known.Limit*3/4 {
+		return false
+	}
+	free, err := freeBytes(s.to)
+	return err == nil && free/2 > s.known.KeepFree+int64(pages)*int64(s.pages.size)
 }
 
 // copyChunk copies the samples of some pages.

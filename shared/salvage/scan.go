@@ -4,20 +4,18 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
-
-	"github.com/taniwha3/thugshells/shared/store"
 )
 
 // A sample is a row of samples.
 type sample struct {
-	at, session int64 // session may be noSession
-	number      int64
-	real        float64
-	text        *string
-	series      int32
-	kind        kind // of the value
-	state       store.State
-	priority    int8
+	at       int64
+	session  int64 // or noSession
+	number   int64 // the value, or the bits of one that is no whole number
+	text     *string
+	series   int32
+	kind     kind // of the value
+	state    int8
+	priority int8
 }
 
 const noSession = math.MinInt64
@@ -109,8 +107,11 @@ func (s *scanner) follow(c cell) bool {
 func (s *scanner) sampleOf() sample {
 	v := &s.rec.values
 	one := sample{
-		at: v[0].n, series: int32(v[1].n), kind: v[2].kind, number: v[2].n, real: v[2].f, //nolint:gosec // within bounds
-		session: noSession, state: store.State(v[5].n), priority: int8(v[6].n), //nolint:gosec // within bounds
+		at: v[0].n, series: int32(v[1].n), kind: v[2].kind, number: v[2].n, //nolint:gosec // within bounds
+		session: noSession, state: int8(v[5].n), priority: int8(v[6].n), //nolint:gosec // within bounds
+	}
+	if v[2].kind == float {
+		one.number = int64(math.Float64bits(v[2].f)) //nolint:gosec // the bits
 	}
 	if v[3].kind == text {
 		words := string(v[3].b)

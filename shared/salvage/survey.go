@@ -45,6 +45,7 @@ func keyOf(newest int64, number uint32) uint64 { return uint64(newest)>>10<<32 |
 func (s *salvage) small() error {
 	f := &s.found
 	f.known, f.hashes = newBits(maxSeries+1), map[int64]string{}
+	f.order = make([]uint64, 0, s.pages.count)
 	for i := range f.parts {
 		f.parts[i] = map[string]bool{}
 	}

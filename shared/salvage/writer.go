@@ -5,11 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
-	"slices"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
@@ -25,7 +24,7 @@ type writer struct {
 	conn *sql.Conn
 	rows map[*table]*sql.Stmt // that write a row of a table
 
-	others []*sql.Stmt
+	others []io.Closer
 }
 
 // newWriter opens the new file.
@@ -45,7 +44,7 @@ func newWriter(ctx context.Context, path string) (*writer, error) {
 
 func (w *writer) close() error {
 	var err error
-	for _, stmt := range slices.AppendSeq(w.others, maps.Values(w.rows)) {
+	for _, stmt := range w.others {
 		err = errors.Join(err, stmt.Close())
 	}
 	return errors.Join(err, w.conn.Close(), w.pool.Close())
@@ -82,6 +81,7 @@ func (w *writer) put(t *table, r *record, rowid int64) error {
 			return writing(err)
 		}
 		w.rows[t] = stmt
+		w.others = append(w.others, stmt)
 	}
 	_, err := stmt.ExecContext(w.ctx, t.args(r, rowid)...)
 	if se, ok := errors.AsType[sqlite3.Error](err); ok && (se.Code == sqlite3.ErrConstraint || se.Code == sqlite3.ErrMismatch || se.Code == sqlite3.ErrTooBig) {
