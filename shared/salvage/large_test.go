@@ -142,7 +142,7 @@ func TestALargeDatabaseIsSalvagedInLittleMemoryAndTime(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "large.db")
 	rows := mustLarge(t, path)
-	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.cpuprofile", "/tmp/cpu.prof", "-test.memprofile", "/tmp/mem.prof", "-test.memprofilerate", "4096")
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), "SALVAGE_LARGE="+path)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
