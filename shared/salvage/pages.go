@@ -62,18 +62,15 @@ func (b bits) count() (n int64) {
 // newPages finds out where the pages of a database and its WAL are.
 func newPages(file, log *device) *pages {
 	p := &pages{file: file, log: log}
-	p.wal = readWAL(log, 0)
+	p.wal = readWAL(log)
 	if p.size = p.wal.pageSize; p.size == 0 {
 		p.size = guessSize(file)
 	}
-	if p.size == 0 {
-		p.size = guessSize(log)
+	if p.wal.broken && p.wal.pageSize == 0 {
+		p.size = p.readLoose()
 	}
 	if p.size == 0 {
 		p.size = 1024
-	}
-	if p.wal.broken && p.wal.pageSize == 0 {
-		p.wal = readWAL(log, p.size)
 	}
 	w, size := p.wal, int64(p.size)
 	// Every page of the database is in one of them.
@@ -92,6 +89,24 @@ func newPages(file, log *device) *pages {
 		p.mapped = p.seemsMapped()
 	}
 	return p
+}
+
+// readLoose reads a WAL that has lost its header. If nothing is known of the length
+// of its pages, it is that at which the most frames fit together.
+func (p *pages) readLoose() (best int) {
+	if p.size != 0 {
+		p.wal.readLoose(p.log, p.size)
+		return p.size
+	}
+	var most []frame
+	for size := 512; size <= 65536; size *= 2 {
+		p.wal.loose = nil
+		if p.wal.readLoose(p.log, size); len(p.wal.loose) > len(most) {
+			best, most = size, p.wal.loose
+		}
+	}
+	p.wal.loose = most
+	return best
 }
 
 // readFirst takes from the first page what it says of the others.

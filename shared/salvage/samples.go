@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -20,8 +19,6 @@ const (
 	rowsAtOnce = 64
 	// maxUnnamed bounds the series whose names are lost and whose samples are kept.
 	maxUnnamed = 1 << 12
-	// maxPacked is above every session that is written as part of a number.
-	maxPacked = 1 << 40
 )
 
 const (
@@ -38,10 +35,11 @@ const (
 // as SQLite takes for the rows.
 type sampleWriter struct {
 	w       *writer
-	many    *rawStatement // rowsAtOnce rows
-	one     *rawStatement
-	any     *rawStatement          // a row of any values
+	many    *rawStatement          // rowsAtOnce rows
+	one     *rawStatement          // one row
 	offered [store.Local + 1]int64 // rows that were written, by state; some may have been there
+	at      int64                  // time of the row before
+	boxed   driver.Value           // the same, as an argument: neighbours have one time
 }
 
 // A rawStatement is a statement of the driver with its arguments.
@@ -53,26 +51,27 @@ type rawStatement struct {
 
 func newSampleWriter(w *writer) (*sampleWriter, error) {
 	s := &sampleWriter{w: w}
-	err := w.conn.Raw(func(conn any) error {
-		for _, prepare := range []struct {
-			into *(*rawStatement)
-			rows string
-			args int
-		}{{&s.many, packedRows(rowsAtOnce), 3 * rowsAtOnce}, {&s.one, packedRows(1), 3}, {&s.any, "(?, ?, ?, ?, ?, ?, ?)", 7}} {
-			stmt, err := conn.(driver.Conn).Prepare(intoSamples + prepare.rows + further)
-			if err != nil {
-				return err
-			}
-			w.others = append(w.others, stmt)
-			one := &rawStatement{stmt: stmt.(driver.StmtQueryContext), args: make([]driver.NamedValue, prepare.args)}
-			for i := range one.args {
-				one.args[i].Ordinal = i + 1
-			}
-			*prepare.into = one
+	err := w.conn.Raw(func(conn any) (err error) {
+		if s.many, err = newRawStatement(w, conn.(driver.Conn), rowsAtOnce); err == nil {
+			s.one, err = newRawStatement(w, conn.(driver.Conn), 1)
 		}
-		return nil
+		return err
 	})
 	return s, writing(err)
+}
+
+func newRawStatement(w *writer, conn driver.Conn, rows int) (*rawStatement, error) {
+	places := strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?), ", rows), ", ")
+	stmt, err := conn.Prepare(intoSamples + places + further)
+	if err != nil {
+		return nil, err
+	}
+	w.others = append(w.others, stmt)
+	r := &rawStatement{stmt: stmt.(driver.StmtQueryContext), args: make([]driver.NamedValue, rows*len(samplesTable.columns))}
+	for i := range r.args {
+		r.args[i].Ordinal = i + 1
+	}
+	return r, nil
 }
 
 // add sets the next arguments. The statement runs when all are set.
@@ -92,35 +91,17 @@ func (r *rawStatement) add(values ...driver.Value) error {
 	return writing(rows.Close())
 }
 
-// packedRows are the places of n rows in a statement. Each is three numbers: time
-// and series, the value, and the rest.
-func packedRows(n int) string {
-	rows := make([]string, n)
-	for i := range rows {
-		rows[i] = fmt.Sprintf("(?%[1]d >> 20, ?%[1]d & 1048575, ?%[2]d, NULL, NULLIF(?%[3]d >> 8, 0) - 1, ?%[3]d >> 4 & 15, ?%[3]d & 15)", 3*i+1, 3*i+2, 3*i+3)
-	}
-	return strings.Join(rows, ", ")
-}
-
 // write writes samples.
 func (s *sampleWriter) write(rows []sample) error {
 	return s.w.conn.Raw(func(any) error {
+		s.many.n, s.one.n, s.boxed = 0, 0, nil
 		whole := len(rows) / rowsAtOnce * rowsAtOnce
 		for i := range rows {
-			r, into := &rows[i], s.many
-			s.offered[r.state]++
-			if i >= whole && s.many.n == 0 {
+			into := s.many
+			if i >= whole {
 				into = s.one
 			}
-			if err := s.add(into, r); err != nil {
-				return err
-			}
-		}
-		// Rows of other values left some places empty.
-		left := s.many.args[:s.many.n]
-		s.many.n = 0
-		for ; len(left) > 0; left = left[3:] {
-			if err := s.one.add(left[0].Value, left[1].Value, left[2].Value); err != nil {
+			if err := s.add(into, &rows[i]); err != nil {
 				return err
 			}
 		}
@@ -130,31 +111,24 @@ func (s *sampleWriter) write(rows []sample) error {
 
 // add writes one sample, or keeps it until there are enough.
 func (s *sampleWriter) add(into *rawStatement, r *sample) error {
-	if r.kind == null || r.text != nil || r.session != noSession && (r.session < 0 || r.session >= maxPacked) {
-		var session, words driver.Value
-		if r.session != noSession {
-			session = r.session
-		}
-		if r.text != nil {
-			words = *r.text
-		}
-		return s.any.add(r.at, int64(r.series), r.value(), words, session, int64(r.state), int64(r.priority))
+	s.offered[r.state]++
+	if s.boxed == nil || r.at != s.at {
+		s.at, s.boxed = r.at, r.at
 	}
-	rest := int64(r.state)<<4 | int64(r.priority)
-	if r.session != noSession {
-		rest |= (r.session + 1) << 8
-	}
-	return into.add(r.at<<20|int64(r.series), r.value(), rest)
-}
-
-func (s *sample) value() driver.Value {
-	switch s.kind {
+	var value, words, session driver.Value
+	switch r.kind {
 	case whole:
-		return s.number
+		value = r.number
 	case float:
-		return math.Float64frombits(uint64(s.number)) //nolint:gosec // the bits
+		value = math.Float64frombits(uint64(r.number)) //nolint:gosec // the bits
 	}
-	return nil
+	if r.text != nil {
+		words = *r.text
+	}
+	if r.session != noSession {
+		session = r.session
+	}
+	return into.add(s.boxed, int64(r.series), value, words, session, int64(r.state), int64(r.priority))
 }
 
 // samples copies the samples chunk by chunk. SQLite takes half as much time again

@@ -50,14 +50,13 @@ type walReader struct {
 // that does not fit: SQLite takes that for the end. A single commit there may be
 // one that a power cut tore, and was never in the database; more than one, or a
 // header that is none, is damage. A frame behind a broken one is used if it fits
-// to the sum that the one before it carries. pageSize is that of the database, if
-// the WAL cannot tell.
-func readWAL(d *device, pageSize int) *wal {
+// to the sum that the one before it carries. A WAL without a header has a pageSize of 0; see
+// readLoose.
+func readWAL(d *device) *wal {
 	w := &wal{}
 	head, ok := d.read(0, walHeader)
 	if !ok {
 		w.broken, w.unread = true, 1
-		w.readLoose(d, pageSize)
 		return w
 	}
 	if len(head) < walHeader || len(bytes.Trim(head, "\x00")) == 0 {
@@ -73,7 +72,6 @@ func readWAL(d *device, pageSize int) *wal {
 	r.sum = sumOf(r.order, [2]uint32{}, head[:24])
 	if magic&^1 != walMagic || !isPageSize(size) || r.sum != storedSum(head[24:]) {
 		w.broken = true
-		w.readLoose(d, pageSize)
 		return w
 	}
 	w.pageSize = size
@@ -129,9 +127,6 @@ func (w *wal) readFrames(r *walReader) {
 // readLoose lists the frames of a WAL without a header. The first frame that
 // fits to the one before it tells which use of the file they are of.
 func (w *wal) readLoose(d *device, pageSize int) {
-	if pageSize == 0 {
-		return
-	}
 	var salt []byte
 	var before [2]uint32
 	for n := 1; ; n++ {
@@ -141,7 +136,6 @@ func (w *wal) readLoose(d *device, pageSize int) {
 			break
 		}
 		if !ok {
-			w.unread++
 			continue
 		}
 		fits := false
