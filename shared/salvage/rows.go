@@ -118,6 +118,8 @@ var tables = []*table{
 	}, insert: `INSERT INTO main.%s (%s) VALUES (%s) ON CONFLICT DO UPDATE SET count = excluded.count,
 		first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms) WHERE excluded.count > count`},
 
+	{name: "series_used", schema: 3, rows: true, insert: firstWins, columns: []column{rowNumber("series_id")}},
+
 	{name: "schema_version", schema: 0, rows: true, columns: []column{
 		rowNumber("id"), within("version", 1, 999), words("applied_at"),
 	}},

@@ -1,6 +1,11 @@
 package store
 
-import "context"
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+)
 
 // Create makes the tables of the present schema in the file at path and closes
 // it. A missing file is created; one of an earlier schema is brought up to date;
@@ -14,6 +19,14 @@ func Create(ctx context.Context, path string, opts Options) error {
 		return err
 	}
 	return db.Close()
+}
+
+// VersionOf reads the schema version of the file at path without changing it or
+// its WAL.
+func VersionOf(ctx context.Context, path string) (version int, err error) {
+	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}}), setUpReader, nil})
+	defer func() { err = errors.Join(err, read.Close()) }()
+	return schemaOf(ctx, read)
 }
 
 // SeriesKey is the key under which an identity is stored: nothing else has it.
