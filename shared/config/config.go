@@ -44,7 +44,7 @@ type Host struct {
 
 // Storage is the database and its write-ahead log.
 type Storage struct {
-	Path                  string        `yaml:"path" want:"path"`
+	Path                  string        `yaml:"path" want:"new path"`
 	WALCheckpointInterval time.Duration `yaml:"wal_checkpoint_interval" want:"1s..24h"`
 	WALCheckpointSizeMB   int           `yaml:"wal_checkpoint_size_mb" want:"1..1024"`
 	Synchronous           string        `yaml:"synchronous" want:"full|normal"` // full or normal; the collector's commits
@@ -126,7 +126,7 @@ type Threshold struct {
 type Logging struct {
 	Level  string `yaml:"level" want:"debug|info|warn|error"`
 	Format string `yaml:"format" want:"json|console"`
-	Output string `yaml:"output" want:"path"`
+	Output string `yaml:"output" want:"new path"`
 }
 
 // Monitoring is the watch over the clock.

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
 // maxFileBytes bounds the file; a whole one with every comment has about 8 KiB.
@@ -39,41 +41,13 @@ func Load(path string) (Config, error) {
 	return parse(path, data, hostname)
 }
 
-// readFile reads at most maxFileBytes of a regular file, or of a device such
-// as /dev/null. Pipes are refused: opening one waits for its writer.
+// readFile reads a regular file, or a device such as /dev/null, which is an empty
+// configuration.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeCharDevice != 0 {
+		return hostfs.ReadDevice(path, maxFileBytes)
 	}
-	if !info.Mode().IsRegular() && info.Mode()&fs.ModeCharDevice == 0 {
-		return nil, fmt.Errorf("%s: want a regular file, got %s", path, kindOf(info.Mode()))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("%s: larger than 1 MiB", path)
-	}
-	return data, nil
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsDir():
-		return "a directory"
-	case m&fs.ModeNamedPipe != 0:
-		return "a pipe"
-	case m&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device"
+	return hostfs.ReadRegular(path, maxFileBytes)
 }
 
 // parse reads one YAML document of UTF-8 text, with or without a byte order

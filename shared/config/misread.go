@@ -50,11 +50,11 @@ func misreadText(want, text string) string {
 	switch want {
 	case "pattern", "pattern or empty":
 		return misreadPattern(text)
-	case "path", "path or empty":
+	case "new path", "path or empty":
 		if strings.HasPrefix(text, "~") {
 			return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", show(text))
 		}
-		if want == "path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/.") {
+		if want == "new path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/.") {
 			return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", show(text), text)
 		}
 	case "mountpoint":

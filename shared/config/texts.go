@@ -89,6 +89,12 @@ func wrong(kind, s string) (want, instead string) {
 	case "path":
 		want = "a path"
 		ok = s != "" && len(s) <= 4096 && plainText(s)
+	case "new path":
+		want = "a path outside /dev, /proc and /sys"
+		ok = s != "" && len(s) <= 4096 && plainText(s) && !belowKernel(s)
+		if s == "" {
+			want = "a path"
+		}
 	case "path or empty":
 		want = "a path"
 		ok = len(s) <= 4096 && plainText(s)
@@ -177,6 +183,13 @@ func wrongURL(s string) string {
 		return "one with a port over 65535"
 	}
 	return ""
+}
+
+// belowKernel reports whether a path leads to what the kernel makes, where files
+// of ours would be memory, devices or nothing.
+func belowKernel(s string) bool {
+	s = path.Clean(s) + "/"
+	return strings.HasPrefix(s, "/dev/") || strings.HasPrefix(s, "/proc/") || strings.HasPrefix(s, "/sys/")
 }
 
 // pin reports whether s is a pin as RFC 7469 and curl write it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -47,6 +48,13 @@ func Filesystem(path string) (Space, error) {
 		return Space{}, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	return s, nil
+}
+
+// FreeBytes returns the room that is left for this process on the filesystem that
+// path lies in.
+func FreeBytes(path string) (int64, error) {
+	s, err := Filesystem(path)
+	return int64(min(s.Available, math.MaxInt64)), err
 }
 
 // Self returns what this process has used. When a figure cannot be read it is

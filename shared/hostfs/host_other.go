@@ -13,5 +13,8 @@ func ClockSynchronised() (bool, error) { return false, ErrNoSource }
 // Filesystem fails: only Linux is read.
 func Filesystem(string) (Space, error) { return Space{}, ErrNoSource }
 
+// FreeBytes fails: only Linux is read.
+func FreeBytes(string) (int64, error) { return 0, ErrNoSource }
+
 // Self fails: only Linux is read.
 func Self() (SelfUse, error) { return SelfUse{ResidentBytes: -1, WrittenBytes: -1}, ErrNoSource }

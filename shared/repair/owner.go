@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -250,23 +251,9 @@ func regularFile(path string) (fs.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		// A FIFO would wait for a writer, and beside a symbolic link lies another
 		// WAL than beside the file it leads to.
-		return nil, fmt.Errorf("%s is %w but a %s; move it away, or set storage.path to the file itself", path, store.ErrNotFile, kindOf(info.Mode()))
+		return nil, fmt.Errorf("%s is %w but %s; move it away, or set storage.path to the file itself", path, store.ErrNotFile, hostfs.KindOf(info.Mode()))
 	}
 	return info, nil
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsDir():
-		return "directory"
-	case m&fs.ModeSymlink != 0:
-		return "symbolic link"
-	case m&fs.ModeNamedPipe != 0:
-		return "FIFO"
-	case m&fs.ModeSocket != 0:
-		return "socket"
-	}
-	return "device"
 }
 
 // isDamage says whether an error means that the file's contents make no sense.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -168,7 +169,7 @@ func (s *salvage) halt() bool {
 	}
 	if !s.until.IsZero() && time.Now().After(s.until) {
 		s.report.Halted = fmt.Sprintf("it took longer than %s", s.known.Limit)
-	} else if free, err := freeBytes(s.to); err == nil && free < s.known.KeepFree {
+	} else if free, err := hostfs.FreeBytes(s.to); err == nil && free < s.known.KeepFree {
 		s.report.Halted = "the disk is nearly full"
 	}
 	return s.report.Halted != ""

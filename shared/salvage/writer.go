@@ -126,12 +126,3 @@ func remove(path string) error {
 	}
 	return nil
 }
-
-func freeBytes(path string) (int64, error) {
-	var st syscall.Statfs_t
-	err := syscall.Statfs(path, &st)
-	for errors.Is(err, syscall.EINTR) {
-		err = syscall.Statfs(path, &st)
-	}
-	return int64(st.Bavail * uint64(st.Bsize)), err // the width of Bsize differs by processor
-}

@@ -12,12 +12,16 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
 )
+
+// maxPEMBytes bounds the files of certificates; the system's own list has some
+// 200 KB.
+const maxPEMBytes = 1 << 20
 
 // errPin is that of a chain of certificates that is sound and not the one that
 // is expected.
@@ -62,7 +66,7 @@ func newTLS(r config.Remote) (*tls.Config, error) {
 	// Tickets make the next handshake smaller.
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(2)}
 	if r.CAFile != "" {
-		pem, err := os.ReadFile(r.CAFile)
+		pem, err := hostfs.ReadRegular(r.CAFile, maxPEMBytes)
 		if err != nil {
 			return nil, fmt.Errorf("remote.ca_file: %w", err)
 		}
@@ -72,9 +76,17 @@ func newTLS(r config.Remote) (*tls.Config, error) {
 		}
 	}
 	if r.ClientCert != "" {
-		own, err := tls.LoadX509KeyPair(r.ClientCert, r.ClientKey)
+		cert, err := hostfs.ReadRegular(r.ClientCert, maxPEMBytes)
 		if err != nil {
 			return nil, fmt.Errorf("remote.client_cert: %w", err)
+		}
+		key, err := hostfs.ReadRegular(r.ClientKey, maxPEMBytes)
+		if err != nil {
+			return nil, fmt.Errorf("remote.client_key: %w", err)
+		}
+		own, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("remote.client_cert: %s with %s: %w", r.ClientCert, r.ClientKey, err)
 		}
 		c.Certificates = []tls.Certificate{own}
 	}

@@ -3,11 +3,12 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
 // leastSpace is what must be free for SQLite to be asked to write. It maps the
@@ -30,19 +31,7 @@ func CheckFreeSpace(path string) error {
 
 // FreeBytes is the room that is left for this process on the filesystem that
 // path, or its directory, lies in.
-func FreeBytes(path string) (int64, error) {
-	var st syscall.Statfs_t
-	for {
-		err := syscall.Statfs(path, &st)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.EINTR) {
-			return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
-		}
-	}
-	return int64(st.Bavail * uint64(st.Bsize)), nil // the width of Bsize differs by processor
-}
+func FreeBytes(path string) (int64, error) { return hostfs.FreeBytes(path) }
 
 // IsFull says whether an error means that the disk is full.
 func IsFull(err error) bool {
