@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -169,7 +170,7 @@ func (s *salvage) ample(pages int) bool {
 	if !s.until.IsZero() && time.Until(s.until) < s.known.Limit*3/4 {
 		return false
 	}
-	free, err := freeBytes(s.to)
+	free, err := hostfs.FreeBytes(s.to)
 	return err == nil && free/2 > s.known.KeepFree+int64(pages)*int64(s.pages.size)
 }
 
