@@ -112,6 +112,15 @@ func trials() []trial {
 		{"DiskWillFill", "steady", false, one("disk.available_bytes", steady(4e9), "mountpoint", "/")},
 		{"DiskWillFill", "slowly", false, one("disk.available_bytes", func(m float64) float64 { return 4e9 - 1e6*m }, "mountpoint", "/")},
 
+		{"DiskFull", "2 %", true, append(one("disk.available_bytes", between(100, 120, 1e9, 9e9), "mountpoint", "/"), of("disk.total_bytes", steady(50e9), "mountpoint", "/"))},
+		{"DiskFull", "4 %", false, append(one("disk.available_bytes", steady(2e9), "mountpoint", "/"), of("disk.total_bytes", steady(50e9), "mountpoint", "/"))},
+
+		{"DaemonRestarts", "each six minutes", true, one("process.cpu_seconds_total", func(m float64) float64 { return math.Mod(m, 6) }, "daemon", "metrics-shipper")},
+		{"DaemonRestarts", "each half hour", false, one("process.cpu_seconds_total", func(m float64) float64 { return math.Mod(m, 30) }, "daemon", "metrics-shipper")},
+
+		{"BoardReboots", "each half hour", true, one("system.uptime_seconds", func(m float64) float64 { return 60 * math.Mod(m, 30) })},
+		{"BoardReboots", "twice", false, one("system.uptime_seconds", func(m float64) float64 { return 60 * math.Mod(m, 80) })},
+
 		{"LinkDead", "stands still", true, []curve{link("wwan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "was pulled out", true, []curve{link("enx0c5b8f279a64", pulledOut(100, 6e6)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "a wired port named by its slot works", true, []curve{link("wwan0", until(100, 6e6)), link("enP4p65s0", perMinute(6e6))}},
@@ -204,12 +213,18 @@ func TestEveryAlertFiresAndKeepsQuiet(t *testing.T) {
 			lines = appendCurve(t, lines, c.alert+"/"+c.board, s, from)
 		}
 	}
+	page := readPage(t, "docs/alerts.md")
 	for _, r := range rules(t) {
 		if seen[r.Alert][true] == 0 || seen[r.Alert][false] == 0 {
 			t.Errorf("%s: want a board that fires and one that does not, have %v", r.Alert, seen[r.Alert])
 		}
 		if r.Labels["severity"] == "" || !strings.Contains(r.Annotations["summary"], "$labels.device_id") {
 			t.Errorf("%s: wants a severity and a summary that names the board", r.Alert)
+		}
+		// What a person woken at night needs is in the alert, and one click away.
+		anchor := strings.TrimPrefix(r.Annotations["runbook_url"], "https://github.com/taniwha3/thugshells/blob/main/docs/alerts.md#")
+		if anchor != strings.ToLower(r.Alert) || !strings.Contains(page, "\n## "+r.Alert+"\n") || r.Annotations["description"] == "" {
+			t.Errorf("%s: wants a description and a runbook_url to its part of docs/alerts.md", r.Alert)
 		}
 		delete(seen, r.Alert)
 	}
@@ -258,7 +273,7 @@ func replay(t *testing.T, base string, from, to time.Time) {
 // appendCurve adds a series with the samples that the daemons would take.
 func appendCurve(t *testing.T, lines []byte, device string, c curve, from time.Time) []byte {
 	t.Helper()
-	if _, known := metric.Lookup(c.name); !known {
+	if _, known := metric.Lookup(c.name); !known && c.name != "ALERTS" {
 		t.Fatalf("%s is not in the catalogue", c.name)
 	}
 	head, err := vmjson.Head(metric.WireName(c.name), device, metric.Tags(c.tags...))

@@ -19,11 +19,18 @@ import (
 type panel struct {
 	ID          int
 	Title, Type string
+	Description string
 	Interval    string
+	Options     struct {
+		Legend struct {
+			DisplayMode string
+			Calcs       []string
+		}
+	}
 	FieldConfig struct {
 		Defaults  struct{ Unit string }
 		Overrides []struct {
-			Matcher    struct{ Options string }
+			Matcher    struct{ ID, Options string }
 			Properties []struct {
 				ID    string
 				Value json.RawMessage
@@ -42,12 +49,17 @@ type panel struct {
 }
 
 type dashboard struct {
-	UID        string
+	UID         string
+	Annotations struct {
+		List []struct{ Name, Expr, Step, IconColor, TitleFormat string }
+	}
 	Templating struct {
 		List []struct {
-			Name, Type string
-			Query      json.RawMessage
-			Definition string
+			Name, Type        string
+			Query             json.RawMessage
+			Definition        string
+			Multi, IncludeAll bool
+			AllValue          string
 		}
 	}
 	Panels []panel
@@ -145,9 +157,9 @@ func (s show) check(t *testing.T) {
 					if window == "" {
 						window = "2m"
 					}
-					replace := []string{"$device_id", device, "$__rate_interval", window}
+					replace := []string{"$device_id", device, "$__rate_interval", window, "$site", ".*"}
 					for name, values := range vars {
-						if name != "device_id" {
+						if name != "device_id" && name != "site" {
 							replace = append(replace, "$"+name, values[0])
 						}
 					}
@@ -186,6 +198,8 @@ func (s show) ask(t *testing.T, where, expr, device string, p panel, instant boo
 			t.Errorf("%s: shows other boards\n%s", where, expr)
 		}
 		return
+	case strings.Contains(expr, "ALERTS"):
+		return // TestAlertsBootsAndVersionsAreOnTheDashboards has some
 	case strings.Contains(expr, "storage_lost_total") && !instant && !slices.Contains(s.lost, device):
 		// There is no such series before the first loss.
 		if len(series) != 0 {
@@ -239,7 +253,7 @@ func (s show) judge(t *testing.T, where, expr string, p panel, series []found, s
 	}
 }
 
-var labelValues = regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`)
+var labelValues = regexp.MustCompile(`^label_values\((\w+)(?:\{site=~"\$site"\})?, (\w+)\)$`)
 
 // variables are the values that each variable of a dashboard can take; those
 // that come from the server are asked for.
@@ -256,8 +270,15 @@ func (s show) variables(t *testing.T, d dashboard) map[string][]string {
 			all[v.Name] = []string{text}
 		case "query":
 			m := labelValues.FindStringSubmatch(v.Definition)
-			if m == nil || !strings.Contains(string(v.Query), `"`+v.Definition+`"`) {
+			var query struct{ Query string }
+			if err := json.Unmarshal(v.Query, &query); err != nil || m == nil || query.Query != v.Definition {
 				t.Fatalf("%s: variable %s: %s, %s", d.UID, v.Name, v.Definition, v.Query)
+			}
+			if !v.Multi || !v.IncludeAll || v.AllValue == "" {
+				t.Errorf("%s: variable %s cannot be several or all", d.UID, v.Name)
+			}
+			if v.Name == "site" {
+				continue // boards need not have one
 			}
 			series, err := askAt(t.Context(), s.base, "count by ("+m[2]+") (last_over_time("+m[1]+"[2h]))", s.to)
 			if err != nil {
@@ -402,7 +423,7 @@ func TestASilentBoardKeepsItsRow(t *testing.T) {
 	}
 	load(t, base, lines)
 	ask := func(expr string) map[string]float64 {
-		series, err := askAt(t.Context(), base, expr, recordingTo)
+		series, err := askAt(t.Context(), base, strings.ReplaceAll(expr, "$site", ".*"), recordingTo)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -430,7 +451,7 @@ func TestASilentBoardKeepsItsRow(t *testing.T) {
 				case p.Title == "Silent for":
 					for board, minutes := range silent {
 						asked++
-						if got, there := ask(strings.ReplaceAll(target.Expr, "$device_id", board))[""]; !there || got != 60*minutes {
+						if got, there := ask(strings.ReplaceAll(target.Expr, "$device_id", board))[board]; !there || got != 60*minutes {
 							t.Errorf("%s: %s: %s: %v, want %v", file, p.Title, board, got, 60*minutes)
 						}
 					}
@@ -463,4 +484,114 @@ func (p panel) column(refID string) (heading string) {
 		}
 	}
 	return heading
+}
+
+// TestPanelsExplainThemselves: each says what it shows, a line has its last,
+// smallest, mean and largest value in the legend, and what another axis would
+// need stands on one.
+func TestPanelsExplainThemselves(t *testing.T) {
+	for file, d := range dashboards(t) {
+		for _, p := range d.all() {
+			if p.Type == "row" {
+				continue
+			}
+			if p.Description == "" {
+				t.Errorf("%s: %s has no description", file, p.Title)
+			}
+			if p.Type != "timeseries" {
+				continue
+			}
+			if !slices.Equal(p.Options.Legend.Calcs, []string{"lastNotNull", "min", "mean", "max"}) || p.Options.Legend.DisplayMode != "table" {
+				t.Errorf("%s: %s: the legend is %v", file, p.Title, p.Options.Legend)
+			}
+			units := map[string][]string{} // of the left axis
+			for _, target := range p.Targets {
+				moved := false
+				for _, o := range p.FieldConfig.Overrides {
+					moved = moved || o.Matcher.ID == "byFrameRefID" && o.Matcher.Options == target.RefID
+				}
+				unit := ""
+				for _, e := range metric.Catalog {
+					if regexp.MustCompile(`\b` + metric.WireName(e.Name) + `(_bucket|_sum)?\b`).MatchString(target.Expr) {
+						unit = e.Unit
+					}
+				}
+				if strings.Contains(target.Expr, "rate(") && !strings.Contains(target.Expr, "histogram_quantile") && !strings.Contains(target.Expr, "_sum{") {
+					unit += " a second"
+				}
+				if !moved && unit != " a second" { // the count of a histogram is in its own unit
+					units[unit] = append(units[unit], target.RefID)
+				}
+			}
+			if len(units) > 1 {
+				t.Errorf("%s: %s mixes units on one axis: %v", file, p.Title, units)
+			}
+		}
+	}
+}
+
+// TestAlertsBootsAndVersionsAreOnTheDashboards asks a real server for the
+// annotations and for the table of alerts.
+func TestAlertsBootsAndVersionsAreOnTheDashboards(t *testing.T) {
+	base := startVictoria(t)
+	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	var lines []byte
+	for board, c := range map[string][]curve{
+		"restarted": {
+			of("system.uptime_seconds", func(m float64) float64 { return 60 * math.Mod(m+60, 120) }),
+			{name: "board.info", tags: []string{"kernel", "6.1", "model", "m", "version", "1.1"}, at: between(0, 90, 1, absent)},
+			{name: "board.info", tags: []string{"kernel", "6.1", "model", "m", "version", "1.2"}, at: between(90, 999, 1, absent)},
+			{name: "ALERTS", tags: []string{"alertname", "LinkDead", "alertstate", "firing", "severity", "warning"}, at: between(100, 130, 1, absent)},
+		},
+		"quiet": {
+			of("system.uptime_seconds", perMinute(60)),
+			{name: "board.info", tags: []string{"kernel", "6.1", "model", "m", "version", "1.2"}, at: steady(1)},
+			{name: "ALERTS", tags: []string{"alertname", "LinkDead", "alertstate", "pending", "severity", "warning"}, at: steady(1)},
+		},
+	} {
+		for _, s := range c {
+			lines = appendCurve(t, lines, board, s, from)
+		}
+	}
+	load(t, base, lines)
+	fill := strings.NewReplacer("$device_id", ".+", "$site", ".*")
+	for file, d := range dashboards(t) {
+		seen := map[string]bool{}
+		for _, a := range d.Annotations.List {
+			if a.Name != "Firing alerts" && a.Name != "Boots" && a.Name != "Versions" {
+				continue
+			}
+			seen[a.Name] = true
+			series, err := askRange(t.Context(), base, fill.Replace(a.Expr), from.Add(30*time.Minute), from.Add(3*time.Hour), "1m")
+			if err != nil {
+				t.Errorf("%s: %s: %v", file, a.Name, err)
+				continue
+			}
+			if len(series) != 1 || series[0].Metric["device_id"] != "restarted" {
+				t.Errorf("%s: %s marks %v, want the board that restarted and no other", file, a.Name, series)
+			}
+			for _, label := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(a.TitleFormat, -1) {
+				if len(series) == 1 && series[0].Metric[label[1]] == "" {
+					t.Errorf("%s: %s has no label %s for its title", file, a.Name, label[1])
+				}
+			}
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s has the annotations %v, want alerts, boots and versions", file, seen)
+		}
+		tables := 0
+		for _, p := range d.all() {
+			if p.Title != "Firing alerts" {
+				continue
+			}
+			tables++
+			series, err := askAt(t.Context(), base, fill.Replace(p.Targets[0].Expr), from.Add(2*time.Hour))
+			if err != nil || len(series) != 1 || series[0].Metric["alertname"] != "LinkDead" {
+				t.Errorf("%s: the table of alerts has %v, %v", file, series, err)
+			}
+		}
+		if tables != 1 {
+			t.Errorf("%s has %d tables of alerts", file, tables)
+		}
+	}
 }
