@@ -50,11 +50,29 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	defer func() { err = errors.Join(err, c.close(ctx)) }()
 
 	g, loops := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.Loop(loops, "repair", c.repair) })
-	g.Go(func() error { return p.Loop(loops, "collect", c.rounds.Round) })
-	g.Go(func() error { return p.Loop(loops, "upkeep", c.keeper.Step) })
+	// Repair and upkeep look after the database in the wake-up of a round, and by
+	// themselves only while they have something to do.
+	repair, upkeep := make(chan struct{}, 1), make(chan struct{}, 1)
+	g.Go(func() error { return p.LoopOn(loops, "repair", repair, c.repair) })
+	g.Go(func() error { return p.LoopOn(loops, "upkeep", upkeep, c.keeper.Step) })
+	g.Go(func() error {
+		return p.Loop(loops, "collect", func(ctx context.Context) (time.Duration, error) {
+			next, err := c.rounds.Round(ctx)
+			wake(repair)
+			wake(upkeep)
+			return next, err
+		})
+	})
 	p.Ready()
 	return g.Wait()
+}
+
+// wake makes a loop run, once more if it runs already.
+func wake(loop chan<- struct{}) {
+	select {
+	case loop <- struct{}{}:
+	default:
+	}
 }
 
 func once(ctx context.Context, p *daemon.Process) (exit int, err error) {

@@ -19,7 +19,7 @@ import (
 )
 
 // judgeEvery is how often the status is looked at while nobody asks.
-const judgeEvery = 10 * time.Second
+const judgeEvery = 30 * time.Second
 
 func main() {
 	var asJSON bool

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -76,6 +77,11 @@ func Main(pr Program) int {
 	syscall.Umask(0o027)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // a little CPU for two MB less
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// The work is short and far between: a second thread to run it costs a fifth
+		// of the CPU and 1.5 MiB, and drains no faster.
+		runtime.GOMAXPROCS(1)
 	}
 	return pr.main(os.Args[1:], os.Stdout, os.Stderr)
 }

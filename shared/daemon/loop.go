@@ -20,6 +20,13 @@ const failureDelay = time.Second
 //
 // The name is that of the loop's heart, and unique in the process.
 func (p *Process) Loop(ctx context.Context, name string, fn func(context.Context) (next time.Duration, err error)) error {
+	return p.LoopOn(ctx, name, nil, fn)
+}
+
+// LoopOn is Loop for work that also runs when wake gets something, however much
+// of the delay is left: a process that wakes up for one loop does the work of
+// others in the same moment, as each waking costs more than most work.
+func (p *Process) LoopOn(ctx context.Context, name string, wake <-chan struct{}, fn func(context.Context) (next time.Duration, err error)) error {
 	h := p.addHeart(name)
 	defer p.removeHeart(h)
 	f := failing{log: p.Log.With("loop", name)}
@@ -30,6 +37,7 @@ func (p *Process) Loop(ctx context.Context, name string, fn func(context.Context
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
+		case <-wake:
 		}
 		if ctx.Err() != nil { // both were ready
 			return nil

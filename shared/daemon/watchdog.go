@@ -11,7 +11,7 @@ import (
 )
 
 // watchEvery is how often the hearts are looked at where systemd does not ask.
-const watchEvery = 10 * time.Second
+const watchEvery = 30 * time.Second
 
 // startWatch looks at the hearts until the function it returns is called, and
 // pings systemd's watchdog as long as all of them beat.

@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	// lookEvery is how often Step wants to be called while nothing is wrong.
-	lookEvery = time.Second
+	// lookEvery is how often Step wants to be called while nothing is wrong and
+	// nobody calls it before: the collector does after each round.
+	lookEvery = time.Minute
 	// retryEvery is how soon a step follows one that failed.
 	retryEvery = 5 * time.Second
 	// requestEvery is how often other processes' requests are read.

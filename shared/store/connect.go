@@ -47,7 +47,11 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 	if err := c.guard.allow(); err != nil {
 		return nil, err
 	}
-	return c.Driver().Open(c.dsn)
+	opened, err := c.Driver().Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	return conn{opened.(*sqlite3.SQLiteConn)}, nil
 }
 
 func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: c.setUp} }

@@ -147,6 +147,7 @@ func (c Census) Faults() []string {
 func (r *Reader) Count(ctx context.Context) (c Census, err error) {
 	c = Census{ByState: map[State]int64{}, OldestMs: map[State]int64{}, NewestMs: map[State]int64{}}
 	// The ledger, the series and the rows must be of one moment.
+	ctx = interruptible(ctx)
 	err = r.snapshot(ctx, func(s snapshot) error { return c.count(ctx, s) })
 	if err != nil {
 		return c, fmt.Errorf("count samples: %w", err)
@@ -194,7 +195,7 @@ func (r *Reader) Sessions(ctx context.Context, limit int) (runs []Run, total int
 // findings; none is good. It does not see a flipped bit inside a value: SQLite
 // keeps no checksums (sqlite.org/pragma.html#pragma_quick_check).
 func (r *Reader) QuickCheck(ctx context.Context, limit int) (findings []string, err error) {
-	rows, err := r.read.QueryContext(ctx, fmt.Sprintf("PRAGMA quick_check(%d)", limit))
+	rows, err := r.read.QueryContext(interruptible(ctx), fmt.Sprintf("PRAGMA quick_check(%d)", limit))
 	if err != nil {
 		return nil, fmt.Errorf("check the file: %w", err)
 	}

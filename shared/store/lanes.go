@@ -55,21 +55,9 @@ func (c *Cursor) Back(to Row) { c.timeMs, c.seriesID = to.TimeMs, to.Series.ID }
 func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs int64, oldestFirst bool, limit int) ([]Row, error) {
 	had := len(into)
 	for ; at.priority <= lowest; *at = (Cursor{priority: at.priority + 1}) {
-		query := `SELECT timestamp_ms, series_id, value, priority FROM samples INDEXED BY samples_pending
-			WHERE uploaded = 0 AND priority = ?1 AND timestamp_ms < ?2`
-		args := []int64{int64(at.priority), beforeMs, int64(limit), at.timeMs, at.seriesID}
-		order := " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?3"
-		after := " AND (timestamp_ms, series_id) < (?4, ?5)"
-		if oldestFirst {
-			order, after = " ORDER BY timestamp_ms, series_id LIMIT ?3", " AND (timestamp_ms, series_id) > (?4, ?5)"
-		}
-		if at.started {
-			query += after
-		} else {
-			args = args[:3]
-		}
+		query, args := backlogQuery(*at, beforeMs, oldestFirst, limit)
 		var err error
-		if into, err = r.appendRows(ctx, into, query+order, args...); err != nil {
+		if into, err = r.appendRows(ctx, into, query, args...); err != nil {
 			return into, err
 		}
 		if len(into) > had {
@@ -79,6 +67,31 @@ func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs i
 		}
 	}
 	return into, nil
+}
+
+// backlogQuery reads the rows behind the cursor. Of two upper bounds SQLite uses
+// one, and reads all rows between them: the walk to older ones has only the
+// cursor, once it has begun.
+func backlogQuery(at Cursor, beforeMs int64, oldestFirst bool, limit int) (query string, args []int64) {
+	query = `SELECT timestamp_ms, series_id, value, priority FROM samples INDEXED BY samples_pending
+		WHERE uploaded = 0 AND priority = ?1`
+	args = []int64{int64(at.priority), int64(limit)}
+	order := " ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?2"
+	if oldestFirst {
+		order = " ORDER BY timestamp_ms, series_id LIMIT ?2"
+	}
+	switch {
+	case at.started && oldestFirst:
+		query += " AND (timestamp_ms, series_id) > (?3, ?4) AND timestamp_ms < ?5"
+		args = append(args, at.timeMs, at.seriesID, beforeMs)
+	case at.started:
+		query += " AND (timestamp_ms, series_id) < (?3, ?4)"
+		args = append(args, at.timeMs, at.seriesID)
+	default:
+		query += " AND timestamp_ms < ?3"
+		args = append(args, beforeMs)
+	}
+	return query + order, args
 }
 
 // appendRows runs a query for timestamp_ms, series_id, value and priority.

@@ -3,8 +3,10 @@ package store
 import (
 	"database/sql"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // plan returns the steps in which SQLite would run a query.
@@ -79,4 +81,36 @@ func short(step string, limited bool) bool {
 		return limited
 	}
 	return strings.HasPrefix(step, "SCAN CONSTANT") || strings.HasPrefix(step, "SCAN (subquery") || limited && strings.Contains(step, "USING")
+}
+
+// TestEveryPageOfTheBacklogCostsTheSame walks it in both orders: a page at the
+// end must not read what the pages before it have read.
+func TestEveryPageOfTheBacklogCostsTheSame(t *testing.T) {
+	const pages, page = 200, 250
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	for at := range int64(pages) {
+		mustRecord(t, db, Update{Groups: []Group{{Samples: tick(at, page)}}})
+	}
+	walk := func(oldestFirst bool) (took [pages]time.Duration) {
+		var at Cursor
+		for i := range took {
+			begun := time.Now()
+			rows, err := db.Backlog(t.Context(), nil, &at, 1<<40, oldestFirst, page)
+			if took[i] = time.Since(begun); err != nil || len(rows) != page {
+				t.Fatalf("page %d has %d rows, %v", i, len(rows), err)
+			}
+		}
+		return took
+	}
+	for _, oldestFirst := range []bool{false, true} {
+		const of = 20 // pages at either end
+		first, last := time.Hour, time.Hour
+		for range 3 {
+			took := walk(oldestFirst)
+			first, last = min(first, slices.Min(took[1:1+of])), min(last, slices.Min(took[pages-of:]))
+		}
+		if last > 4*first {
+			t.Errorf("oldest first %v: a page at the end takes %s, one at the start %s", oldestFirst, last, first)
+		}
+	}
 }

@@ -98,7 +98,7 @@ const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / 
 	GROUP BY start, series_id ORDER BY start, series_id`
 
 func (r *Reader) bucketsOf(ctx context.Context, query string, fn func(Bucket), args ...any) error {
-	rows, err := r.read.QueryContext(ctx, query, args...)
+	rows, err := r.read.QueryContext(interruptible(ctx), query, args...)
 	if err != nil {
 		return err
 	}

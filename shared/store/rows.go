@@ -23,13 +23,13 @@ type snapshot struct {
 // snapshot runs fn in a reading transaction.
 func (r *Reader) snapshot(ctx context.Context, fn func(snapshot) error) (err error) {
 	defer func() { err = r.guard.observe(err) }()
-	conn, err := r.read.Conn(ctx)
+	one, err := r.read.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	return conn.Raw(func(c any) (err error) {
-		s := snapshot{conn: c.(*sqlite3.SQLiteConn), r: r}
+	defer func() { err = errors.Join(err, one.Close()) }()
+	return one.Raw(func(c any) (err error) {
+		s := snapshot{conn: c.(conn).SQLiteConn, r: r}
 		if _, err := s.conn.Exec("BEGIN", nil); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (s snapshot) each(ctx context.Context, query string, args []int64, columns 
 	for i, a := range args {
 		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
 	}
-	rows, err := s.conn.QueryContext(ctx, query, named)
+	rows, err := s.conn.QueryContext(here(ctx), query, named)
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ func TestASampleThatCanNotBeStoredIsCountedAndTheOthersAreStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.LimitSeries(SeriesLimit{Count: 2}) // the third is not of this process
-	for at := range int64(2) { // also again: a refused series leaves nothing behind
+	for at := range int64(2) {            // also again: a refused series leaves nothing behind
 		samples := tick(10+at, 3) // the third is of a series too many
 		samples[1].Value = math.NaN()
 		if n := mustRecord(t, db, Update{Groups: []Group{{Samples: samples}}}); n != 1 {

@@ -16,7 +16,7 @@ const (
 	surveyEvery = 24 * time.Hour
 	// fullFor is how long the status says that new series are refused after the
 	// last one was.
-	fullFor = 10 * time.Minute
+	fullFor = time.Minute
 	// sweepRows is how many samples go until it is looked which series have none.
 	sweepRows = 50 * store.SliceRows
 	// emptyWait is the wait for something to free series when nothing could.

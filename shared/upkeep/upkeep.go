@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	// lookEvery is how often Step looks at the files when nothing is due.
-	lookEvery = 2 * time.Second
+	// lookEvery is how often Step looks at the files when nothing is due and nobody
+	// calls it before: the collector does after each round.
+	lookEvery = time.Minute
 	// openEvery is how often Step looks whether the database can be used again.
 	openEvery = 200 * time.Millisecond
 	// sayEvery is how often the storage's figures become samples and its status
