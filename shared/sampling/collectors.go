@@ -27,6 +27,7 @@ const (
 type scheduled struct {
 	collect.Scheduled
 	part    *status.Component
+	written status.Row // what the database has of it; zero: nothing
 	due     time.Time
 	started time.Time   // of the answer that is outstanding
 	answer  chan answer // nil: none is outstanding

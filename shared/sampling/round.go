@@ -41,9 +41,10 @@ type Rounds struct {
 	clock  clock
 	begun  time.Time
 
-	restored  bool // what an earlier run left was taken over
-	uncounted bool // something was said of our own counts that are not stored yet
-	waited    bool // something is in the queue since an earlier round
+	opened    int64 // which file was written last, as store.DB.Opening tells them apart
+	restored  bool  // what an earlier run left was taken over
+	uncounted bool  // something was said of our own counts that are not stored yet
+	waited    bool  // something is in the queue since an earlier round
 }
 
 // New prepares the rounds of the given collectors. Untrusted is what
@@ -185,7 +186,6 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 		if samples := r.await(waiting, a, now); len(samples) > 0 {
 			u.Groups = append(u.Groups, store.Group{Priority: a.Priority, Samples: samples})
 		}
-		u.Status = append(u.Status, a.part.Row())
 	}
 	// A database that cannot be used must not cost what was collected.
 	ready := r.ready(waiting, ctx)
@@ -209,7 +209,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	}
 	if err == nil {
 		r.loop.Succeed(now, n)
-		u.Status = append([]status.Row{r.loop.Row()}, u.Status...)
+		u.Status = r.rows(now)
 		if r.uncounted {
 			// Only what has been said must never go back after a restart; to keep
 			// the counts of each round would write a fifth more.
@@ -228,6 +228,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	}
 	r.uncounted = false
 	r.queue.clear()
+	r.wrote(u.Status)
 	return stored, nil
 }
 

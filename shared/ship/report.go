@@ -19,6 +19,7 @@ type report struct {
 	self        own
 	overcounted int       // deliveries that were counted and not marked
 	recorded    time.Time // when the status row was written last, zero: not yet
+	sums        sums      // of rounds, for the log
 }
 
 // record writes the status row and, when they are due, our own samples, where no

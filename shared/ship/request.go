@@ -348,5 +348,8 @@ func (s *Shipper) close(b *round, err error) {
 	if f, ok := errors.AsType[*fault](err); ok && f.wait > 0 {
 		attrs = append(attrs, "retry_after_sec", int64(f.wait.Seconds()))
 	}
-	s.log.Info("round done", attrs...)
+	s.log.Debug("round done", attrs...)
+	if now := time.Now(); s.report.sums.add(b, now) {
+		s.report.sums.say(context.Background(), s.log, now)
+	}
 }

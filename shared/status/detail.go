@@ -47,6 +47,16 @@ type Span struct {
 	ToMs     int64 `json:"to_ms"`
 }
 
+// A Collector is the detail of CollectorRow. The rows of the collectors within
+// are written when something other than their last success changes; that is
+// here, in one row, as each row that is written costs a page.
+type Collector struct {
+	// Readings has an entry for each collector whose last reading succeeded: how
+	// many milliseconds before this row's heartbeat that was, and how many samples
+	// it has read ever.
+	Readings map[string][2]int64 `json:"readings,omitempty"`
+}
+
 // A Storage is the detail of StorageRow.
 type Storage struct {
 	CheckpointBusySinceMs int64  `json:"checkpoint_busy_since_ms,omitempty"` // a reader keeps the WAL from being emptied; 0: none does
@@ -103,7 +113,7 @@ func Text(detail any) string {
 
 // Detail reads a row's detail. A row of another version may have values of other
 // types: the error says so, and what has the right type is read all the same.
-func Detail[T Shipper | Storage | Clock | Skew | Damage](row Row) (detail T, err error) {
+func Detail[T Collector | Shipper | Storage | Clock | Skew | Damage](row Row) (detail T, err error) {
 	if err := json.Unmarshal([]byte(row.Detail), &detail); err != nil {
 		return detail, fmt.Errorf("read the detail of %s: %w", row.Component, err)
 	}

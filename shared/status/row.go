@@ -7,6 +7,8 @@
 // boards in the field. They are added to and never renamed.
 package status
 
+import "slices"
+
 // A Row is the latest of one component: one row of the table status, written in
 // the same transaction as the work that it describes. Times are Unix
 // milliseconds, or milliseconds of CLOCK_BOOTTIME where the name says Boot: ages
@@ -66,3 +68,28 @@ func Reading(component string) (collector string, ok bool) {
 
 // SelfPriority is the priority of self-metrics, the lowest: they go last.
 const SelfPriority = 3
+
+// RestoreReadings completes the rows of collectors from the detail of the row of
+// metrics-collector, which is written with every round.
+func RestoreReadings(rows []Row) {
+	i := slices.IndexFunc(rows, func(r Row) bool { return r.Component == CollectorRow })
+	if i < 0 {
+		return
+	}
+	daemon := rows[i]
+	detail, err := Detail[Collector](daemon)
+	if err != nil {
+		return // of another version: the rows are as they are
+	}
+	for i := range rows {
+		r := &rows[i]
+		name, ok := Reading(r.Component)
+		last, listed := detail.Readings[name]
+		if !ok || !listed || r.StartedMs != daemon.StartedMs || r.FailingSinceMs != 0 || r.State != Running {
+			continue
+		}
+		r.HeartbeatMs, r.HeartbeatBootMs = daemon.HeartbeatMs-last[0], daemon.HeartbeatBootMs-last[0]
+		r.SuccessMs, r.SuccessBootMs = r.HeartbeatMs, r.HeartbeatBootMs
+		r.Succeeded = last[1]
+	}
+}

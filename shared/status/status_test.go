@@ -30,6 +30,7 @@ func stored(t *testing.T, component string) []json.RawMessage {
 
 func TestEveryStoredDetailIsReadWhole(t *testing.T) {
 	check[Shipper](t, ShipperRow)
+	check[Collector](t, CollectorRow)
 	check[Storage](t, StorageRow)
 	check[Clock](t, ClockRow)
 	check[Skew](t, SkewRow)
@@ -39,7 +40,7 @@ func TestEveryStoredDetailIsReadWhole(t *testing.T) {
 // check reads each stored detail, and fails unless what is written again says
 // the same: a key that the type does not have would be gone. Each key of the type
 // must be among the stored ones.
-func check[T Shipper | Storage | Clock | Skew | Damage](t *testing.T, component string) {
+func check[T Collector | Shipper | Storage | Clock | Skew | Damage](t *testing.T, component string) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, text := range stored(t, component) {
@@ -123,5 +124,18 @@ func TestReadingsAreNamedByTheirCollector(t *testing.T) {
 		if name, ok := Reading(other); ok {
 			t.Errorf("%q is the reading %q", other, name)
 		}
+	}
+}
+
+func TestARowOfACollectorIsCompletedFromItsDaemons(t *testing.T) {
+	daemon := Row{Component: CollectorRow, State: Running, StartedMs: 5, HeartbeatMs: 100_000, HeartbeatBootMs: 50_000, Detail: `{"readings":{"a":[10000,77],"b":[0,9],"c":[0,9]}}`}
+	a := Row{Component: ReadingRow("a"), State: Running, StartedMs: 5, HeartbeatMs: 1, HeartbeatBootMs: 1, SuccessMs: 1, Succeeded: 3, Failed: 2}
+	failing := Row{Component: ReadingRow("b"), State: Running, StartedMs: 5, HeartbeatMs: 1, FailingSinceMs: 1}
+	earlier := Row{Component: ReadingRow("c"), State: Running, StartedMs: 4, HeartbeatMs: 1}
+	rows := []Row{daemon, a, failing, earlier}
+	RestoreReadings(rows)
+	a.HeartbeatMs, a.HeartbeatBootMs, a.SuccessMs, a.SuccessBootMs, a.Succeeded = 90_000, 40_000, 90_000, 40_000, 77
+	if diff := cmp.Diff([]Row{daemon, a, failing, earlier}, rows); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -269,6 +269,9 @@ func (db *DB) Detach(ctx context.Context, why error) error {
 	return nil
 }
 
+// Opening tells files that were attached one after another apart.
+func (db *DB) Opening() int64 { return db.opening.Load() }
+
 // Attach lets connections to the file that is at the path through, and goes on
 // with the session in it. The file has the present schema: see OpenFile.
 func (db *DB) Attach(ctx context.Context) error {
@@ -289,6 +292,7 @@ func (db *DB) Attach(ctx context.Context) error {
 	db.swap.Lock() // no transaction sees the session of one file and the tables of another
 	defer db.swap.Unlock()
 	db.series.forget()
+	db.opening.Add(1)
 	db.session = session
 	db.write.SetMaxIdleConns(writers)
 	db.read.SetMaxIdleConns(readers)

@@ -50,6 +50,7 @@ func statuses(ctx context.Context, tx *sql.Tx) ([]status.Row, error) {
 		}
 		all = append(all, s)
 	}
+	status.RestoreReadings(all)
 	return all, rows.Err()
 }
 

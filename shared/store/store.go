@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -65,6 +66,7 @@ type DB struct {
 	inserts [len(insertSizes)]*sql.Stmt
 	opts    Options
 
+	opening atomic.Int64 // counts the files that were attached
 	swap    sync.RWMutex // every transaction reads it, what puts another file in place writes it
 	session int64        // sessions.num of the running session, 0 for none
 
