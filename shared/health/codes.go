@@ -52,6 +52,7 @@ const (
 const (
 	StorageFailing    Code = "storage_failing"
 	DatabaseRepaired  Code = "database_repaired"
+	DatabaseWentBack  Code = "database_went_back"
 	CheckpointBlocked Code = "checkpoint_blocked"
 	WALLarge          Code = "wal_large"
 	DiskLow           Code = "disk_low"

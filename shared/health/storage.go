@@ -33,6 +33,9 @@ func (e *evaluation) storage() {
 	if row := e.rows[status.DamageRow]; e.recent(row.ErrorMs) {
 		e.add(StatusDegraded, DatabaseRepaired, status.StorageRow, row.ErrorMs, "%s", row.Error)
 	}
+	if row := e.rows[status.HistoryRow]; e.recent(row.ErrorMs) {
+		e.add(StatusDegraded, DatabaseWentBack, status.StorageRow, row.ErrorMs, "%s", row.Error)
+	}
 	if l.Pending < 0 {
 		e.add(StatusError, LedgerUnbalanced, status.StorageRow, 0, "the books are %d samples short: more left than came", -l.Pending)
 	}

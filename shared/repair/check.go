@@ -171,6 +171,9 @@ func isOurFile(path string, size int64) error {
 	if bytes.HasPrefix([]byte("SQLite format 3\x00"), bytes.TrimRight(head, "\x00")) && head[0] != 0 {
 		return nil
 	}
+	if isZero(f, min(size, zeroBytes)) {
+		return nil // a power cut leaves such files, and nobody misses what is in one
+	}
 	pages, alike := 0, 0
 	for at := int64(store.PageSize); at < size && pages < samplePages; at += max(store.PageSize, size/samplePages/store.PageSize*store.PageSize) {
 		if _, err := f.ReadAt(head[:1], at); err != nil {
@@ -186,6 +189,25 @@ func isOurFile(path string, size int64) error {
 		return nil
 	}
 	return fmt.Errorf("%s is %w", path, errNotOurs)
+}
+
+// zeroBytes bounds how much of a file is looked at for being all zeros.
+const zeroBytes = 1 << 20
+
+func isZero(f io.ReaderAt, size int64) bool {
+	block := make([]byte, 4096)
+	for at := int64(0); at < size; at += int64(len(block)) {
+		n, err := f.ReadAt(block, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false
+		}
+		for _, b := range block[:n] {
+			if b != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ownership says, for an error of opening a file, whose it is and who asks.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/taniwha3/thugshells/shared/status"
@@ -277,7 +278,9 @@ func damagedLogOnce(t *testing.T, at int64) {
 		t.Fatal(err)
 	}
 	db := notYet(t, path, &log)
-	if err := db.Mend(t.Context()); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := db.Mend(ctx); err == nil {
 		t.Error("opened while somebody writes")
 	}
 	if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {

@@ -21,15 +21,15 @@ const rescueTries = 6
 // room, or another process is in the way, the descriptors stay open and it is
 // tried again.
 func (o *Owner) rescueOpenFile(ctx context.Context) error {
-	if o.rescued || !o.db.Opened() {
+	if o.reopening.rescued || !o.db.Opened() {
 		return nil
 	}
-	deleted, walDeleted := errors.Is(o.cause, store.ErrDeleted), errors.Is(o.cause, store.ErrWALDeleted)
-	if !deleted && !walDeleted && !errors.Is(o.cause, store.ErrReplaced) {
-		o.rescued = true
+	deleted, walDeleted := errors.Is(o.reopening.cause, store.ErrDeleted), errors.Is(o.reopening.cause, store.ErrWALDeleted)
+	if !deleted && !walDeleted && !errors.Is(o.reopening.cause, store.ErrReplaced) {
+		o.reopening.rescued = true
 		return nil
 	}
-	open := o.db.Halt(o.cause) // nothing may be written between this and the closing
+	open := o.db.Halt(o.reopening.cause) // nothing may be written between this and the closing
 	defer open.Release()
 	l, unknown := open.Ledger(ctx)
 	var err error
@@ -54,7 +54,7 @@ func (o *Owner) rescueOpenFile(ctx context.Context) error {
 		o.behind.pending += undelivered(l)
 		o.behind.partly = walDeleted // the rest is in the file
 	}
-	o.rescued, o.tries.rescues = true, 0
+	o.reopening.rescued, o.tries.rescues = true, 0
 	return nil
 }
 
@@ -119,7 +119,7 @@ func (o *Owner) detachOldWAL() error {
 func (o *Owner) sameFileReturned(ctx context.Context, one *store.DB) (bool, error) {
 	now, err := os.Stat(o.path)
 	file, _ := o.db.Files()
-	if err != nil || !errors.Is(o.cause, store.ErrReplaced) || !os.SameFile(now, file) {
+	if err != nil || !errors.Is(o.reopening.cause, store.ErrReplaced) || !os.SameFile(now, file) {
 		return false, err
 	}
 	id := o.db.SessionID()
@@ -128,6 +128,10 @@ func (o *Owner) sameFileReturned(ctx context.Context, one *store.DB) (bool, erro
 	}
 	return one.HasSession(ctx, id) // another file may have got the number of the old one
 }
+
+// replaced says whether another file was put in place of the open one: its
+// ledger is not the continuation of the old one's.
+func (o *Owner) replaced() bool { return errors.Is(o.reopening.cause, store.ErrReplaced) }
 
 // record writes into the new file what became of those before it: samples that
 // stayed in a file that was replaced, and a damaged WAL.
@@ -147,17 +151,25 @@ func (o *Owner) record(ctx context.Context, one *store.DB) error {
 		}
 		r.Left -= undelivered(l)
 	}
-	if o.unsaidWAL != "" {
-		r.Status = append(r.Status, damageRow(o.unsaidWAL, status.Damage{DamagedMs: time.Now().UnixMilli()}))
+	if o.wal.unsaid != "" {
+		r.Status = append(r.Status, damageRow(o.wal.unsaid, status.Damage{DamagedMs: time.Now().UnixMilli()}))
+	}
+	if o.behind.pending == 0 && !o.replaced() {
+		if err := o.compare(ctx, one, &r); err != nil {
+			return err
+		}
 	}
 	if err := one.RecordRepair(ctx, r); err != nil {
 		return err
 	}
 	o.behind.pending, o.behind.partly = 0, false
-	if o.unsaidWAL == "" {
+	if err := o.accept(ctx, one); err != nil {
+		return err
+	}
+	if o.wal.unsaid == "" {
 		return nil
 	}
-	o.unsaidWAL = ""
+	o.wal.unsaid = ""
 	// What is behind the damage would be found again at the next start.
 	_, err = one.Checkpoint(ctx, 0)
 	return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -68,7 +67,9 @@ func TestAnotherWriterMakesNoDatabaseWhileOneIsPutInPlace(t *testing.T) {
 		if err := keepDamaged(path, keptName(path, time.Now()), parts[:]...); err != nil {
 			t.Fatal(err)
 		}
-		if other, err := Open(t.Context(), path, store.Options{Device: "board-1"}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "the collector") {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // it waits for the collector
+		defer cancel()
+		if other, err := Open(ctx, path, store.Options{Device: "board-1"}, discard()); err == nil || !strings.Contains(err.Error(), "the collector") {
 			t.Errorf("%s: opened, %v", suffix, err)
 			other.Close()
 		}

@@ -24,7 +24,7 @@ type owned struct {
 // Mend opens the database, or opens it again.
 func (o *owned) Mend(ctx context.Context) error {
 	if o.owner == nil {
-		return Reopen(ctx, o.DB, slog.New(slog.DiscardHandler))
+		return Reopen(ctx, o.DB, discard())
 	}
 	_, err := o.owner.Step(ctx)
 	return err
@@ -84,6 +84,8 @@ func tick(at int64, n int) []metric.Sample {
 	}
 	return samples
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // connect opens the file with an ordinary SQLite connection.
 func connect(t testing.TB, path string) *sql.DB {

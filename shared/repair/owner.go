@@ -47,18 +47,34 @@ type Owner struct {
 	path string
 	log  *slog.Logger
 
-	mu           sync.Mutex // guards what follows
-	cause        error      // why the database is being opened again; nil: it is not
-	reopenLogged bool       // the log has a line that it is being opened again
-	rescued      bool       // nothing more is to be got from the descriptors of the file that was open
-	tries        tries
-	behind       behind
-	unsaidWAL    string // what was found wrong with the WAL, until health is told
-	keptWAL      string // head of the damaged WAL that was kept last
-	due          struct{ ballast, request time.Time }
+	mu        sync.Mutex // guards what follows
+	reopening reopening
+	tries     tries
+	behind    behind
+	wal       damagedWAL
+	history   history
+	mount     string // where the filesystem of the open database is mounted, "" for unknown
+	due       struct{ ballast, request time.Time }
 
 	keepFree int64                                        // bytes the salvage leaves free on the filesystem
 	readAll  func(ctx context.Context, path string) error // reads a database and its WAL from the device
+}
+
+// reopening is how far it is that the database is opened again.
+type reopening struct {
+	cause     error // why it is; nil: it is not
+	logged    bool  // the log has a line about it
+	rescued   bool  // nothing more is to be got from the descriptors of the file that was open
+	installed bool  // a salvaged file was put in place
+	// pagesOnly: the file was salvaged without its ledger, and nothing else of it
+	// is of an earlier moment.
+	pagesOnly bool
+}
+
+// damagedWAL is what becomes of a WAL that is damaged.
+type damagedWAL struct {
+	kept   string // head of the one that was kept last
+	unsaid string // what was found wrong with it, until health is told
 }
 
 // tries counts what did not help. Each is 0 again once the database is open and
@@ -86,7 +102,7 @@ func New(db *store.DB, log *slog.Logger) *Owner {
 // Refused says whether an error of Step or Reopen means that the file belongs to
 // another program and is left alone: there is no use in trying again.
 func Refused(err error) bool {
-	return errors.Is(err, store.ErrNewerSchema) || errors.Is(err, store.ErrForeign) || errors.Is(err, errNotOurs)
+	return errors.Is(err, store.ErrNewerSchema) || errors.Is(err, store.ErrForeign) || errors.Is(err, errNotOurs) || errors.Is(err, errNoPlace)
 }
 
 // Step looks whether the database can be relied on. If not it is opened, or
@@ -98,7 +114,7 @@ func Refused(err error) bool {
 func (o *Owner) Step(ctx context.Context) (next time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.observeRequest(ctx)
+	o.observe(ctx)
 	if err = o.reopen(ctx); err != nil {
 		next, err = retryEvery, fmt.Errorf("open the database: %w", err)
 	} else {
@@ -107,18 +123,24 @@ func (o *Owner) Step(ctx context.Context) (next time.Duration, err error) {
 	if o.db.RanFull() || store.IsFull(err) {
 		o.releaseBallast()
 	} else if err == nil {
+		o.remember()
 		o.KeepBallast(time.Now())
+		o.keepWitness(time.Now())
 	}
 	return next, err
 }
 
-// observeRequest lets the database's Fault be what another process met.
-func (o *Owner) observeRequest(ctx context.Context) {
-	if time.Since(o.due.request) < requestEvery || o.db.Fault() != nil {
+// observe looks at the files, and at what another process met, for Fault.
+func (o *Owner) observe(ctx context.Context) {
+	if o.db.Fault() != nil {
+		return
+	}
+	// Errors say what they have to by themselves: Fault knows them.
+	_ = o.db.CheckFiles(ctx)
+	if time.Since(o.due.request) < requestEvery {
 		return
 	}
 	o.due.request = time.Now()
-	// An error says what it has to by itself: Fault knows it.
 	if met, err := o.db.RequestedRepair(ctx); err == nil && met != "" {
 		_ = o.db.Observe(fmt.Errorf("%w: another process met it: %s", store.ErrDamaged, met))
 	}
@@ -130,14 +152,24 @@ func (o *Owner) reopen(ctx context.Context) error {
 	if why == nil || errors.Is(why, store.ErrClosed) {
 		return why
 	}
-	if o.cause == nil {
-		o.cause = why
+	if err := checkPlace(o.path, o.mount); err != nil {
+		o.db.SetFault(err)
+		return err
 	}
+	if errors.Is(why, errUnmounted) {
+		if fault := o.db.PathFault(); fault != nil { // it is back, or another is
+			why = fault
+		}
+	}
+	if o.reopening.cause == nil {
+		o.reopening.cause = why
+	}
+	o.remember()
 	if err := o.open(ctx); err != nil {
 		o.db.SetFault(err)
 		return err
 	}
-	o.cause, o.rescued = nil, false
+	o.reopening, o.mount = reopening{}, mountOf(o.path)
 	return nil
 }
 
@@ -145,14 +177,14 @@ func (o *Owner) open(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(o.path), 0o750); err != nil {
 		return fmt.Errorf("create the database directory: %w", err)
 	}
-	if o.db.Opened() && !o.reopenLogged {
-		o.reopenLogged = true
-		o.log.Warn("the database is opened again; samples wait in memory meanwhile", "database", o.path, "cause", o.cause.Error())
+	if o.db.Opened() && !o.reopening.logged {
+		o.reopening.logged = true
+		o.log.Warn("the database is opened again; samples wait in memory meanwhile", "database", o.path, "cause", o.reopening.cause.Error())
 	}
 	if err := o.rescueOpenFile(ctx); err != nil {
 		return err
 	}
-	if err := o.db.Detach(ctx, o.cause); err != nil {
+	if err := o.db.Detach(ctx, o.reopening.cause); err != nil {
 		return err
 	}
 	if err := store.CheckFreeSpace(o.path); err != nil {
@@ -164,8 +196,7 @@ func (o *Owner) open(ctx context.Context) error {
 	if err := o.attach(ctx); err != nil {
 		return err
 	}
-	if o.reopenLogged {
-		o.reopenLogged = false
+	if o.reopening.logged {
 		o.log.Info("the database is open again", "database", o.path)
 	}
 	if _, err := o.TrimKept(maxKept); err != nil {
@@ -180,6 +211,9 @@ func (o *Owner) attach(ctx context.Context) error {
 	if err := o.prepareFile(); err != nil {
 		return err
 	}
+	if why := o.emptied(); why != nil {
+		return o.replaceDamaged(ctx, why)
+	}
 	err := o.verify(ctx, false)
 	if isDamage(err) {
 		err = o.certain(ctx, err)
@@ -187,6 +221,10 @@ func (o *Owner) attach(ctx context.Context) error {
 	if err == nil {
 		o.tries.unreadable, o.tries.salvages = 0, 0
 		return nil
+	}
+	if store.IsBusy(err) && !hasPages(o.path) {
+		// Other processes have an index of the WAL that was there.
+		return o.replaceDamaged(ctx, fmt.Errorf("%w (%w)", store.ErrEmptied, err))
 	}
 	if Refused(err) || ctx.Err() != nil {
 		return err
@@ -221,24 +259,28 @@ func (o *Owner) prepareFile() error {
 	if err != nil {
 		return err
 	}
+	o.history.created = o.history.created || info.Size() == 0 && !hasPages(o.path+"-wal")
 	if err := isOurFile(o.path, info.Size()); err != nil {
 		return err
 	}
 	o.keepDamagedWAL()
-	return o.makeRoomForWAL()
+	return nil
 }
 
-// makeRoomForWAL makes an empty file one page long if there is a WAL beside it.
-// SQLite would empty that; what is in it may be all there is.
-func (o *Owner) makeRoomForWAL() error {
-	if !hasPages(o.path + "-wal") {
+// emptied says why the file has to be replaced before SQLite looks at it: it is
+// empty, and SQLite would delete the WAL beside it, in which may be all there is;
+// or it was emptied or its WAL cut while it was open, and other processes read
+// by an index of what is gone: only another file parts them from it.
+func (o *Owner) emptied() error {
+	cause := o.reopening.cause
+	if o.reopening.installed {
 		return nil
 	}
-	if info, err := os.Stat(o.path); err != nil || info.Size() > 0 {
-		return err
+	if errors.Is(cause, store.ErrWALCut) || errors.Is(cause, store.ErrEmptied) {
+		return cause
 	}
-	if err := os.Truncate(o.path, store.PageSize); err != nil {
-		return fmt.Errorf("make room for the pages of the write-ahead log: %w", err)
+	if !hasPages(o.path) && hasPages(o.path+"-wal") {
+		return fmt.Errorf("%w, and its write-ahead log is not empty", store.ErrEmptied)
 	}
 	return nil
 }

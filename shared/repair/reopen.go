@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -18,14 +19,36 @@ type reopenError struct{ error }
 
 func (e reopenError) Unwrap() error { return e.error }
 
+const (
+	// openPatience is how long Open waits for the collector to repair a database.
+	openPatience = 10 * time.Second
+	openPoll     = 200 * time.Millisecond
+)
+
+// errCollector is part of errors that end when the collector has repaired the
+// database.
+var errCollector = errors.New("the collector makes it usable")
+
 // Open opens the database at path for a process that does not repair it. It may
-// be the first of all that runs.
+// be the first of all that runs. It waits for the collector for openPatience.
 func Open(ctx context.Context, path string, opts store.Options, log *slog.Logger) (*store.DB, error) {
 	db := store.New(path, opts)
-	if err := Reopen(ctx, db, log); err != nil {
+	patience, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
+	for {
+		err := Reopen(ctx, db, log)
+		if err == nil {
+			return db, nil
+		}
+		if errors.Is(err, errCollector) || isDamage(err) {
+			select {
+			case <-time.After(openPoll):
+				continue
+			case <-patience.Done():
+			}
+		}
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
-	return db, nil
 }
 
 // Reopen opens the database if its Fault says that it has to be, for a process
@@ -51,6 +74,9 @@ func Reopen(ctx context.Context, db *store.DB, log *slog.Logger) error {
 
 func reopen(ctx context.Context, db *store.DB, why error) error {
 	path := db.Path()
+	if err := checkPlace(path, ""); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("create the database directory: %w", err)
 	}
@@ -61,12 +87,17 @@ func reopen(ctx context.Context, db *store.DB, why error) error {
 		return err
 	}
 	if walOfOldFile(db) {
-		return errors.New("the write-ahead log belongs to the file that was there before; the collector sets it aside")
+		return fmt.Errorf("the write-ahead log belongs to the file that was there before; %w", errCollector)
 	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if db.Opened() || hasPages(path+"-wal") || repairUnderWay(path) {
-			return errors.New("the database is gone; the collector makes a new one")
+	info, err := os.Lstat(path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if missing || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		// There is or was one, and to make another would hide what became of it.
+		if db.Opened() || hasPages(path+"-wal") || repairUnderWay(path) || witnessOf(path) != "" {
+			return fmt.Errorf("the database is gone or empty; %w", errCollector)
 		}
+	}
+	if missing {
 		if err := store.CreateEmpty(path); err != nil {
 			return err
 		}

@@ -55,6 +55,8 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	o.log.Warn("the database was salvaged", "database", o.path, "salvaged", report.Samples, "lost", lostText(report.Lost), "kept", kept,
 		"duration_ms", time.Since(start).Milliseconds(), "halted", report.Halted, "pages", report.Pages,
 		"pages_unreadable", report.Unreadable, "pages_broken", report.Broken, "frames_behind_damage", report.BehindWAL)
+	o.reopening.installed = true
+	o.reopening.pagesOnly = report.Lost == nil && !errors.Is(cause, store.ErrWALCut)
 	o.db.ResetFaults()
 	return o.verifySalvaged(ctx)
 }

@@ -107,17 +107,17 @@ func (o *Owner) keepDamagedWAL() {
 	}
 	defer f.Close()
 	s, err := readWAL(f)
-	if err != nil || !s.broken || s.head == o.keptWAL {
+	if err != nil || !s.broken || s.head == o.wal.kept {
 		return
 	}
 	to := keptName(o.path, time.Now()) + "-wal"
 	kept := "kept as " + to
 	if err = copyFile(f, to); err == nil {
-		o.keptWAL = s.head
+		o.wal.kept = s.head
 	} else {
 		kept = "it could not be kept"
 	}
-	o.unsaidWAL = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.beyond, kept)
+	o.wal.unsaid = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.beyond, kept)
 	o.log.Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
 		"transactions_lost", s.beyond, "frames_good", s.frames, "kept", to, "error", fmt.Sprint(err))
 }

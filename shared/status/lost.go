@@ -11,5 +11,6 @@ const (
 	LostLocalExpired     = "local_expired"     // a text value, which is never sent, reached its age
 	LostRejectedOverflow = "rejected_overflow" // the table of rejected samples was full
 	LostDamaged          = "damaged"           // in a part of a damaged database that could not be read
+	LostWentBack         = "went_back"         // known to an earlier state of a database that was emptied, cut short or restored
 	LostReplaced         = "replaced"          // in a database file that was deleted or replaced while it was open
 )

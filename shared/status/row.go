@@ -46,6 +46,7 @@ const (
 	StorageRow   = "storage"   // its upkeep of the database: WAL, retention
 	ClockRow     = "clock"     // whether the wall clock is trusted; read by every writer
 	DamageRow    = "damage"    // the last damage that was met and repaired
+	HistoryRow   = "history"   // that the database went back to an earlier state
 	RepairRow    = "repair"    // damage that the shipper met, for the collector to repair
 	ShipperRow   = "shipper"   // metrics-shipper as a whole
 	SkewRow      = "skew"      // the shipper's comparison with the server's clock

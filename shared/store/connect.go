@@ -16,13 +16,13 @@ import (
 // newPools opens no file yet, and never makes one: a connection that made a file
 // where one was deleted would hide it.
 func newPools(path string, opts Options, g *guard) *DB {
-	write := sql.OpenDB(connector{dsn(path, url.Values{
+	write := sql.OpenDB(connector{path, dsn(path, url.Values{
 		"mode":         {"rw"},
 		"_synchronous": {opts.Synchronous},
 		"_txlock":      {"immediate"},
 	}), setUpWriter, g})
 	write.SetMaxOpenConns(writers)
-	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
+	read := sql.OpenDB(connector{path, dsn(path, url.Values{"mode": {"rw"}, "_query_only": {"true"}}), setUpReader, g})
 	read.SetMaxOpenConns(readers)
 	return &DB{Reader: &Reader{path: path, read: read, series: newSeriesCache(), guard: g}, write: write, opts: opts}
 }
@@ -38,13 +38,14 @@ func dsn(path string, params url.Values) string {
 // A connector opens connections with settings that the data source name has no
 // word for.
 type connector struct {
+	path  string
 	dsn   string
 	setUp func(*sqlite3.SQLiteConn) error
 	guard *guard
 }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) {
-	if err := c.guard.allow(); err != nil {
+	if err := c.guard.allow(c.path); err != nil {
 		return nil, err
 	}
 	opened, err := c.Driver().Open(c.dsn)

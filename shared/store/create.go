@@ -24,7 +24,7 @@ func Create(ctx context.Context, path string, opts Options) error {
 // VersionOf reads the schema version of the file at path without changing it or
 // its WAL.
 func VersionOf(ctx context.Context, path string) (version int, err error) {
-	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}}), setUpReader, nil})
+	read := sql.OpenDB(connector{path, dsn(path, url.Values{"mode": {"ro"}}), setUpReader, nil})
 	defer func() { err = errors.Join(err, read.Close()) }()
 	return schemaOf(ctx, read)
 }

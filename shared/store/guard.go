@@ -24,7 +24,9 @@ type guard struct {
 	damaged  int   // errors since the file was opened that spoke of damage
 	full     bool  // a transaction failed because the disk is full
 	file     os.FileInfo
-	wal      os.FileInfo
+	wal, shm os.FileInfo
+	walBytes int64  // that the WAL had when it was looked at last
+	ledger   Ledger // after the last update that was recorded
 }
 
 // Why a DB is detached, or has to be.
@@ -33,6 +35,9 @@ var (
 	ErrDeleted    = errors.New("the database file was deleted while it was open")
 	ErrReplaced   = errors.New("another file was put in place of the database while it was open")
 	ErrWALDeleted = errors.New("the write-ahead log was deleted or replaced while it was open")
+	ErrSHMDeleted = errors.New("the index of the write-ahead log (-shm) was deleted or replaced while it was open")
+	ErrWALCut     = fmt.Errorf("%w: the write-ahead log was cut short while it was open", ErrDamaged)
+	ErrEmptied    = fmt.Errorf("%w: the file has 0 bytes", ErrDamaged)
 
 	errNotOpen   = errors.New("the database is not open yet")
 	errReopening = errors.New("the database is being opened again")
@@ -49,10 +54,13 @@ func (g *guard) check() error {
 	return g.detached
 }
 
-// allow says whether a connection may be made. In a file that was put in place
+// allow says whether a connection to path may be made. In a file that was put in place
 // of the open one it would read the old one's WAL, which is still at the path,
 // and at its end write that into the new file.
-func (g *guard) allow() error {
+func (g *guard) allow(path string) error {
+	if info, err := os.Stat(path); err == nil && info.Size() == 0 && hasBytes(path+"-wal") {
+		return fmt.Errorf("%w, and its write-ahead log is not empty", ErrEmptied) // which SQLite would delete
+	}
 	if g == nil {
 		return nil
 	}
@@ -86,7 +94,9 @@ func (g *guard) attach(file, wal os.FileInfo) {
 	if g.file == nil || !os.SameFile(g.file, file) {
 		g.damaged = 0
 	}
-	g.detached, g.suspect, g.file, g.wal = nil, nil, file, wal
+	g.detached, g.suspect = nil, nil
+	g.file, g.wal, g.shm = file, wal, nil
+	g.walBytes, g.ledger = wal.Size(), Ledger{}
 }
 
 // observe keeps an error that says something about the file rather than about
@@ -187,20 +197,144 @@ func (db *DB) ForgetWAL() {
 func (db *DB) Fault() error {
 	g := db.guard
 	g.mu.Lock()
-	detached, suspect, file, wal := g.detached, g.suspect, g.file, g.wal
+	detached, suspect := g.detached, g.suspect
 	g.mu.Unlock()
 	if detached != nil {
 		return detached
 	}
 	// First what explains the rest: a file that is gone leads to all kinds of
 	// errors, and is rescued.
-	if err := sameFile(db.path, file, ErrDeleted, ErrReplaced); err != nil {
-		return err
-	}
-	if err := sameFile(db.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {
+	if err := db.PathFault(); err != nil {
 		return err
 	}
 	return suspect
+}
+
+// PathFault says whether the path leads to other files than those that are open,
+// also while the database is detached.
+func (db *DB) PathFault() error {
+	g := db.guard
+	g.mu.Lock()
+	file, wal, shm := g.file, g.wal, g.shm
+	g.mu.Unlock()
+	if err := sameFile(g.path, file, ErrDeleted, ErrReplaced); err != nil {
+		return err
+	}
+	if err := sameFile(g.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {
+		return err
+	}
+	// A process that opens the database now would make another index, with other
+	// locks than ours.
+	if shm == nil {
+		return nil // it is just being opened
+	}
+	return sameFile(g.path+"-shm", shm, ErrSHMDeleted, ErrSHMDeleted)
+}
+
+// checkFiles fails if the files at the path are not those that are open, or were
+// emptied: what is written into them then is lost, or destroys more. It comes
+// before every transaction, on its connection.
+func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
+	g := db.guard
+	if g == nil {
+		return nil
+	}
+	if err := db.PathFault(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	before := g.walBytes
+	g.mu.Unlock()
+	if fileSize(g.path) == 0 {
+		return fmt.Errorf("%w while it was open", ErrEmptied)
+	}
+	if fileSize(g.path+"-wal") < before {
+		if cut, err := walIsCut(ctx, conn, g.path); err != nil || cut {
+			return errors.Join(err, cutError(cut))
+		}
+	}
+	g.noteWAL()
+	return nil
+}
+
+func cutError(cut bool) error {
+	if cut {
+		return ErrWALCut
+	}
+	return nil
+}
+
+// noteWAL remembers how long the WAL is: only a checkpoint makes it shorter.
+func (g *guard) noteWAL() {
+	if g == nil {
+		return
+	}
+	size := fileSize(g.path + "-wal")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.walBytes = size
+}
+
+// walIsCut says whether the WAL is shorter than its index says.
+func walIsCut(ctx context.Context, conn *sql.Conn, path string) (bool, error) {
+	var pageSize int64
+	if err := conn.QueryRowContext(ctx, "PRAGMA page_size").Scan(&pageSize); err != nil {
+		return false, err
+	}
+	var busy, frames, again, moved int64
+	for { // another process may write or empty it between the two
+		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
+			return false, err
+		}
+		size := fileSize(path + "-wal")
+		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &again, &moved); err != nil {
+			return false, err
+		}
+		if frames == again {
+			return frames > 0 && size < logHeader+frames*(frameHeader+pageSize), nil
+		}
+	}
+}
+
+// CheckFiles looks whether the files at the path are those that are open and
+// have what was written into them, for Fault.
+func (db *DB) CheckFiles(ctx context.Context) (err error) {
+	if db.guard.check() != nil {
+		return nil //nolint:nilerr // Fault says so
+	}
+	conn, err := db.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	return db.guard.observe(db.checkFiles(ctx, conn))
+}
+
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func hasBytes(path string) bool { return fileSize(path) > 0 }
+
+// noteLedger remembers the ledger of an update that was recorded.
+func (g *guard) noteLedger(l Ledger) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ledger = l
+}
+
+// LastLedger is the ledger after the last update that this process recorded.
+func (db *DB) LastLedger() Ledger {
+	db.guard.mu.Lock()
+	defer db.guard.mu.Unlock()
+	return db.guard.ledger
 }
 
 // Await waits while the database is being opened. It returns nil once it can be
@@ -302,10 +436,28 @@ func (db *DB) Attach(ctx context.Context) error {
 	} else {
 		err = db.write.PingContext(ctx) // a deleted file is rescued through what is open
 	}
+	if err == nil {
+		err = db.guard.attachSHM()
+	}
 	if err != nil {
 		db.guard.detach(err)
 	}
 	return err
+}
+
+// attachSHM remembers which index of the WAL the connections use.
+func (g *guard) attachSHM() error {
+	shm, err := os.Stat(g.path + "-shm")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted already; the next time it is opened there is one
+	}
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shm = shm
+	return nil
 }
 
 // resumeAt goes on with the session in the file at path; 0: there is none.

@@ -53,13 +53,17 @@ type Group struct {
 // can not be stored at all: it would keep the others out at every try. After an
 // error nothing of the update is stored.
 func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
+	var l Ledger
 	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
-		stored, fresh, err = db.put(ctx, tx, u)
+		if stored, fresh, err = db.put(ctx, tx, u); err == nil {
+			l, _, err = ledger(ctx, tx)
+		}
 		return fresh, err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("record: %w", err)
 	}
+	db.guard.noteLedger(l)
 	return stored, nil
 }
 

@@ -14,11 +14,15 @@ import (
 type Repair struct {
 	Left   int64        // samples that stayed in a file that was replaced; they are counted as lost
 	Status []status.Row // what health is told
+
+	// What an earlier state of the database had captured beside what this one has:
+	// delivered, and lost.
+	BackDelivered, BackLost int64
 }
 
 // RecordRepair writes a repair in one transaction.
 func (db *DB) RecordRepair(ctx context.Context, r Repair) error {
-	if r.Left <= 0 && len(r.Status) == 0 {
+	if r.Left <= 0 && r.BackDelivered+r.BackLost == 0 && len(r.Status) == 0 {
 		return nil
 	}
 	return db.tx(ctx, func(tx *sql.Tx) error {
@@ -29,6 +33,13 @@ func (db *DB) RecordRepair(ctx context.Context, r Repair) error {
 			if err := addLoss(ctx, tx, status.LostReplaced, int(r.Left), time.Now()); err != nil {
 				return err
 			}
+		}
+		back := map[string]int{"captured": int(r.BackDelivered + r.BackLost), "delivered": int(r.BackDelivered)}
+		if err := addToLedger(ctx, tx, back); err != nil {
+			return err
+		}
+		if err := addLoss(ctx, tx, status.LostWentBack, int(r.BackLost), time.Now()); err != nil {
+			return err
 		}
 		return putStatus(ctx, tx, r.Status)
 	})

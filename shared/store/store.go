@@ -164,7 +164,7 @@ func OpenRead(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
-	read := sql.OpenDB(connector{dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader, nil})
+	read := sql.OpenDB(connector{path, dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader, nil})
 	read.SetMaxOpenConns(readers)
 	r := &Reader{path: path, read: read, series: newSeriesCache()}
 	if _, err := r.SchemaVersion(ctx); err != nil {
@@ -210,6 +210,9 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := db.checkFiles(ctx, conn); err != nil {
+		return err
+	}
 	tx, err := begin(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -223,6 +226,7 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	db.guard.noteWAL()
 	return nil
 }
 

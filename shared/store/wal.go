@@ -67,6 +67,9 @@ const (
 // SQLite does the same by itself when the last connection of all processes
 // closes, if that one can write, whoever's it is: then it keeps nobody waiting.
 func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
+	if err := db.CheckFiles(ctx); err != nil {
+		return Checkpoint{}, err
+	}
 	before, err := db.Sizes()
 	if err != nil {
 		return Checkpoint{}, err

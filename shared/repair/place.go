@@ -1,0 +1,101 @@
+package repair
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// errUnmounted means that the filesystem of the database is no longer mounted.
+// A new database on the disk below would fill that, and be hidden as soon as the
+// filesystem is back.
+var errUnmounted = errors.New("the filesystem of the database is not mounted any more; samples wait in memory until it is, nothing is written to the disk below")
+
+// errNoPlace is returned for a path below /dev, /proc or /sys.
+var errNoPlace = errors.New("below /dev, /proc and /sys no database is made; set storage.path to another file")
+
+// checkPlace says whether a database may be at the path: mount is the mount point
+// that its filesystem had when it was opened last, "" for unknown.
+func checkPlace(path, mount string) error {
+	dir := resolved(filepath.Dir(path))
+	for _, root := range []string{"/dev", "/proc", "/sys"} {
+		if dir == root || strings.HasPrefix(dir, root+"/") {
+			return fmt.Errorf("%s: %w", path, errNoPlace)
+		}
+	}
+	if mount == "" {
+		return nil
+	}
+	if now := mountOf(path); now != "" && now != mount && isBelow(mount, now) {
+		return fmt.Errorf("%w (%s)", errUnmounted, mount)
+	}
+	return nil
+}
+
+// resolved is a directory without symbolic links, as far as it is there.
+func resolved(dir string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return dir
+	}
+	for rest := ""; ; {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return filepath.Join(dir, rest)
+		}
+		dir, rest = parent, filepath.Join(filepath.Base(dir), rest)
+	}
+}
+
+// isBelow says whether a path is a directory or below it.
+func isBelow(path, dir string) bool {
+	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+// mountOf is the mount point of the filesystem that the database's directory is
+// in, "" for unknown. Format: proc_pid_mountinfo(5).
+func mountOf(path string) (mount string) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	dir := resolved(filepath.Dir(path))
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 5 {
+			continue
+		}
+		if at := unescape(fields[4]); isBelow(dir, at) && len(at) >= len(mount) {
+			mount = at
+		}
+	}
+	if lines.Err() != nil {
+		return ""
+	}
+	return mount
+}
+
+// unescape replaces the octal escapes of mountinfo: \040 for a space.
+func unescape(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+3 < len(text) {
+			if n, err := strconv.ParseUint(text[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
+}
