@@ -125,7 +125,7 @@ type Threshold struct {
 // Logging is where log lines go and how they look.
 type Logging struct {
 	Level  string `yaml:"level" want:"debug|info|warn|error"`
-	Format string `yaml:"format" want:"json|console"`
+	Format string `yaml:"format" want:"auto|json|journal|console"`
 	Output string `yaml:"output" want:"new path"`
 }
 
@@ -215,7 +215,7 @@ func Default() Config {
 			DegradedThreshold: Threshold{PendingMetrics: 5000},
 			ErrorThreshold:    Threshold{PendingMetrics: 10000},
 		},
-		Logging: Logging{Level: "info", Format: "json", Output: "stdout"},
+		Logging: Logging{Level: "info", Format: "auto", Output: "stdout"},
 		Monitoring: Monitoring{
 			ClockSkewCheckInterval:   5 * time.Minute,
 			ClockSkewWarnThresholdMs: 2000,

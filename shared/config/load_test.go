@@ -87,7 +87,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		// words and texts
 		{"level", "logging:\n  level: verbose\n", `2: logging.level: want debug, info, warn or error, got "verbose"`},
 		{"level in capitals", "logging:\n  level: INFO\n", `2: logging.level: want debug, info, warn or error, got "INFO"`},
-		{"format", "logging:\n  format: text\n", `2: logging.format: want json or console, got "text"`},
+		{"format", "logging:\n  format: text\n", `2: logging.format: want auto, json, journal or console, got "text"`},
 		{"output", "logging:\n  output: ''\n", `2: logging.output: want a path, got ""`},
 		{"synchronous", "storage:\n  synchronous: off\n", `2: storage.synchronous: want full or normal, got "off"`},
 		{"database in a filesystem of the kernel", "storage:\n  path: /dev/../proc/metrics.db\n", `2: storage.path: want a path outside /dev, /proc and /sys, got "/dev/../proc/metrics.db"`},

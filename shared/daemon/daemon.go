@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -44,7 +45,11 @@ const (
 
 // stopLimit is how long Run may take to come back once it is told to stop. With
 // what follows, the process is gone within 5 s.
-const stopLimit = 4500 * time.Millisecond
+const stopLimit = 4200 * time.Millisecond
+
+// failureLimit is how long a daemon that ends with a failure may take to leave
+// word of it.
+const failureLimit = 2 * time.Second
 
 // Program is one of the daemons, with the one-shot modes it has beside.
 type Program struct {
@@ -54,6 +59,11 @@ type Program struct {
 	Run      func(ctx context.Context, p *Process) error
 	Commands []Command
 	Flags    func(fs *flag.FlagSet)
+	// Check looks at what the configuration names, for -check: what is wrong with
+	// it, and what could not be looked at.
+	Check func(c config.Config) (faults, unseen []string)
+	// Failed leaves word of a failure that ends the daemon.
+	Failed func(ctx context.Context, p *Process, failure error) error
 }
 
 // Command is a one-shot mode such as -once. Its log goes to stderr, so that
@@ -69,8 +79,8 @@ type Command struct {
 // for a command what it returns.
 //
 // Lock is the path of the file that keeps a second instance out; nil means none.
-// Run is the daemon; it comes back after ctx ends, which the first SIGTERM or
-// SIGINT does. A second one kills. Flags adds what the commands read; these are
+// Run is the daemon; it comes back after ctx ends, which the first SIGTERM,
+// SIGINT or SIGHUP does. A second one kills. Flags adds what the commands read; these are
 // refused without a command, as a daemon's settings are in its file.
 func Main(pr Program) int {
 	// What the daemons create is for their user and group alone.
@@ -87,6 +97,7 @@ func Main(pr Program) int {
 }
 
 func (pr Program) main(args []string, stdout, stderr io.Writer) int {
+	stderr = &patient{w: stderr}
 	o, err := pr.options(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -100,53 +111,33 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, pr.Name, Version)
 		return exitClean
 	}
-
 	cfg, err := config.Load(o.config)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
-	if advice := cfg.Advice(); o.check && len(advice) > 0 {
-		for _, text := range advice {
-			fmt.Fprintf(stderr, "%s: %s\n", cmp.Or(o.config, config.DefaultPath), text)
-		}
-		return exitUsage
-	}
 	if o.check {
-		if _, err := os.Stat(config.DefaultPath); o.config == "" && err != nil {
-			fmt.Fprintf(stdout, "%s: absent, the defaults: ok\n", config.DefaultPath)
-		} else if o.config == "" {
-			fmt.Fprintf(stdout, "%s: ok\n", config.DefaultPath)
-		} else {
-			fmt.Fprintf(stdout, "%s: ok\n", o.config)
-		}
-		return exitClean
+		return pr.check(o, cfg, stdout, stderr)
 	}
 
 	logging := cfg.Logging
 	if o.command != nil {
 		logging.Output = "stderr"
 	}
-	log, closeLog, err := newLogger(logging, stdout, stderr)
-	if err != nil && logging.Output != "stderr" {
-		// Measuring goes before keeping a log: a file that one of the users cannot
-		// write, or a full disk, must not end the daemon at every start.
-		fmt.Fprintf(stderr, "%s: warning: %v; the log goes to stderr\n", pr.Name, err)
-		logging.Output = "stderr"
-		log, closeLog, err = newLogger(logging, stdout, stderr)
-	}
+	log, closeLog, err := pr.openLog(&logging, stdout, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", pr.Name, err)
 		return exitFailure
 	}
 	p := &Process{
-		Config: cfg, Log: log.With("daemon", pr.Name), Name: pr.Name, Version: Version,
+		Config: cfg, ConfigPath: o.config, Log: log.With("daemon", pr.Name), Name: pr.Name, Version: Version,
 		Started: time.Now(), Stdout: stdout, Stderr: stderr,
 	}
 	exit, err := pr.start(p, o.command)
+	p.adopt()
 	if err != nil {
 		p.Log.Error("ended with a failure", "error", err)
-		// Whoever started it by hand does not see a log in a file.
+		// A user who started it by hand does not see a log in a file.
 		if logging.Output != "stdout" && logging.Output != "stderr" {
 			fmt.Fprintf(stderr, "%s: %v\n", pr.Name, err)
 		}
@@ -157,17 +148,69 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 	return exit
 }
 
+// check says whether the daemon could start with the configuration, as far as
+// can be told without starting it.
+func (pr Program) check(o options, cfg config.Config, stdout, stderr io.Writer) int {
+	path := cmp.Or(o.config, config.DefaultPath)
+	faults := cfg.Advice()
+	var unseen []string
+	if pr.Check != nil {
+		var more []string
+		more, unseen = pr.Check(cfg)
+		faults = append(faults, more...)
+	}
+	for _, text := range faults {
+		fmt.Fprintf(stderr, "%s: %s\n", path, text)
+	}
+	for _, text := range unseen {
+		fmt.Fprintf(stderr, "%s: not checked: %s\n", path, text)
+	}
+	if len(faults) > 0 {
+		return exitUsage
+	}
+	if _, err := os.Stat(path); o.config == "" && err != nil {
+		path += ": absent, the defaults"
+	}
+	fmt.Fprintf(stdout, "%s: ok\n", path)
+	return exitClean
+}
+
+// openLog opens the log, on stderr where it cannot be opened: measuring goes
+// before keeping a log. A file that one of the users cannot write, or a full
+// disk, must not end the daemon at every start.
+func (pr Program) openLog(c *config.Logging, stdout, stderr io.Writer) (log *slog.Logger, closeLog func() error, err error) {
+	errStream := stderr
+	if p, ok := stderr.(*patient); ok {
+		errStream = p.w // the log has a queue of its own
+	}
+	log, closeLog, err = newLogger(*c, stdout, errStream)
+	if err == nil || c.Output == "stderr" {
+		return log, closeLog, err
+	}
+	fmt.Fprintf(stderr, "%s: warning: %v; the log goes to stderr\n", pr.Name, err)
+	c.Output = "stderr"
+	return newLogger(*c, stdout, errStream)
+}
+
 // start takes the lock and runs the daemon or the command until it is done or
 // told to stop.
 func (pr Program) start(p *Process, command *Command) (exit int, err error) {
-	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, release := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer release()
+	if command == nil || command.Locked {
+		// A log whose reader is gone is no reason to end in the middle of the work.
+		signal.Ignore(syscall.SIGPIPE)
+	}
 
 	if pr.Lock != nil && (command == nil || command.Locked) {
 		p.lock, err = takeLock(pr.Lock(p.Config))
 		if err != nil {
+			if command == nil && !errors.Is(err, errHeld) {
+				pr.noteFailure(p, err)
+			}
 			return exitFailure, err
 		}
+		p.adopt() // the lock, and what an earlier command that was killed left
 	}
 	run := func() ending { return ending{err: pr.Run(ctx, p)} }
 	if command == nil {
@@ -186,6 +229,9 @@ func (pr Program) start(p *Process, command *Command) (exit int, err error) {
 		end.exit = exitFailure
 	}
 	if hung || command == nil && end.err != nil {
+		if ctx.Err() == nil {
+			pr.noteFailure(p, end.err)
+		}
 		// The lock is left to the kernel, and its pid in the file: this is no
 		// clean stop, and what still runs may still write.
 		return end.exit, end.err
@@ -197,6 +243,41 @@ func (pr Program) start(p *Process, command *Command) (exit int, err error) {
 		return max(end.exit, exitFailure), errors.Join(end.err, err)
 	}
 	return end.exit, end.err
+}
+
+// stopSignals are those that stop cleanly. A terminal that hangs up stops what
+// was started from it, unless that was told to ignore it, as nohup(1) does.
+// There is nothing to reload: a changed configuration needs a restart, which
+// systemd does after this stop.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// noteFailure leaves word of a failure that ends the daemon where health finds
+// it, if that is possible within failureLimit.
+func (pr Program) noteFailure(p *Process, err error) {
+	if pr.Failed == nil {
+		return
+	}
+	if !p.ready.Load() {
+		err = fmt.Errorf("failed to start: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), failureLimit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- pr.Failed(ctx, p, err) }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		p.Log.Warn("the failure could not be left in the database for metrics-health", "error", err)
+	}
 }
 
 // ending is what a daemon or a command came to.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // lock is the one open descriptor of a lock file. POSIX record locks belong to
@@ -18,6 +19,9 @@ import (
 type lock struct {
 	file *os.File
 }
+
+// errHeld is that of a lock that another instance holds.
+var errHeld = errors.New("held")
 
 // takeLock locks the file at path, creating it and its directory where missing,
 // and writes the pid into it. The error of a file that is locked already names
@@ -34,7 +38,7 @@ func takeLock(path string) (*lock, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	// A file that stays in place is locked again by whoever comes next; its
-	// text is for people, and for LockHolder after a crash. On a full disk it has
+	// text is for people, and for ReadLock after a crash. On a full disk it has
 	// none: that must not keep the collector from making room.
 	if err := f.Truncate(0); err != nil {
 		return nil, errors.Join(fmt.Errorf("empty the lock: %w", err), f.Close())
@@ -50,7 +54,7 @@ func lockFile(f *os.File) error {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(errors.New("want a regular file"), err)
 	}
-	// The holder may end between the two calls; then it is ours to take.
+	// The process that holds it may end between the two calls.
 	for range 10 {
 		err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
 		if err == nil {
@@ -59,18 +63,17 @@ func lockFile(f *os.File) error {
 		if !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EACCES) {
 			return err
 		}
-		pid, held, err := holder(f)
-		if err != nil {
+		s, err := readLock(f)
+		switch {
+		case err != nil:
 			return err
-		}
-		if held && pid > 0 {
-			return fmt.Errorf("held by pid %d; only one instance runs at a time", pid)
-		}
-		if held {
-			return errors.New("held by a process whose pid cannot be seen from here; only one instance runs at a time")
+		case s.Held && s.PID > 0:
+			return fmt.Errorf("%w by pid %d; only one instance runs at a time", errHeld, s.PID)
+		case s.Held:
+			return fmt.Errorf("%w by a process whose pid cannot be seen from here; only one instance runs at a time", errHeld)
 		}
 	}
-	return errors.New("taken by others again and again")
+	return errors.New("could not be taken: other processes keep taking it")
 }
 
 // release empties the file, which says that its holder stopped cleanly, and
@@ -85,48 +88,56 @@ func (l *lock) release() error {
 	return nil
 }
 
-// LockHolder tells who holds the lock file at path, without ever taking it:
+// A LockState is what can be seen of a lock file without ever taking it:
 //
-//	pid > 0, held    the daemon runs
-//	pid > 0, free    it ran and ended without stopping cleanly
-//	0, free          it stopped cleanly
-//	0, held          it runs where its pid cannot be seen, in another container
-//
-// A file that is not there is an error, fs.ErrNotExist: it never ran. The lock
-// of the calling process itself cannot be seen, and would be lost by asking.
-// The file was last written when the lock was taken, or was given up cleanly.
-func LockHolder(path string) (pid int, held bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return 0, false, err
-	}
-	defer f.Close()
-	pid, held, err = holder(f)
-	if err != nil {
-		return 0, false, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return pid, held, nil
+//	Held             the daemon runs
+//	free, Written    it ran and ended without stopping cleanly
+//	free, nothing    it stopped cleanly
+type LockState struct {
+	Held    bool
+	PID     int       // of the process that holds it; 0: in another container, where it cannot be seen
+	Written int       // the pid that the last process to take it wrote; 0: it stopped cleanly, or the disk was full
+	Since   time.Time // when it was last taken or given up
 }
 
-// holder asks the kernel for the process that holds a lock on f, and takes the
-// pid from the text where the kernel has none to give.
-func holder(f *os.File) (pid int, held bool, err error) {
+// ReadLock looks at the lock file at path. A file that is not there is an error,
+// fs.ErrNotExist: the daemon never ran. Any other error means that the state is
+// not known. The lock of the calling process itself cannot be seen, and would be
+// lost by asking.
+func ReadLock(path string) (s LockState, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return LockState{}, err
+	}
+	defer f.Close()
+	if s, err = readLock(f); err != nil {
+		return LockState{}, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// readLock asks the kernel for the process that holds a lock on f, and reads the
+// pid that it wrote.
+func readLock(f *os.File) (s LockState, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return s, err
+	}
+	s.Since = info.ModTime()
 	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
 	if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &l); err != nil {
-		return 0, false, fmt.Errorf("ask for its holder: %w", err)
+		return s, fmt.Errorf("ask for the process that holds it: %w", err)
 	}
-	held = l.Type != syscall.F_UNLCK
-	if held && l.Pid > 0 {
-		return int(l.Pid), true, nil
+	if s.Held = l.Type != syscall.F_UNLCK; s.Held {
+		s.PID = max(0, int(l.Pid))
 	}
 	text := make([]byte, 32)
 	n, err := f.ReadAt(text, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, false, fmt.Errorf("read the pid: %w", err)
+		return s, fmt.Errorf("read the pid: %w", err)
 	}
-	pid, err = strconv.Atoi(strings.TrimSpace(string(text[:n])))
-	if err != nil || pid < 1 {
-		pid = 0
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n]))); err == nil && pid > 0 {
+		s.Written = pid
 	}
-	return pid, held, nil
+	return s, nil
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestLockHolderReadsAnyFile(t *testing.T) {
+func TestReadLockReadsAnyFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
 		text string
@@ -22,15 +22,15 @@ func TestLockHolderReadsAnyFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if pid, held, err := LockHolder(path); pid != c.pid || held || err != nil {
-			t.Errorf("%.20q: pid %d, held %t, %v; want pid %d, free", c.text, pid, held, err, c.pid)
+		if s, err := ReadLock(path); s.Written != c.pid || s.PID != 0 || s.Held || err != nil {
+			t.Errorf("%.20q: %+v, %v; want pid %d, free", c.text, s, err, c.pid)
 		}
 	}
-	if _, _, err := LockHolder(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadLock(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	if _, held, err := LockHolder(dir); held || err == nil {
-		t.Errorf("a directory: held %t, %v", held, err)
+	if s, err := ReadLock(dir); s.Held || err == nil {
+		t.Errorf("a directory: %+v, %v", s, err)
 	}
 }
 

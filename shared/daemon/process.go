@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -15,6 +16,7 @@ import (
 // Process is what Run and the commands are given.
 type Process struct {
 	Config         config.Config
+	ConfigPath     string // "": config.DefaultPath, which may be absent
 	Log            *slog.Logger
 	Name, Version  string
 	Started        time.Time
@@ -31,12 +33,14 @@ type Process struct {
 	mu     sync.Mutex
 	hearts []*heart
 
-	unheard sync.Once // systemd could not be told something
+	notifyFailed sync.Once // systemd could not be told something
+	ready        atomic.Bool
 }
 
 // Ready tells systemd that the daemon is up. Call it once what the daemon
 // stands on is open and its loops are about to run.
 func (p *Process) Ready() {
+	p.ready.Store(true)
 	p.notify(sd.SdNotifyReady + "\nSTATUS=running, version " + p.Version)
 	p.Log.Info("ready", "start_ms", time.Since(p.Started).Milliseconds())
 }
@@ -44,7 +48,7 @@ func (p *Process) Ready() {
 // notify sends a message to systemd, if it is there. See sd_notify(3).
 func (p *Process) notify(state string) {
 	if _, err := sd.SdNotify(false, state); err != nil {
-		p.unheard.Do(func() {
+		p.notifyFailed.Do(func() {
 			p.Log.Warn("systemd could not be notified, going on without", "error", fmt.Errorf("sd_notify: %w", err))
 		})
 	}

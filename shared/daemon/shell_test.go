@@ -61,6 +61,20 @@ func testProgram(mode string) Program {
 				g.Go(func() error {
 					return p.Every(ctx, "fine", time.Hour, func(context.Context) error { return nil })
 				})
+			case "chatty": // until the file is there, and counts what it said
+				g.Go(func() error {
+					said := 0
+					return p.Every(ctx, "talk", time.Millisecond, func(context.Context) error {
+						if _, err := os.Stat("enough"); err == nil {
+							return nil
+						}
+						for range 100 {
+							said++
+							p.Log.Info("chatter", "number", said, "text", strings.Repeat("x", 100))
+						}
+						return os.WriteFile("run/said", fmt.Append(nil, said), 0o600)
+					})
+				})
 			case "stuck": // while the file is there
 				g.Go(func() error {
 					return p.Every(ctx, "upload", 50*time.Millisecond, func(context.Context) error {
@@ -78,6 +92,12 @@ func testProgram(mode string) Program {
 			})
 			p.Ready()
 			return g.Wait()
+		},
+		Check: func(config.Config) (faults, unseen []string) {
+			return strings.Fields(os.Getenv("DAEMON_TEST_FAULTS")), strings.Fields(os.Getenv("DAEMON_TEST_UNSEEN"))
+		},
+		Failed: func(_ context.Context, _ *Process, failure error) error {
+			return os.WriteFile("run/failure", []byte(failure.Error()), 0o600)
 		},
 		Commands: []Command{
 			{Flag: "once", Help: "answer and exit", Run: func(_ context.Context, p *Process) (int, error) {
@@ -125,6 +145,12 @@ func (o *output) String() string {
 // with the test.
 func start(t *testing.T, mode, dir string, env []string, args ...string) *process {
 	t.Helper()
+	return startOn(t, nil, mode, dir, env, args...)
+}
+
+// startOn is start with a file as stdout; nil: the output is kept.
+func startOn(t *testing.T, stdout *os.File, mode, dir string, env []string, args ...string) *process {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +159,9 @@ func start(t *testing.T, mode, dir string, env []string, args ...string) *proces
 	p.cmd.Dir = dir
 	p.cmd.Env = append(append(os.Environ(), "DAEMON_TEST_MODE="+mode, "NOTIFY_SOCKET=", "WATCHDOG_USEC=", "GORACE=atexit_sleep_ms=0"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +243,7 @@ func TestTheCommandLineDecidesTheExitStatus(t *testing.T) {
 		{"-config c.yaml -check", 0, "c.yaml: ok\n", ""},
 		{"-config bad.yaml -check", 2, "", "bad.yaml:2: remote.timeout: want a duration of 1s to 10m such as 30s, got 1\nbad.yaml:3: remote.urll: no such key; did you mean url?\n"},
 		{"-config bad.yaml", 2, "", "bad.yaml:2: …"},
-		{"-config none.yaml", 2, "", "read configuration: stat none.yaml: no such file or directory\n"},
+		{"-config none.yaml", 2, "", "read configuration: open none.yaml: no such file or directory\n"},
 		{"-config .", 2, "", "read configuration: .: want a regular file, got a directory\n"},
 		{"-config=", 2, "", "metrics-test: -config names no file\n" + hint},
 		{"-config c.yaml extra", 2, "", "metrics-test: unexpected argument \"extra\"\n" + hint},
@@ -264,7 +293,7 @@ func TestWhatEndsTheDaemonDecidesTheExitStatus(t *testing.T) {
 				t.Errorf("exit %d, want %d; log, want %s once:\n%s", exit, c.exit, c.log, all)
 			}
 			// This was no clean stop, and the lock says so.
-			pid, held, err := LockHolder(filepath.Join(dir, "run/metrics-test.lock"))
+			pid, held, err := lockOf(filepath.Join(dir, "run/metrics-test.lock"))
 			if pid != p.cmd.Process.Pid || held || err != nil {
 				t.Errorf("lock: pid %d, held %t, %v; want pid %d, free", pid, held, err, p.cmd.Process.Pid)
 			}
@@ -273,20 +302,20 @@ func TestWhatEndsTheDaemonDecidesTheExitStatus(t *testing.T) {
 }
 
 func TestOneSignalStopsCleanly(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			dir := board(t, "")
 			p := start(t, "daemon", dir, nil, "-config", "c.yaml")
 			p.awaitLog(t, `"msg":"ready"`)
 			lock := filepath.Join(dir, "run/metrics-test.lock")
-			if pid, held, err := LockHolder(lock); pid != p.cmd.Process.Pid || !held || err != nil {
+			if pid, held, err := lockOf(lock); pid != p.cmd.Process.Pid || !held || err != nil {
 				t.Errorf("running: pid %d, held %t, %v", pid, held, err)
 			}
 			p.signal(t, s)
 			if exit := p.exit(t); exit != 0 {
 				t.Errorf("exit %d, want 0", exit)
 			}
-			if pid, held, err := LockHolder(lock); pid != 0 || held || err != nil {
+			if pid, held, err := lockOf(lock); pid != 0 || held || err != nil {
 				t.Errorf("stopped: pid %d, held %t, %v; want neither", pid, held, err)
 			}
 			var messages []string
@@ -314,10 +343,10 @@ func TestADaemonThatDoesNotStopIsGivenUpWithTheLoopNamed(t *testing.T) {
 	if exit := p.exit(t); exit != 1 {
 		t.Errorf("exit %d, want 1", exit)
 	}
-	if want := `"error":"still running 4.5s after the signal to stop, in deaf: giving up on it"`; !strings.Contains(p.stdout.String(), want) {
+	if want := `"error":"still running 4.2s after the signal to stop, in deaf: giving up on it"`; !strings.Contains(p.stdout.String(), want) {
 		t.Errorf("log lacks %s:\n%s", want, &p.stdout)
 	}
-	if pid, held, err := LockHolder(filepath.Join(dir, "run/metrics-test.lock")); pid != p.cmd.Process.Pid || held || err != nil {
+	if pid, held, err := lockOf(filepath.Join(dir, "run/metrics-test.lock")); pid != p.cmd.Process.Pid || held || err != nil {
 		t.Errorf("lock: pid %d, held %t, %v; want the pid, free", pid, held, err)
 	}
 }
@@ -346,7 +375,7 @@ func TestASecondInstanceNamesThePidOfTheFirst(t *testing.T) {
 		}
 	}
 	// The attempts took nothing away, and a command that needs no lock runs.
-	if pid, held, _ := LockHolder(filepath.Join(dir, "run/metrics-test.lock")); pid != first.cmd.Process.Pid || !held {
+	if pid, held, _ := lockOf(filepath.Join(dir, "run/metrics-test.lock")); pid != first.cmd.Process.Pid || !held {
 		t.Errorf("after the attempts: pid %d, held %t", pid, held)
 	}
 	if exit := start(t, "daemon", dir, nil, "-config", "c.yaml", "-once").exit(t); exit != 0 {
@@ -356,7 +385,7 @@ func TestASecondInstanceNamesThePidOfTheFirst(t *testing.T) {
 	// A killed holder leaves its pid and no lock; the next one starts.
 	first.signal(t, syscall.SIGKILL)
 	first.exit(t)
-	if pid, held, _ := LockHolder(filepath.Join(dir, "run/metrics-test.lock")); pid != first.cmd.Process.Pid || held {
+	if pid, held, _ := lockOf(filepath.Join(dir, "run/metrics-test.lock")); pid != first.cmd.Process.Pid || held {
 		t.Errorf("killed: pid %d, held %t", pid, held)
 	}
 	start(t, "daemon", dir, nil, "-config", "c.yaml").awaitLog(t, `"msg":"ready"`)
@@ -419,7 +448,7 @@ func TestLogOutputs(t *testing.T) {
 	} {
 		p := start(t, "daemon", board(t, "logging: "+c.logging+"\n"), []string{"NOTIFY_SOCKET=" + notifySocket(t).path}, "-config", "c.yaml")
 		await(t, "the lock", func() bool {
-			_, held, _ := LockHolder(filepath.Join(p.cmd.Dir, "run/metrics-test.lock"))
+			_, held, _ := lockOf(filepath.Join(p.cmd.Dir, "run/metrics-test.lock"))
 			return held
 		})
 		p.signal(t, syscall.SIGTERM)
@@ -548,4 +577,10 @@ func TestAnUnreachableSystemdIsSaidOnceAndSurvived(t *testing.T) {
 	if n := strings.Count(p.stdout.String(), "systemd could not be notified"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, &p.stdout)
 	}
+}
+
+// lockOf returns the pid in a lock file, and whether it is held.
+func lockOf(path string) (pid int, held bool, err error) {
+	s, err := ReadLock(path)
+	return s.Written, s.Held, err
 }
