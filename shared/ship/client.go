@@ -18,6 +18,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 )
 
 const (
@@ -87,7 +88,7 @@ func newClient(cfg config.Config, version string) (*client, error) {
 
 // plaintextSecret says that credentials go over http to another machine.
 func (c *client) plaintextSecret() bool {
-	return c.creds.path != "" && c.url.Scheme == "http" && !loopback(c.url.Hostname())
+	return c.creds.Path != "" && c.url.Scheme == "http" && !secretfile.Loopback(c.url.Hostname())
 }
 
 // post sends one chunk.

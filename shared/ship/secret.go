@@ -2,31 +2,22 @@ package ship
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 )
-
-// maxSecretBytes bounds a token or password.
-const maxSecretBytes = 4096
 
 // Credentials authorise requests. The secret is in a file, which is read again
 // whenever it is another one, so that it can be replaced at any time.
 type credentials struct {
-	key     string // the config key, for errors
-	path    string // empty: there are none
-	systemd bool   // the file is systemd's, see systemd.exec(5), LoadCredential=
-	user    string // basic authentication; empty: bearer token
+	secretfile.Source
 
 	mu     sync.Mutex
 	stamp  stamp
@@ -44,29 +35,17 @@ type stamp struct {
 // newCredentials finds where the secret is; dir is systemd's directory of
 // credentials, or empty.
 func newCredentials(r config.Remote, to *url.URL, dir string) (*credentials, error) {
-	c := &credentials{key: "remote.token_file", path: r.TokenFile}
-	name := "token"
-	if r.BasicAuth.Username != "" {
-		c.key, c.path, c.user, name = "remote.basic_auth.password_file", r.BasicAuth.PasswordFile, r.BasicAuth.Username, "password"
+	source, err := secretfile.Find(r, to, dir)
+	if err != nil {
+		return nil, err
 	}
-	if dir != "" {
-		given := filepath.Join(dir, name)
-		if _, err := os.Lstat(given); err == nil {
-			c.key, c.path, c.systemd = "systemd credential "+name, given, true
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("systemd credential %s: %w", name, err)
-		}
-	}
-	if c.path != "" && to.Scheme == "http" && !loopback(to.Hostname()) && !r.AllowPlaintextToken {
-		return nil, fmt.Errorf("%s: remote.url is http to %s, which would show the secret to the network; use https, or set remote.allow_plaintext_token", c.key, to.Hostname())
-	}
-	return c, nil
+	return &credentials{Source: source}, nil
 }
 
 // header returns the value of the Authorization header, or "" if there is none
 // to send.
 func (c *credentials) header() (string, error) {
-	if c.path == "" {
+	if c.Path == "" {
 		return "", nil
 	}
 	c.mu.Lock()
@@ -75,15 +54,15 @@ func (c *credentials) header() (string, error) {
 		return "", err
 	}
 	c.sent = c.secret
-	if c.user != "" {
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user+":"+c.secret)), nil
+	if c.User != "" {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.secret)), nil
 	}
 	return "Bearer " + c.secret, nil
 }
 
 // changed says that the file holds another secret than the last request had.
 func (c *credentials) changed() bool {
-	if c.path == "" {
+	if c.Path == "" {
 		return false
 	}
 	c.mu.Lock()
@@ -95,23 +74,18 @@ func (c *credentials) changed() bool {
 
 // refresh reads the file if it changed.
 func (c *credentials) refresh() error {
-	info, err := os.Lstat(c.path)
+	info, err := os.Lstat(c.Path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.key, err)
+		return fmt.Errorf("%s: %w", c.Key, err)
 	}
 	now := stampOf(info)
 	if c.secret != "" && now == c.stamp {
 		return nil
 	}
-	secret, err := readSecret(c.path, c.systemd)
-	if err == nil && c.user == "" && strings.Contains(secret, " ") {
-		err = errors.New("holds a space, which no token has")
+	if c.secret, err = c.Read(); err != nil {
+		return err
 	}
-	if err != nil {
-		c.secret = ""
-		return fmt.Errorf("%s: %w", c.key, err)
-	}
-	c.secret, c.stamp = secret, now
+	c.stamp = now
 	return nil
 }
 
@@ -121,7 +95,7 @@ func (c *credentials) redact(text string) string {
 	defer c.mu.Unlock()
 	for _, one := range []string{c.sent, c.secret} {
 		if one != "" {
-			both := base64.StdEncoding.EncodeToString([]byte(c.user + ":" + one))
+			both := base64.StdEncoding.EncodeToString([]byte(c.User + ":" + one))
 			text = strings.NewReplacer(one, "[secret]", both, "[secret]").Replace(text)
 		}
 	}
@@ -138,54 +112,4 @@ func stampOf(info os.FileInfo) stamp {
 		s.inode = sys.Ino
 	}
 	return s
-}
-
-// readSecret reads one line from a file that nobody else may read: a regular
-// file, no link, of root or of this user, with no rights for group and others.
-// Files of systemd may be root's with 0440, as it makes them where it cannot
-// change the owner. No error repeats what is in the file.
-func readSecret(path string, systemd bool) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file", path)
-	}
-	sys, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return "", fmt.Errorf("%s: its owner is not known", path)
-	}
-	forbidden := fs.FileMode(0o077)
-	if systemd && sys.Uid == 0 {
-		forbidden = 0o037
-	}
-	if sys.Uid != 0 && int(sys.Uid) != os.Geteuid() {
-		return "", fmt.Errorf("%s belongs to user %d; want root or the user of this process", path, sys.Uid)
-	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return "", fmt.Errorf("%s has mode %04o and others may read or write it; want 0600", path, mode)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
-	if err != nil {
-		return "", err
-	}
-	if len(data) > maxSecretBytes {
-		return "", fmt.Errorf("%s holds more than %d bytes", path, maxSecretBytes)
-	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	if text == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	for _, b := range []byte(text) {
-		if b < ' ' || b >= 0x7f {
-			return "", fmt.Errorf("%s holds more than one line of plain characters", path)
-		}
-	}
-	return text, nil
 }

@@ -21,11 +21,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -41,54 +41,6 @@ func mustWrite(t *testing.T, name, text string, mode os.FileMode) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func TestSecretFileMustBePrivateAndOneLine(t *testing.T) {
-	f := func(text string, mode os.FileMode, systemd bool, want string) {
-		t.Helper()
-		got, err := readSecret(mustWrite(t, "token", text, mode), systemd)
-		switch {
-		case want == "" && (err != nil || got != secret):
-			t.Errorf("%q mode %o: %q, %v", text, mode, got, err)
-		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-			t.Errorf("%q mode %o: %v, want %q", text, mode, err, want)
-		case err != nil && strings.Contains(err.Error(), secret):
-			t.Errorf("the error repeats the secret: %v", err)
-		}
-	}
-	f(secret, 0o600, false, "")
-	f(secret+"\n", 0o400, false, "")
-	f(secret+"\r\n", 0o600, false, "")
-	for _, mode := range []os.FileMode{0o640, 0o604, 0o660, 0o644, 0o620, 0o610, 0o601, 0o777} {
-		f(secret, mode, false, "want 0600")
-	}
-	if os.Geteuid() == 0 { // systemd gives files of root
-		f(secret, 0o440, true, "")
-		f(secret, 0o444, true, "want 0600")
-		f(secret, 0o460, true, "want 0600")
-	} else {
-		f(secret, 0o440, true, "want 0600")
-	}
-	f(secret, 0o400, true, "")
-	f("", 0o600, false, "empty")
-	f("\n", 0o600, false, "empty")
-	f(secret+"\nX-Evil: 1", 0o600, false, "more than one line")
-	f(secret+"\x00", 0o600, false, "more than one line")
-	f(secret+"é", 0o600, false, "more than one line")
-	f(strings.Repeat("x", maxSecretBytes+1), 0o600, false, "more than")
-
-	dir := t.TempDir()
-	if err := os.Symlink(mustWrite(t, "token", secret, 0o600), filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"link", "fifo", "none", "."} {
-		if got, err := readSecret(filepath.Join(dir, name), false); err == nil {
-			t.Errorf("%s gave %q", name, got)
-		}
-	}
 }
 
 func TestCredentialsComeFromSystemdFirstAndNotInTheClear(t *testing.T) {
@@ -180,18 +132,18 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 	// The server repeats the token, and the file is gone meanwhile.
 	valid.Store("newest")
 	gone := b.ship.client.creds
-	gone.path += ".moved"
-	os.WriteFile(gone.path, []byte("newer"), 0o600)
+	gone.Path += ".moved"
+	os.WriteFile(gone.Path, []byte("newer"), 0o600)
 	if _, err := gone.header(); err != nil {
 		t.Fatal(err)
 	}
 	a, err := b.ship.client.post(t.Context(), nil, "b", 0)
-	os.Remove(gone.path)
+	os.Remove(gone.Path)
 	gone.changed()
 	if said := gone.excerpt(a.body); err != nil || strings.Contains(said, "newer") || !strings.Contains(said, "[secret]") {
 		t.Errorf("said %q, %v", said, err)
 	}
-	gone.path = path
+	gone.Path = path
 	valid.Store("newer")
 	// A file that others may read is not used, and nothing goes without it.
 	os.Chmod(path, 0o644)
@@ -416,7 +368,7 @@ func TestRedirectIsNotFollowedAndTakesNoToken(t *testing.T) {
 }
 
 func TestASecretIsTakenOutBeforeTheWordsAreCut(t *testing.T) {
-	c := &credentials{user: "user", sent: "pass  word " + secret}
+	c := &credentials{Source: secretfile.Source{User: "user"}, sent: "pass  word " + secret}
 	long := strings.Repeat("x", maxWords-20) + " " + c.sent
 	for _, said := range []string{"you sent " + c.sent, long, strings.Repeat("x", maxWords-len("Basic ")-20) + base64.StdEncoding.EncodeToString([]byte("user:"+c.sent))} {
 		if got := c.excerpt([]byte(said)); strings.Contains(got, "pass") || strings.Contains(got, "dXNlcjpw") || len(got) > maxWords {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -138,13 +137,4 @@ func explainTLS(err error, now time.Time) (o Outcome, worded error, ok bool) {
 		return Misconfigured, errors.New("the server does not speak TLS"), true
 	}
 	return 0, nil, false
-}
-
-// loopback says that a host is this machine.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

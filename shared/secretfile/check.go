@@ -1,0 +1,153 @@
+package secretfile
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+// maxPEM bounds a file of certificates.
+const maxPEM = 1 << 20
+
+// Places are where a unit of systemd gets its credentials from.
+type Places struct {
+	Given string // $CREDENTIALS_DIRECTORY; "": this is not a unit
+	Store string // where LoadCredential= finds belabox-metrics.token and .password; "": nowhere
+}
+
+// Here are the places of this machine: the packaged units look for their
+// credentials in /etc/credstore, see systemd.exec(5) under LoadCredential=.
+func Here() Places {
+	return Places{Given: os.Getenv("CREDENTIALS_DIRECTORY"), Store: "/etc/credstore"}
+}
+
+// Check looks at the files of credentials and certificates that the shipper will
+// use: what is wrong with them, and what this user may not look at.
+func Check(c config.Config, p Places) (faults, unseen []string) {
+	if !c.Remote.Enabled {
+		return nil, nil
+	}
+	sort := func(err error) {
+		switch {
+		case err == nil:
+		case errors.Is(err, fs.ErrPermission):
+			unseen = append(unseen, err.Error()+"; run it as root")
+		default:
+			faults = append(faults, err.Error())
+		}
+	}
+	sort(checkSecret(c, p))
+	for _, f := range []struct{ key, path string }{
+		{"remote.ca_file", c.Remote.CAFile}, {"remote.client_cert", c.Remote.ClientCert}, {"remote.client_key", c.Remote.ClientKey},
+	} {
+		if err := checkPEM(f.path); err != nil {
+			sort(fmt.Errorf("%s: %w", f.key, err))
+		}
+	}
+	return faults, unseen
+}
+
+func checkSecret(c config.Config, p Places) error {
+	to, err := url.Parse(c.Remote.URL)
+	if err != nil {
+		return nil //nolint:nilerr // the configuration's own check says so
+	}
+	s, err := Find(c.Remote, to, p.Given)
+	if p.Given != "" || p.Store == "" {
+		if err != nil || s.Path == "" {
+			return err
+		}
+		return s.check(c, s.Path)
+	}
+	name := "token"
+	if s.User != "" {
+		name = "password"
+	}
+	given := filepath.Join(p.Store, "belabox-metrics."+name)
+	switch _, err2 := os.Stat(given); {
+	case errors.Is(err2, fs.ErrNotExist) && (err != nil || s.Path == ""):
+		return err
+	case errors.Is(err2, fs.ErrNotExist):
+		return s.check(c, s.Path)
+	case err2 != nil:
+		// The file that is configured is not used if there is a credential.
+		return errors.Join(err, fmt.Errorf("systemd credential %s: %w", name, err2))
+	}
+	s.Key, s.Path, s.Systemd = "systemd credential "+name, given, true
+	if err := s.mayGoTo(to, c.Remote.AllowPlaintextToken); err != nil {
+		return err
+	}
+	// Systemd reads it as root, whatever its mode, and follows links.
+	f, err := os.OpenFile(given, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Key, err)
+	}
+	defer f.Close()
+	if _, err := line(f, given); err != nil {
+		return fmt.Errorf("%s: %w", s.Key, err)
+	}
+	return nil
+}
+
+// check reads the secret as the daemon will. Root asks for the user of the data
+// directory: that is whom the daemon runs as.
+func (s Source) check(c config.Config, path string) error {
+	user := os.Geteuid()
+	if user == 0 {
+		if info, err := os.Stat(filepath.Dir(c.Storage.Path)); err == nil {
+			if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+				user = int(sys.Uid)
+			}
+		}
+	}
+	if _, err := read(path, s.Systemd, user); err != nil {
+		return fmt.Errorf("%s: %w", s.Key, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Key, err)
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok && user != 0 && sys.Uid == 0 && !s.Systemd {
+		return fmt.Errorf("%s: %s belongs to root, and user %d, whose the data directory is, cannot read it; give it to that user, or hand it over as a credential",
+			s.Key, path, user)
+	}
+	return nil
+}
+
+// checkPEM fails unless path is a regular file that begins with a block of PEM;
+// "" is no file.
+func checkPEM(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > maxPEM:
+		return fmt.Errorf("%s is larger than 1 MiB", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxPEM))
+	if err != nil {
+		return err
+	}
+	if block, _ := pem.Decode(text); block == nil {
+		return fmt.Errorf("%s holds nothing in PEM", path)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package secretfile
+
+import (
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	token := write("token", secret, 0o600)
+	open := write("open", secret, 0o644)
+	empty := write("empty", "", 0o600)
+	cert := write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})), 0o644)
+	text := write("ca.txt", "not PEM", 0o644)
+	large := write("large", strings.Repeat("x", maxPEM+1), 0o644)
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write("store/belabox-metrics.token", secret+"\n", 0o644) // as root reads it
+	write("bad-store/belabox-metrics.token", "two\nlines\n", 0o600)
+	write("given/token", secret, 0o400)
+
+	for _, c := range []struct {
+		name  string
+		spoil func(c *config.Config, p *Places)
+		want  string // of the one fault; "" for none
+	}{
+		{"nothing", func(*config.Config, *Places) {}, ""},
+		{"a token", func(c *config.Config, _ *Places) { c.Remote.TokenFile = token }, ""},
+		{"a token that is not there", func(c *config.Config, _ *Places) { c.Remote.TokenFile = filepath.Join(dir, "none") }, "remote.token_file: "},
+		{"a token that all may read", func(c *config.Config, _ *Places) { c.Remote.TokenFile = open }, "want 0600"},
+		{"an empty token", func(c *config.Config, _ *Places) { c.Remote.TokenFile = empty }, "is empty"},
+		{"a pipe", func(c *config.Config, _ *Places) { c.Remote.TokenFile = fifo }, "not a regular file"},
+		{"a token in the clear", func(c *config.Config, _ *Places) {
+			c.Remote.TokenFile, c.Remote.URL = token, "http://vm.example/api/v1/import"
+		}, "would show the secret to the network"},
+		{"a password", func(c *config.Config, _ *Places) {
+			c.Remote.BasicAuth.Username, c.Remote.BasicAuth.PasswordFile = "u", empty
+		}, "remote.basic_auth.password_file: "},
+		{"uploads are off", func(c *config.Config, _ *Places) { c.Remote.Enabled, c.Remote.TokenFile = false, open }, ""},
+
+		{"a credential of this unit", func(c *config.Config, p *Places) { p.Given, c.Remote.TokenFile = filepath.Join(dir, "given"), open }, ""},
+		{"a credential of this unit, in the clear", func(c *config.Config, p *Places) {
+			p.Given, c.Remote.URL = filepath.Join(dir, "given"), "http://vm.example/api/v1/import"
+		}, "systemd credential token: remote.url is http"},
+		{"a stored credential", func(c *config.Config, p *Places) { p.Store, c.Remote.TokenFile = filepath.Join(dir, "store"), open }, ""},
+		{"a stored credential, in the clear", func(c *config.Config, p *Places) {
+			p.Store, c.Remote.URL = filepath.Join(dir, "store"), "http://vm.example/api/v1/import"
+		}, "systemd credential token: remote.url is http"},
+		{"a stored credential of two lines", func(_ *config.Config, p *Places) { p.Store = filepath.Join(dir, "bad-store") }, "more than one line"},
+		{"an empty store", func(c *config.Config, p *Places) { p.Store, c.Remote.TokenFile = dir, open }, "want 0600"},
+
+		{"a certificate", func(c *config.Config, _ *Places) { c.Remote.CAFile = cert }, ""},
+		{"no certificate", func(c *config.Config, _ *Places) { c.Remote.CAFile = text }, "remote.ca_file: " + text + " holds nothing in PEM"},
+		{"a certificate of a megabyte", func(c *config.Config, _ *Places) { c.Remote.ClientCert = large }, "remote.client_cert: "},
+		{"a key that is a pipe", func(c *config.Config, _ *Places) { c.Remote.ClientKey = fifo }, "remote.client_key: "},
+		{"a directory", func(c *config.Config, _ *Places) { c.Remote.CAFile = dir }, "not a regular file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config.Default()
+			cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
+			var p Places
+			c.spoil(&cfg, &p)
+			faults, unseen := Check(cfg, p)
+			all := strings.Join(faults, "\n")
+			if len(unseen) > 0 || c.want == "" && all != "" || c.want != "" && (len(faults) != 1 || !strings.Contains(all, c.want)) {
+				t.Errorf("faults %q, unseen %q; want %q", faults, unseen, c.want)
+			}
+			if strings.Contains(all, secret) {
+				t.Errorf("the secret is repeated: %s", all)
+			}
+		})
+	}
+}
+
+func TestCheckSaysWhatItMayNotLookAt(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may look at everything; tests/testdata/script has it as a user")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Remote.URL, cfg.Remote.TokenFile = "https://vm.example/api/v1/import", filepath.Join(dir, "token")
+	if faults, unseen := Check(cfg, Places{}); len(faults) > 0 || len(unseen) != 1 || !strings.HasSuffix(unseen[0], "; run it as root") {
+		t.Errorf("faults %q, unseen %q", faults, unseen)
+	}
+}
+
+func TestRootChecksForTheUserOfTheDaemon(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
+	cfg.Remote.TokenFile = mustWrite(t, "token", secret, 0o600)
+	for owner, want := range map[int]string{0: "belongs to root, and user 12345", 12345: "", 777: "belongs to user 777"} {
+		if err := os.Chown(cfg.Remote.TokenFile, owner, 0); err != nil {
+			t.Fatal(err)
+		}
+		faults, _ := Check(cfg, Places{})
+		if got := strings.Join(faults, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("owner %d: %q, want %q", owner, got, want)
+		}
+	}
+}
