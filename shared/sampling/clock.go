@@ -37,18 +37,24 @@ const (
 // yet.
 var notBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// ntp is where synchronisation by NTP shows.
+type ntp struct {
+	kernel func() (bool, error)
+	file   string // timesyncdFile
+}
+
 // A clock judges the wall clock. What it believes holds until the clock is
 // stepped, or the machine boots again.
 type clock struct {
 	bootID string
 	ship   bool // the operator trusts it whatever it shows
-	kernel func() (bool, error)
-	file   string // timesyncdFile
 	log    *slog.Logger
+	ntp
 
 	known     bool // it was looked at before, in this boot
 	trusted   bool
 	by        string
+	synced    *bool         // whether NTP says that it is synchronised; nil: not known
 	offset    time.Duration // wall minus boot clock at the last look
 	steppedAt time.Duration // on the boot clock; 0: no step was seen in this boot
 	since     time.Duration // on the boot clock, when it was found not trusted
@@ -63,10 +69,15 @@ func (c *clock) look(now status.Moment, skew func() status.Row) {
 	offset := time.Duration(now.Wall.UnixNano()) - now.Boot
 	step, known, was := offset-c.offset, c.known, c.trusted
 	c.known, c.offset = true, offset
-	if stepped := known && step.Abs() > clockStep; stepped {
+	stepped := known && step.Abs() > clockStep
+	if stepped {
 		c.steppedAt, c.noted, c.said = now.Boot, false, false
 		c.log.Warn("the clock was stepped", "step_ms", step.Milliseconds(), "trusted_before", was)
-	} else if known && was && (c.ship || !now.Wall.Before(notBefore)) {
+	}
+	if synced := c.synchronised(now); !same(synced, c.synced) {
+		c.synced, c.noted = synced, false
+	}
+	if !stepped && known && was && (c.ship || !now.Wall.Before(notBefore)) {
 		return // as long as it is not set, it drifts by a second or two a day
 	}
 	c.by = c.vouch(now, skew)
@@ -89,9 +100,7 @@ func (c *clock) vouch(now status.Moment, skew func() status.Row) string {
 	if ok, err := c.kernel(); err == nil && ok {
 		return "kernel"
 	}
-	// What was known before a step says nothing about the clock after it.
-	set := now.Wall.Add(c.steppedAt - now.Boot)
-	if info, err := os.Stat(c.file); err == nil && !info.ModTime().Before(set) && !info.ModTime().After(now.Wall.Add(time.Second)) {
+	if c.timesyncd(now) {
 		return "timesyncd"
 	}
 	if c.serverVouches(skew()) {
@@ -99,6 +108,27 @@ func (c *clock) vouch(now status.Moment, skew func() status.Row) string {
 	}
 	return ""
 }
+
+// timesyncd says whether systemd-timesyncd has set the clock since it was last
+// stepped: what was known before a step says nothing about the clock after it.
+func (c *clock) timesyncd(now status.Moment) bool {
+	set := now.Wall.Add(c.steppedAt - now.Boot)
+	info, err := os.Stat(c.file)
+	return err == nil && !info.ModTime().Before(set) && !info.ModTime().After(now.Wall.Add(time.Second))
+}
+
+// synchronised says whether the clock is synchronised by NTP, as the kernel or
+// systemd-timesyncd knows it, whatever else makes it trusted. Nil: neither of
+// them can be asked.
+func (c *clock) synchronised(now status.Moment) *bool {
+	ok, err := c.kernel()
+	if ok = ok && err == nil || c.timesyncd(now); !ok && err != nil {
+		return nil
+	}
+	return &ok
+}
+
+func same(a, b *bool) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // serverVouches says whether the server's clock was found to agree with this
 // one, in this boot and since the last step.
@@ -126,7 +156,7 @@ func (c *clock) note(ctx context.Context, db *store.DB, now status.Moment) error
 	released, lost := 0, 0
 	var shift time.Duration
 	for !c.noted {
-		change, err := db.SetClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, Since: c.since})
+		change, err := db.SetClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, NTP: c.synced, Since: c.since})
 		if err != nil {
 			return err
 		}
@@ -164,5 +194,5 @@ func (c *clock) restore(ctx context.Context, db *store.DB) error {
 }
 
 func newClock(bootID string, ship bool, log *slog.Logger) clock {
-	return clock{bootID: bootID, ship: ship, kernel: hostfs.ClockSynchronised, file: timesyncdFile, log: log}
+	return clock{bootID: bootID, ship: ship, ntp: ntp{hostfs.ClockSynchronised, timesyncdFile}, log: log}
 }

@@ -75,6 +75,72 @@ func TestWhatVouchesForTheClock(t *testing.T) {
 	}
 }
 
+func TestWhatNTPSaysIsApartFromWhatIsTrusted(t *testing.T) {
+	yes, no := true, false
+	for _, c := range []struct {
+		name    string
+		kernel  error // of asking it
+		says    bool
+		touched bool // timesyncd's file
+		server  bool // vouches
+		want    *bool
+		by      string
+	}{
+		{"the kernel says yes", nil, true, false, false, &yes, "kernel"},
+		{"only the server vouches", nil, false, false, true, &no, "server"},
+		{"only the server vouches, and the kernel cannot be asked", errors.ErrUnsupported, false, false, true, nil, "server"},
+		{"timesyncd, and the kernel cannot be asked", errors.ErrUnsupported, false, true, false, &yes, "timesyncd"},
+		{"nothing", nil, false, false, false, &no, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, db := mustRounds(t, &strings.Builder{})
+			r.clock = newClock("b", false, slog.New(slog.DiscardHandler))
+			k := &r.clock
+			k.kernel, k.file = func() (bool, error) { return c.says, c.kernel }, filepath.Join(t.TempDir(), "synchronized")
+			if c.touched {
+				if err := os.WriteFile(k.file, nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chtimes(k.file, now2026, now2026); err != nil {
+					t.Fatal(err)
+				}
+			}
+			skew := status.Row{SuccessBootMs: -1}
+			if c.server {
+				skew = skewOf("b", time.Minute, `{"skew_ms":0}`)
+			}
+			stored := func() status.Clock {
+				t.Helper()
+				now := status.Moment{Wall: now2026, Boot: 10 * time.Minute}
+				k.look(now, func() status.Row { return skew })
+				if err := k.note(t.Context(), db, now); err != nil {
+					t.Fatal(err)
+				}
+				rows, err := db.Statuses(t.Context())
+				if err != nil || len(rows) != 1 {
+					t.Fatal(rows, err)
+				}
+				d, err := status.Detail[status.Clock](rows[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}
+			if d := stored(); !same(d.NTP, c.want) || d.By != c.by {
+				t.Errorf("stored %s", status.Text(d))
+			}
+			// What NTP says changes while the clock stays trusted.
+			if was := k.trusted; was && c.kernel == nil {
+				c.says = !c.says
+				want := c.says || c.touched
+				if d := stored(); !same(d.NTP, &want) || d.By != c.by {
+					t.Errorf("then stored %s", status.Text(d))
+				}
+			}
+		})
+	}
+}
+
 func TestTrustHoldsUntilTheClockIsSet(t *testing.T) {
 	kernel := true
 	k := newClock("b", false, slog.New(slog.DiscardHandler))

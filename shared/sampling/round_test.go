@@ -85,6 +85,40 @@ func TestCollectorsRunAtTheirOwnIntervalsAndShareOneTime(t *testing.T) {
 	})
 }
 
+// A round comes at least once a minute, with nothing to do if the collectors run
+// seldom or there is none.
+func TestAHeartbeatIsStoredEachIdleMinute(t *testing.T) {
+	r, db := mustRounds(t, &strings.Builder{})
+	for _, c := range []struct{ at, want time.Duration }{
+		{0, 0},
+		{time.Second, 0},
+		{30 * time.Second, 0},
+		{time.Minute - time.Millisecond, time.Minute - time.Millisecond}, // a timer may be early
+		{time.Minute + time.Second, time.Minute - time.Millisecond},
+		{2 * time.Minute, 2 * time.Minute},
+		{3 * time.Minute, 3 * time.Minute},
+		{3*time.Minute - time.Hour, 3*time.Minute - time.Hour}, // the clock was set back
+	} {
+		now := at(now2026, 10*time.Minute+c.at)
+		if _, err := r.collectAt(t.Context(), nil, now); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := db.Statuses(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		beat := time.Duration(-1)
+		for _, row := range rows {
+			if row.Component == status.CollectorRow {
+				beat = time.UnixMilli(row.HeartbeatMs).Sub(at(now2026, 10*time.Minute).Wall)
+			}
+		}
+		if beat != c.want {
+			t.Errorf("at %s the last heartbeat is of %s, want %s", c.at, beat, c.want)
+		}
+	}
+}
+
 func TestACollectorThatNeverAnswersDoesNotStopTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder

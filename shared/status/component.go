@@ -93,5 +93,16 @@ func (c *Component) Stop(now Moment) {
 	c.row.State = Stopped
 }
 
+// End notes that the daemon ends because of err. Old is the row that the run
+// before left: a daemon that fails at each start fails since the first of them.
+func (c *Component) End(now Moment, err error, old Row) {
+	c.Restore(old)
+	if old.State == Failed {
+		c.row.FailingSinceMs = old.FailingSinceMs
+	}
+	c.Fail(now, err, 1)
+	c.row.State = Failed
+}
+
 // Row is the row to write.
 func (c *Component) Row() Row { return c.row }

@@ -73,7 +73,8 @@ type Storage struct {
 type Clock struct {
 	Trusted  *bool  `json:"clock_trusted"` // nil: not known
 	By       string `json:"trusted_by,omitempty"`
-	OffsetMs int64  `json:"offset_ms"` // wall minus boot clock when it was written
+	NTP      *bool  `json:"ntp_synced,omitempty"` // whether the kernel or systemd-timesyncd says so; nil: neither can be asked
+	OffsetMs int64  `json:"offset_ms"`            // wall minus boot clock when it was written
 	// Held samples of the session are stamped as if the wall clock had always
 	// been BaseMs ahead of the boot clock: one shift makes all of them right.
 	BaseMs      int64 `json:"base_ms"`

@@ -16,7 +16,7 @@ import "slices"
 type Row struct {
 	Component       string // CollectorRow, ReadingRow("cpu.usage"), ShipperRow, …
 	Daemon          string
-	State           string // Running or Stopped
+	State           string // Running, Stopped or Failed
 	PID             int
 	Version         string
 	BootID          string
@@ -37,7 +37,8 @@ type Row struct {
 // States of a row. The row of a daemon that died says Running still.
 const (
 	Running = "running"
-	Stopped = "stopped"
+	Stopped = "stopped" // on purpose
+	Failed  = "failed"  // it ended with the error of the row
 )
 
 // Names of the components, each of which has one row.

@@ -24,6 +24,7 @@ type Clock struct {
 	BootID  string
 	Trusted bool
 	By      string        // what vouches for it, "" for nothing
+	NTP     *bool         // whether NTP says that it is synchronised; nil: not known
 	Since   time.Duration // on the boot clock, when it was last found not trusted; for Trusted false
 }
 
@@ -46,7 +47,7 @@ type ClockChange struct {
 func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		change = ClockChange{}
-		note := status.Clock{Trusted: &c.Trusted, By: c.By, OffsetMs: c.offsetMs(), Session: db.session}
+		note := status.Clock{Trusted: &c.Trusted, By: c.By, NTP: c.NTP, OffsetMs: c.offsetMs(), Session: db.session}
 		if note.BaseMs, err = db.base(ctx, tx, c); err != nil {
 			return err
 		}

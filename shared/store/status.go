@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/status"
@@ -61,6 +63,31 @@ func (r *Reader) Statuses(ctx context.Context) (all []status.Row, err error) {
 		return err
 	})
 	return all, err
+}
+
+// RecordEnd writes into the database at path that a daemon ended because of err.
+// A database that is not there is not made.
+func RecordEnd(ctx context.Context, path string, c *status.Component, now status.Moment, failure error) error {
+	if info, err := os.Lstat(path); err != nil || info.Size() == 0 {
+		return err
+	}
+	db, err := Open(ctx, path, Options{Synchronous: "NORMAL"})
+	if err != nil {
+		return err
+	}
+	rows, err := db.Statuses(ctx)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	var old status.Row
+	for _, r := range rows {
+		if r.Component == c.Row().Component {
+			old = r
+		}
+	}
+	c.End(now, failure, old)
+	_, err = db.Record(ctx, Update{Status: []status.Row{c.Row()}})
+	return errors.Join(err, db.Close())
 }
 
 // DropStatus removes the status of components a daemon no longer has.
