@@ -227,7 +227,7 @@ func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
 
 var signals = map[string]syscall.Signal{
 	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL,
-	"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+	"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "HUP": syscall.SIGHUP,
 }
 
 // signal SIG NAME: sends a signal and does not wait.

@@ -20,6 +20,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/sampling"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/upkeep"
@@ -34,11 +35,25 @@ func main() {
 		Summary: "samples the machine into the database",
 		Lock:    func(c config.Config) string { return filepath.Join(filepath.Dir(c.Storage.Path), name+".lock") },
 		Run:     run,
+		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
+		Failed:  failed,
 		Flags:   v.flags,
 		Commands: append([]daemon.Command{
 			{Flag: "once", Help: "run every collector once, store what it returns and exit", Locked: true, Run: once},
 		}, v.commands()...),
 	}))
+}
+
+// failed leaves word of a failure that ends the daemon for metrics-health.
+func failed(ctx context.Context, p *daemon.Process, failure error) error {
+	now := status.Moment{Wall: time.Now()}
+	var err error
+	if now.Boot, err = hostfs.BootTime(); err != nil {
+		return err
+	}
+	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
+	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
+	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(d, status.CollectorRow, time.Minute), now, failure)
 }
 
 func run(ctx context.Context, p *daemon.Process) (err error) {

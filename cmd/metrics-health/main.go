@@ -6,15 +6,18 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/health"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
@@ -22,20 +25,24 @@ import (
 const judgeEvery = 30 * time.Second
 
 func main() {
-	var asJSON bool
+	var show display
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    "metrics-health",
 		Summary: "answers over HTTP whether the pipeline is well",
 		Run:     run,
+		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
 		Commands: []daemon.Command{
 			{Flag: "once", Help: "print the status as JSON; exit 0 for ok, 1 for degraded, 2 for error", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
-				return print(ctx, p, true)
+				return print(ctx, p, display{json: true})
 			}},
 			{Flag: "status", Help: "print the status for people, straight from the database; exits as -once", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
-				return print(ctx, p, asJSON)
+				return print(ctx, p, show)
 			}},
 		},
-		Flags: func(fs *flag.FlagSet) { fs.BoolVar(&asJSON, "json", false, "with -status: print JSON") },
+		Flags: func(fs *flag.FlagSet) {
+			fs.BoolVar(&show.json, "json", false, "with -status: print JSON")
+			fs.BoolVar(&show.quiet, "q", false, "with -status: print one line, for a prompt")
+		},
 	}))
 }
 
@@ -68,14 +75,24 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
-func print(ctx context.Context, p *daemon.Process, asJSON bool) (exit int, err error) {
+// A display is how a report is printed.
+type display struct{ json, quiet bool }
+
+// print prints the status. A user without the rights to see the database is told
+// so: what would be printed otherwise is not the status of anything.
+func print(ctx context.Context, p *daemon.Process, show display) (exit int, err error) {
 	watch := watchOf(p)
 	defer func() { err = errors.Join(err, watch.Close()) }()
 	r := watch.Once(ctx)
 	r.Version, r.DeviceID = p.Version, p.Config.Device.ID
-	if asJSON {
+	switch {
+	case show.json:
 		_, err = p.Stdout.Write(r.JSON())
-	} else {
+	case denied(p.Config, r):
+		return r.Status.ExitCode(), fmt.Errorf("the database %s cannot be read by user %d; run as root or as a member of group metrics", p.Config.Storage.Path, os.Geteuid())
+	case show.quiet:
+		err = health.Line(p.Stdout, r)
+	default:
 		err = health.Text(p.Stdout, r, health.Colour(p.Stdout))
 	}
 	return r.Status.ExitCode(), err
@@ -97,14 +114,14 @@ func watchOf(p *daemon.Process) *health.Watch {
 			return now
 		},
 		Lock: func(program string) (health.Lock, error) {
-			path := p.Config.LockPath(program)
-			pid, held, err := daemon.LockHolder(path)
-			lock := health.Lock{Held: held, PID: pid}
-			if info, err := os.Stat(path); err == nil {
-				lock.Since = info.ModTime()
+			s, err := daemon.ReadLock(p.Config.LockPath(program))
+			lock := health.Lock{Held: s.Held, PID: s.PID, Written: s.Written, Since: s.Since}
+			if lock.PID == 0 {
+				lock.PID = s.Written
 			}
 			return lock, err
 		},
+		ConfigFault: configFault(p.ConfigPath),
 		Self: func() (health.Use, error) {
 			use, err := hostfs.Self()
 			return health.Use(use), err

@@ -16,6 +16,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/repair"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 	"github.com/taniwha3/thugshells/shared/ship"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -30,6 +31,8 @@ func main() {
 		Summary: "sends stored samples to the server",
 		Lock:    func(c config.Config) string { return c.LockPath(name) },
 		Run:     run,
+		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
+		Failed:  failed,
 		Commands: []daemon.Command{
 			{Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent", Locked: true, Run: once},
 			{Flag: "rejected", Help: "list the samples that are set aside, with the reasons", Run: rejected},
@@ -41,6 +44,18 @@ func main() {
 			fs.BoolVar(&v.repair, "repair", false, "with -verify: send the missing samples again")
 		},
 	}))
+}
+
+// failed leaves word of a failure that ends the daemon for metrics-health.
+func failed(ctx context.Context, p *daemon.Process, failure error) error {
+	now := status.Moment{Wall: time.Now()}
+	var err error
+	if now.Boot, err = hostfs.BootTime(); err != nil {
+		return err
+	}
+	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
+	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
+	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(d, status.ShipperRow, p.Config.Remote.UploadInterval), now, failure)
 }
 
 func run(ctx context.Context, p *daemon.Process) (err error) {

@@ -21,16 +21,19 @@ const (
 
 // What can be wrong with metrics-collector and what it reads.
 const (
-	CollectorNeverRan  Code = "collector_never_ran"
-	CollectorStarting  Code = "collector_starting"
-	CollectorStopped   Code = "collector_stopped"
-	CollectorCrashed   Code = "collector_crashed"
-	CollectorHung      Code = "collector_hung"
-	CollectorFailing   Code = "collector_failing"
-	ReadingFailing     Code = "reading_failing"
-	ReadingSilent      Code = "reading_silent"
-	AllReadingsFailing Code = "all_readings_failing"
-	NoSamplesYet       Code = "no_samples_yet"
+	CollectorNeverRan    Code = "collector_never_ran"
+	CollectorStarting    Code = "collector_starting"
+	CollectorStopped     Code = "collector_stopped"
+	CollectorFailed      Code = "collector_start_failed"
+	CollectorCrashed     Code = "collector_crashed"
+	CollectorHung        Code = "collector_hung"
+	CollectorSilent      Code = "collector_silent"
+	NoCollectors         Code = "no_collectors"
+	CollectorFailing     Code = "collector_failing"
+	CollectorReadFailing Code = "reading_failing"
+	CollectorReadSilent  Code = "reading_silent"
+	AllReadingsFailing   Code = "all_readings_failing"
+	NoSamplesYet         Code = "no_samples_yet"
 )
 
 // What can be wrong with metrics-shipper and the way to the server.
@@ -38,8 +41,10 @@ const (
 	ShipperNeverRan      Code = "shipper_never_ran"
 	ShipperStarting      Code = "shipper_starting"
 	ShipperStopped       Code = "shipper_stopped"
+	ShipperFailed        Code = "shipper_start_failed"
 	ShipperCrashed       Code = "shipper_crashed"
 	ShipperHung          Code = "shipper_hung"
+	ShipperSilent        Code = "shipper_silent"
 	ShipperMisconfigured Code = "shipper_misconfigured"
 	NoDeliveryYet        Code = "no_delivery_yet"
 	UploadLate           Code = "upload_late"
@@ -48,7 +53,7 @@ const (
 	PendingHigh          Code = "pending_high"
 )
 
-// What can be wrong with what is stored, and with the clock.
+// What can be wrong with what is stored, with the clock and with the configuration.
 const (
 	StorageFailing    Code = "storage_failing"
 	DatabaseRepaired  Code = "database_repaired"
@@ -63,4 +68,5 @@ const (
 	SamplesLost       Code = "samples_lost"
 	ClockSkew         Code = "clock_skew"
 	ClockNotTrusted   Code = "clock_not_trusted"
+	ConfigInvalid     Code = "config_invalid"
 )

@@ -72,7 +72,7 @@ func (d *damper) settle(r *Report, now Now, blind bool) {
 		case holds[key]:
 		case m.shown && gone < m.hold:
 			kept := m.reason
-			kept.Message = "over since " + human(gone) + ", kept because it keeps coming back: " + kept.Message
+			kept.Message = "resolved " + human(gone) + " ago, still shown because it keeps recurring: " + kept.Message
 			r.Reasons = append(r.Reasons, kept)
 		case gone > flapWindow:
 			delete(d.memory, key)

@@ -33,11 +33,15 @@ func Evaluate(seen Seen, t Thresholds, now Now) Report {
 		for _, s := range seen.Snapshot.Status {
 			e.rows[s.Component] = s
 		}
+		e.findBoots()
 		e.writers()
-		e.readings()
+		e.collectors()
 		e.uploads()
 		e.storage()
 		e.clock()
+	}
+	if seen.ConfigFault != "" {
+		e.add(StatusDegraded, ConfigInvalid, "config", 0, "the configuration file is not valid any more: %s; a daemon that is restarted does not start", seen.ConfigFault)
 	}
 	sortReasons(&e.r)
 	return e.r
@@ -49,7 +53,9 @@ type evaluation struct {
 	t    Thresholds
 	now  Now
 	rows map[string]status.Row // by component
-	r    Report
+	// boots are the boot ids that mean this boot.
+	boots map[string]bool
+	r     Report
 }
 
 // add notes a reason. sinceMs 0 means now: the condition does not say itself
@@ -58,7 +64,7 @@ func (e *evaluation) add(severity Status, code Code, component string, sinceMs i
 	if sinceMs <= 0 {
 		sinceMs = e.now.Wall.UnixMilli()
 	}
-	e.r.Reasons = append(e.r.Reasons, Reason{code, component, severity, fmt.Sprintf(format, args...), stamp(sinceMs)})
+	e.r.Reasons = append(e.r.Reasons, Reason{code, component, severity, fmt.Sprintf(format, args...), stamp(sinceMs), hints[code]})
 }
 
 // sortReasons puts the worst first and makes it the status.
@@ -87,11 +93,11 @@ func (e *evaluation) worstOf(is func(component string) bool) Status {
 // age is how long ago something was: on the clock that nothing sets when it was
 // in this boot, else on the wall clock. bootMs < 0: not in this boot.
 func (e *evaluation) age(bootID string, ms, bootMs int64) time.Duration {
-	if e.now.BootID != "" && bootID == e.now.BootID && bootMs >= 0 {
+	if e.boots[bootID] && bootMs >= 0 {
 		return max(0, e.now.Boot-time.Duration(bootMs)*time.Millisecond)
 	}
 	age := max(0, e.now.Wall.Sub(time.UnixMilli(ms)))
-	if bootID != "" && bootID == e.now.BootID {
+	if e.boots[bootID] {
 		age = min(age, e.now.Boot) // the wall clock was set since
 	}
 	return age
@@ -122,8 +128,8 @@ func tenths(d time.Duration) float64 {
 	return float64(d.Round(100*time.Millisecond)/(100*time.Millisecond)) / 10
 }
 
-// readings judges the collectors within metrics-collector.
-func (e *evaluation) readings() {
+// collectors judges the collectors within metrics-collector.
+func (e *evaluation) collectors() {
 	writer := e.r.Daemons[collector]
 	failing, total := 0, 0
 	for _, s := range e.seen.Snapshot.Status {
@@ -140,14 +146,14 @@ func (e *evaluation) readings() {
 			c.Status = writer.Status
 		case s.FailingSinceMs != 0 && s.SuccessMs != 0 && s.SuccessMs == s.HeartbeatMs:
 			c.Status = StatusDegraded
-			e.add(StatusDegraded, ReadingFailing, s.Component, s.FailingSinceMs, "%s cannot read everything: %s; the rest is stored", name, s.Error)
+			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs, "%s cannot read everything: %s; the rest is stored", name, s.Error)
 		case s.FailingSinceMs != 0:
 			failing++
 			c.Status = StatusError
-			e.add(StatusDegraded, ReadingFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
+			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
 		case beat > e.patience(s):
 			c.Status = StatusError
-			e.add(StatusDegraded, ReadingSilent, s.Component, s.HeartbeatMs, "%s was last read %s ago, is due every %s", name, human(beat), human(interval(s)))
+			e.add(StatusDegraded, CollectorReadSilent, s.Component, s.HeartbeatMs, "%s last ran %s ago; expected every %s", name, human(beat), human(interval(s)))
 		}
 		e.r.Collectors[name] = c
 	}
@@ -157,17 +163,21 @@ func (e *evaluation) readings() {
 	if total > 0 && failing == total {
 		e.add(StatusError, AllReadingsFailing, status.CollectorRow, 0, "none of the %d collectors can read its source", total)
 	}
+	if e.t.NoCollectors {
+		e.add(StatusDegraded, NoCollectors, status.CollectorRow, 0, "the configuration enables no collector; nothing is measured")
+		return
+	}
 	row := e.rows[status.CollectorRow]
 	running := e.age(row.BootID, row.StartedMs, -1)
 	for _, want := range e.t.Expected {
 		if _, ok := e.r.Collectors[want.Name]; !ok && running > allowed(want.Interval) {
 			e.r.Collectors[want.Name] = Collector{Status: StatusError}
-			e.add(StatusDegraded, ReadingSilent, status.ReadingRow(want.Name), row.StartedMs,
-				"%s is configured and was never read; metrics-collector has to be restarted to see a changed configuration", want.Name)
+			e.add(StatusDegraded, CollectorReadSilent, status.ReadingRow(want.Name), row.StartedMs,
+				"%s is configured and has never run; restart metrics-collector to make it read a changed configuration", want.Name)
 		}
 	}
 	if e.seen.Snapshot.Ledger.Captured == 0 {
-		e.add(StatusDegraded, NoSamplesYet, status.CollectorRow, row.StartedMs, "no sample was stored yet")
+		e.add(StatusDegraded, NoSamplesYet, status.CollectorRow, row.StartedMs, "no sample has been stored yet")
 	}
 }
 

@@ -105,7 +105,7 @@ func (w *world) neverDelivered(age time.Duration) {
 
 // clock sets what the collector thinks of the clock, and since when.
 func (w *world) clock(trusted bool, since time.Duration) {
-	w.row("clock").Detail = fmt.Sprintf(`{"clock_trusted":%v,"trusted_by":"kernel","held_since_ms":%d}`, trusted, wall.Add(-since).UnixMilli())
+	w.row("clock").Detail = fmt.Sprintf(`{"clock_trusted":%v,"trusted_by":"kernel","ntp_synced":true,"held_since_ms":%d}`, trusted, wall.Add(-since).UnixMilli())
 }
 
 func (w *world) pending(n int64) { w.seen.Snapshot.Ledger.Pending = n }
@@ -403,7 +403,10 @@ func TestAStartThatHangsSaysSinceWhen(t *testing.T) {
 	w := well()
 	w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-45 * time.Second)}
 	r := Evaluate(w.seen, w.t, w.now)
-	want := []Reason{{CollectorHung, "collector", StatusError, "metrics-collector (pid 12) lives since 45s and has stored nothing; nothing is measured", "2026-07-01T11:59:15Z"}}
+	want := []Reason{{
+		CollectorHung, "collector", StatusError, "metrics-collector (pid 12) has been running for 45s and has stored nothing; nothing is measured",
+		"2026-07-01T11:59:15Z", hints[CollectorHung],
+	}}
 	if diff := cmp.Diff(want, r.Reasons); diff != "" {
 		t.Error(diff)
 	}
@@ -429,7 +432,7 @@ func TestReportHasTheFactsOfEachPart(t *testing.T) {
 	}, got.Collectors["cpu.usage"]); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Time{Status: StatusOK, Local: "2026-07-01T12:00:00Z", SkewMs: &skew, SkewErrorMs: &bound, NTPSynced: &synced, TrustedBy: "kernel"}, got.Time); diff != "" {
+	if diff := cmp.Diff(Time{Status: StatusOK, Local: "2026-07-01T12:00:00Z", SkewMs: &skew, SkewErrorMs: &bound, NTPSynced: &synced, Trusted: &synced, TrustedBy: "kernel"}, got.Time); diff != "" {
 		t.Error(diff)
 	}
 	if d := got.Daemons[shipper]; d.State != Running || d.PID != 22 || d.Status != StatusOK {
@@ -450,7 +453,7 @@ func TestDamperKeepsAReasonThatKeepsComingBack(t *testing.T) {
 		w.now.Wall = wall.Add(time.Duration(second) * time.Second)
 		r := Report{Status: StatusOK}
 		if second%60 == 10 {
-			r.Reasons = []Reason{{UploadLate, "shipper", StatusDegraded, "late", stamp(w.now.Wall.UnixMilli())}}
+			r.Reasons = []Reason{{Code: UploadLate, Component: "shipper", Severity: StatusDegraded, Message: "late", Since: stamp(w.now.Wall.UnixMilli())}}
 		}
 		d.settle(&r, w.now, false)
 		if len(shown) == 0 || shown[len(shown)-1][strings.Index(shown[len(shown)-1], " ")+1:] != string(r.Status) {
@@ -469,7 +472,7 @@ func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
 	at := func(second int, since string) string {
 		r := Report{Status: StatusOK}
 		if since != "" {
-			r.Reasons = []Reason{{PendingHigh, "shipper", StatusDegraded, "many", since}}
+			r.Reasons = []Reason{{Code: PendingHigh, Component: "shipper", Severity: StatusDegraded, Message: "many", Since: since}}
 		}
 		d.settle(&r, Now{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, false)
 		if len(r.Reasons) == 0 {
@@ -496,9 +499,15 @@ func TestDamperStandsStillWhileTheDatabaseCannotBeRead(t *testing.T) {
 		}
 		return said
 	}
-	stopped := func(since string) Reason { return Reason{ShipperStopped, "shipper", StatusDegraded, "stopped", since} }
-	missing := func(since string) Reason { return Reason{DatabaseMissing, "storage", StatusError, "missing", since} }
-	locked := func(since string) Reason { return Reason{DatabaseLocked, "storage", StatusError, "locked", since} }
+	stopped := func(since string) Reason {
+		return Reason{Code: ShipperStopped, Component: "shipper", Severity: StatusDegraded, Message: "stopped", Since: since}
+	}
+	missing := func(since string) Reason {
+		return Reason{Code: DatabaseMissing, Component: "storage", Severity: StatusError, Message: "missing", Since: since}
+	}
+	locked := func(since string) Reason {
+		return Reason{Code: DatabaseLocked, Component: "storage", Severity: StatusError, Message: "locked", Since: since}
+	}
 	got := []string{
 		at(1000, stopped("T1")),
 		at(1001, missing("T2")), // stopped all along
@@ -520,7 +529,7 @@ func TestDamperStandsStillWhileTheDatabaseCannotBeRead(t *testing.T) {
 		"degraded shipper_stopped T1 stopped",
 		"ok",
 		"degraded shipper_stopped T6 stopped",
-		"degraded shipper_stopped T6 over since 10s, kept because it keeps coming back: stopped",
+		"degraded shipper_stopped T6 resolved 10s ago, still shown because it keeps recurring: stopped",
 		"error database_locked T7 locked",
 		"error database_locked T7 locked",
 		"degraded shipper_stopped T6 stopped",

@@ -51,17 +51,21 @@ type Seen struct {
 	Snapshot  store.Snapshot
 	// RejectedMs is when a sample was last set aside; 0: never.
 	RejectedMs int64
-	// Locks says by program name who holds its lock. A program that is not in
-	// it could not be asked about.
+	// Locks says by program name who holds its lock. A program that is not in it
+	// has no lock file.
 	Locks map[string]Lock
+	// ConfigFault is what is wrong with the configuration file now; "": nothing.
+	ConfigFault string
 }
 
 // A Lock is the state of a writer's lock file. One that is held says that the
 // process lives, whatever it does.
 type Lock struct {
-	Held  bool
-	PID   int       // of the holder; 0: not known
-	Since time.Time // when it was last taken or given up; zero: not known
+	Fault   string // why the rest is not known; "": it is
+	Held    bool
+	PID     int       // of the process that holds it; 0: not known
+	Written int       // the pid that the last process to take it wrote; 0: it stopped cleanly, or that is not known
+	Since   time.Time // when it was last taken or given up; zero: not known
 }
 
 // Now is the time of a look on both clocks, and which boot it is.
@@ -84,6 +88,7 @@ type Thresholds struct {
 	WALBytes        int64
 	CheckpointAge   time.Duration // since a checkpoint is kept from its work
 	Expected        []Expected
+	NoCollectors    bool // the configuration enables none
 }
 
 // Expected is a collector that the configuration names.
@@ -111,5 +116,6 @@ func ThresholdsOf(c config.Config) Thresholds {
 			t.Expected = append(t.Expected, Expected{m.Name, m.Interval})
 		}
 	}
+	t.NoCollectors = len(t.Expected) == 0
 	return t
 }

@@ -118,7 +118,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) answer(r *http.Request) (a reply, allow string) {
 	if !s.hosts.allow(r.Host) {
-		return text(http.StatusForbidden, "this host name is not one of mine; use the address, localhost or the name in health.listen\n"), ""
+		return text(http.StatusForbidden, "unknown host name; use the IP address, localhost or the name in health.listen\n"), ""
 	}
 	route, ok := s.routes[r.URL.Path]
 	if !ok {

@@ -110,9 +110,13 @@ func Exposition(r Report) string {
 	x.milli(r.Time.SkewMs)
 	x.family("belabox_clock_skew_error_seconds", "gauge", "Bound of the error of belabox_clock_skew_seconds.")
 	x.milli(r.Time.SkewErrorMs)
-	x.family("belabox_clock_synced", "gauge", "1 if the clock is trusted, 0 if not; absent if that is not known.")
+	x.family("belabox_clock_synced", "gauge", "1 if the kernel or systemd-timesyncd says that the clock is synchronised, 0 if not; absent if neither can be asked.")
 	if r.Time.NTPSynced != nil {
 		x.value(one(*r.Time.NTPSynced))
+	}
+	x.family("belabox_clock_trusted", "gauge", "1 if samples are stored with the time of this clock, 0 if they are held; absent if that is not known.")
+	if r.Time.Trusted != nil {
+		x.value(one(*r.Time.Trusted))
 	}
 	return x.b.String()
 }
@@ -121,7 +125,7 @@ func (x *exposition) daemons(all map[string]Daemon) {
 	names := slices.Sorted(maps.Keys(all))
 	x.family("belabox_daemon_state", "gauge", "1 for the state of each writing daemon, 0 for the others.")
 	for _, name := range names {
-		for _, s := range []State{NeverRan, Starting, Running, Stopped, Crashed, Hung} {
+		for _, s := range []State{NeverRan, Starting, Running, Stopped, Failed, Crashed, Hung, Silent} {
 			x.value(one(all[name].State == s), "daemon", name, "state", string(s))
 		}
 	}

@@ -33,6 +33,7 @@ type Reason struct {
 	Severity  Status `json:"severity"`  // degraded or error
 	Message   string `json:"message"`
 	Since     string `json:"since"` // when it began, as far as that is known
+	Hint      string `json:"hint"`  // what the operator can do
 }
 
 // Facts are what every part says of itself.
@@ -60,15 +61,19 @@ type Daemon struct {
 // State is what a daemon does, as far as can be seen from outside.
 type State string
 
-// The states of a daemon. One that crashed ended without saying so; one that
-// hangs lives and has not moved for too long.
+// The states of a daemon. One that failed ended with an error, or before it could
+// say anything; one that crashed ended without saying so; one that hangs lives
+// and has made no progress for too long; of one that is silent not even that is
+// known, as its lock cannot be read.
 const (
 	NeverRan State = "never_ran"
 	Starting State = "starting"
 	Running  State = "running"
 	Stopped  State = "stopped"
+	Failed   State = "failed"
 	Crashed  State = "crashed"
 	Hung     State = "hung"
+	Silent   State = "silent"
 )
 
 // A Collector is one reader of one source.
@@ -121,8 +126,9 @@ type Time struct {
 	Local       string   `json:"local"`
 	SkewMs      *float64 `json:"skew_ms"`       // local minus server; null: never measured
 	SkewErrorMs *float64 `json:"skew_error_ms"` // bound of the measurement's error
-	NTPSynced   *bool    `json:"ntp_synced"`    // whether the clock is trusted; null: not known
-	TrustedBy   string   `json:"trusted_by"`    // what vouches for it: kernel, timesyncd, server, operator
+	NTPSynced   *bool    `json:"ntp_synced"`    // what the kernel or timesyncd says; null: neither can be asked
+	Trusted     *bool    `json:"trusted"`       // whether samples are stored with its time; null: not known
+	TrustedBy   string   `json:"trusted_by"`    // why: kernel, timesyncd, server, operator
 }
 
 // JSON is the answer of /health: indented, with a newline at its end.

@@ -6,7 +6,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// storage judges the database file, its log and the books.
+// storage judges the database file, its WAL and the ledger.
 func (e *evaluation) storage() {
 	s := e.seen.Snapshot
 	l := s.Ledger
@@ -28,7 +28,7 @@ func (e *evaluation) storage() {
 		e.upkeep()
 	}
 	if s.Sizes.WAL > e.t.WALBytes {
-		e.add(StatusDegraded, WALLarge, status.StorageRow, 0, "the write-ahead log has %d MiB, limit %d", s.Sizes.WAL>>20, e.t.WALBytes>>20)
+		e.add(StatusDegraded, WALLarge, status.StorageRow, 0, "the WAL has %d MiB, limit %d", s.Sizes.WAL>>20, e.t.WALBytes>>20)
 	}
 	if row := e.rows[status.DamageRow]; e.recent(row.ErrorMs) {
 		e.add(StatusDegraded, DatabaseRepaired, status.StorageRow, row.ErrorMs, "%s", row.Error)
@@ -37,15 +37,15 @@ func (e *evaluation) storage() {
 		e.add(StatusDegraded, DatabaseWentBack, status.StorageRow, row.ErrorMs, "%s", row.Error)
 	}
 	if l.Pending < 0 {
-		e.add(StatusError, LedgerUnbalanced, status.StorageRow, 0, "the books are %d samples short: more left than came", -l.Pending)
+		e.add(StatusError, LedgerUnbalanced, status.StorageRow, 0, "the ledger does not balance: %d more samples left the database than entered it", -l.Pending)
 	}
 	if e.recent(e.seen.RejectedMs) {
-		e.add(StatusDegraded, SamplesRejected, status.StorageRow, e.seen.RejectedMs, "the server refused samples within the last hour; %d are set aside, with the reason, in the table rejected", l.Rejected)
+		e.add(StatusDegraded, SamplesRejected, status.StorageRow, e.seen.RejectedMs, "the server rejected samples within the last hour; %d are kept in the table rejected, each with the reason", l.Rejected)
 	}
 	for _, loss := range s.Losses {
 		e.r.Storage.LostByReason[loss.Reason] = loss.Count
 		if e.recent(loss.LastMs) {
-			e.add(StatusDegraded, SamplesLost, status.StorageRow, loss.LastMs, "samples were given up within the last hour (%s): %d so far", loss.Reason, loss.Count)
+			e.add(StatusDegraded, SamplesLost, status.StorageRow, loss.LastMs, "samples were lost within the last hour (%s): %d so far", loss.Reason, loss.Count)
 		}
 	}
 	e.r.Storage.Status = e.worstOf(func(component string) bool { return component == status.StorageRow })
@@ -62,19 +62,19 @@ func (e *evaluation) upkeep() {
 	d := detailOf[status.Storage](e, status.StorageRow)
 	if d.CheckpointBusySinceMs != 0 {
 		if kept := e.age("", d.CheckpointBusySinceMs, -1); kept > e.t.CheckpointAge {
-			e.add(StatusDegraded, CheckpointBlocked, status.StorageRow, d.CheckpointBusySinceMs, "a reader keeps the write-ahead log from being emptied for %s, limit %s; another program has the database open",
+			e.add(StatusDegraded, CheckpointBlocked, status.StorageRow, d.CheckpointBusySinceMs, "a reader has kept the WAL from being emptied for %s, limit %s; another program has the database open",
 				human(kept), human(e.t.CheckpointAge))
 		}
 	}
 	if d.FreeBytesShort > 0 {
-		e.add(StatusDegraded, DiskLow, status.StorageRow, 0, "the disk has %s free, %s less than is to be kept free", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
+		e.add(StatusDegraded, DiskLow, status.StorageRow, 0, "the disk has %s free, %s less than storage.min_free_mb asks for", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
 	}
 	if d.SeriesFullSinceMs != 0 {
 		e.add(StatusDegraded, SeriesLimit, status.StorageRow, d.SeriesFullSinceMs,
 			"%d series are stored and there is room for about %d; samples of new series are refused and counted as lost (series_limit)", d.Series, d.SeriesLimit)
 	}
 	if d.Evicting != "" {
-		e.add(StatusDegraded, SamplesEvicted, status.StorageRow, 0, "samples are deleted before their time to make room: %s", d.Evicting)
+		e.add(StatusDegraded, SamplesEvicted, status.StorageRow, 0, "samples are deleted before their time to make room (%s)", d.Evicting)
 	}
 }
 

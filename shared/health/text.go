@@ -19,7 +19,7 @@ func Text(w io.Writer, r Report, colour bool) error {
 	p.line("%s  %s  %s", p.paint(r.Status, strings.ToUpper(string(r.Status))), r.DeviceID, r.Timestamp)
 	for _, reason := range r.Reasons {
 		p.line("  %s %s  %s", p.paint(reason.Severity, "●"), reason.Code, reason.Message)
-		p.line("    %s, since %s", reason.Component, reason.Since)
+		p.line("    %s, since %s. %s", reason.Component, reason.Since, sentence(reason.Hint))
 	}
 	if len(r.Daemons) > 0 {
 		p.line("\n%-20s %-10s %8s %12s  %s", "DAEMON", "STATE", "PID", "HEARTBEAT", "VERSION")
@@ -44,7 +44,7 @@ func Text(w io.Writer, r Report, colour bool) error {
 		p.line("traffic   %s of %s today", bytesText(u.BytesToday), bytesText(u.BytesPerDay))
 	}
 	p.line("samples   %d captured, %d pending, %d held, %d rejected, %d local, %d lost", s.Captured, s.MetricsPendingUpload, s.Held, s.Rejected, s.Local, s.Lost)
-	p.line("database  %s, log %s, oldest sample %s", bytesText(s.DatabaseSizeBytes), bytesText(s.WALSizeBytes), cmp.Or(s.OldestMetricTimestamp, "none"))
+	p.line("database  %s, WAL %s, oldest sample %s", bytesText(s.DatabaseSizeBytes), bytesText(s.WALSizeBytes), cmp.Or(s.OldestMetricTimestamp, "none"))
 	skew := "not measured"
 	if r.Time.SkewMs != nil {
 		skew = fmt.Sprintf("%+.0f ms to the server", *r.Time.SkewMs)
@@ -52,10 +52,30 @@ func Text(w io.Writer, r Report, colour bool) error {
 			skew += fmt.Sprintf(", ± %.0f", *r.Time.SkewErrorMs)
 		}
 	}
-	if r.Time.NTPSynced != nil && !*r.Time.NTPSynced {
+	if r.Time.Trusted != nil && !*r.Time.Trusted {
 		skew += ", not trusted"
 	}
 	p.line("clock     %s", skew)
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}
+
+// Line writes a report as one line, for a prompt or a message of the day: the
+// status, and what is wrong with the worst first.
+func Line(w io.Writer, r Report) error {
+	var p printer
+	var wrong []string
+	for i, reason := range r.Reasons {
+		wrong = append(wrong, string(reason.Code))
+		if i == 0 {
+			wrong[0] += " (" + strings.ReplaceAll(reason.Message, "\n", "; ") + ")"
+		}
+	}
+	if len(wrong) == 0 {
+		p.line("%s", string(r.Status))
+	} else {
+		p.line("%s: %s", string(r.Status), strings.Join(wrong, ", "))
+	}
 	_, err := io.WriteString(w, p.b.String())
 	return err
 }
@@ -79,6 +99,14 @@ func (p *printer) errors(r Report) {
 	for _, name := range slices.Sorted(maps.Keys(r.Collectors)) {
 		line(name, r.Collectors[name].Facts)
 	}
+}
+
+// sentence begins a hint with a capital letter.
+func sentence(hint string) string {
+	if hint == "" {
+		return ""
+	}
+	return strings.ToUpper(hint[:1]) + hint[1:] + "."
 }
 
 type printer struct {

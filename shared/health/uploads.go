@@ -60,17 +60,17 @@ func (e *evaluation) uploads() {
 	case late > e.t.DegradedAge:
 		e.add(StatusDegraded, UploadLate, status.ShipperRow, e.agoMs(late), "no delivery for %s, limit %s%s", human(late), human(e.t.DegradedAge), e.why(d))
 	case !ever:
-		e.add(StatusDegraded, NoDeliveryYet, status.ShipperRow, s.PendingMs, "nothing was ever delivered%s", e.why(d))
+		e.add(StatusDegraded, NoDeliveryYet, status.ShipperRow, s.PendingMs, "nothing has been delivered yet%s", e.why(d))
 	}
 	if pending > e.t.DegradedPending {
 		e.add(StatusDegraded, PendingHigh, status.ShipperRow, 0, "%d samples pending, limit %d", pending, e.t.DegradedPending)
 	}
 	if d.Misconfigured != "" && e.alive(shipper) {
 		e.add(StatusDegraded, ShipperMisconfigured, status.ShipperRow, row.FailingSinceMs,
-			"uploads fail, and not because of single samples: %s. Samples are kept. Check remote.url and the token.", d.Misconfigured)
+			"uploads fail, and not because of single samples: %s. Samples are kept. Check remote.url and the token", d.Misconfigured)
 	}
 	if d.BudgetSpent && e.alive(shipper) {
-		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0, "the bytes allowed for today are spent; samples are kept until tomorrow")
+		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0, "the bytes allowed for today (remote.max_bytes_per_day) are used up; samples are kept and sent tomorrow")
 	}
 	u.Status = e.worstOf(func(component string) bool { return component == status.ShipperRow })
 }
@@ -118,7 +118,7 @@ func (e *evaluation) why(d status.Shipper) string {
 	case row.FailingSinceMs != 0 && row.Error != "":
 		return "; last error: " + row.Error
 	case d.Busy && e.alive(shipper):
-		return "; the links are busy with the stream, and uploads make way"
+		return "; the links are busy, and uploads wait for them"
 	case d.HTTPStatus >= 300:
 		return fmt.Sprintf("; last answer: HTTP %d", d.HTTPStatus)
 	}
@@ -145,11 +145,11 @@ func (e *evaluation) clock() {
 		}
 	}
 	row := e.rows[status.ClockRow]
-	if known := row.BootID == e.now.BootID || e.now.BootID == ""; own.Trusted != nil && known {
-		t.NTPSynced, t.TrustedBy = own.Trusted, own.By
+	if known := e.boots[row.BootID] || e.now.BootID == ""; own.Trusted != nil && known {
+		t.NTPSynced, t.Trusted, t.TrustedBy = own.NTP, own.Trusted, own.By
 		since := e.age(row.BootID, own.HeldSinceMs, -1)
 		if !*own.Trusted && since > clockPatience && e.alive(collector) {
-			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "nothing vouches for the clock since %s; %d samples wait for the right time before they are sent",
+			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "the clock has not been confirmed for %s by NTP, systemd-timesyncd or the server; %d samples are held until it is",
 				human(since), e.seen.Snapshot.Ledger.Held)
 		}
 	}

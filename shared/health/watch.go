@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -28,6 +29,9 @@ type Host struct {
 	Now func() Now
 	// Lock says who holds the lock of the named writer.
 	Lock func(program string) (Lock, error)
+	// ConfigFault says what is wrong with the configuration file now; "": nothing.
+	// It may be nil.
+	ConfigFault func() string
 	// Self says what this process uses. With an error, what is known.
 	Self func() (Use, error)
 }
@@ -160,15 +164,21 @@ func (w *Watch) see(ctx context.Context) Seen {
 			w.ask(locks, program)
 		}
 	}
+	if w.host.ConfigFault != nil {
+		seen.ConfigFault = w.host.ConfigFault()
+	}
 	return seen
 }
 
 func (w *Watch) ask(locks map[string]Lock, programs ...string) {
 	for _, program := range programs {
 		lock, err := w.host.Lock(program)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			delete(locks, program) // the heartbeat alone has to do
 			continue
+		case err != nil:
+			lock = Lock{Fault: err.Error()}
 		}
 		locks[program] = lock
 	}
@@ -244,13 +254,13 @@ func (w *Watch) drop() error {
 func faultOf(err error, path string) (Code, string) {
 	switch store.FaultOf(err) {
 	case store.FaultMissing:
-		return DatabaseMissing, fmt.Sprintf("there is no database at %s; no writer has run yet, or it was deleted", path)
+		return DatabaseMissing, fmt.Sprintf("there is no database at %s: no writer has run yet, or it was deleted", path)
 	case store.FaultEmpty:
-		return DatabaseEmpty, fmt.Sprintf("the database at %s is empty; no writer has run yet", path)
+		return DatabaseEmpty, fmt.Sprintf("the database at %s is empty: no writer has run yet", path)
 	case store.FaultDenied:
-		return DatabaseDenied, fmt.Sprintf("%s or its write-ahead log cannot be opened: %v", path, err)
+		return DatabaseDenied, fmt.Sprintf("%s or its WAL cannot be opened: %v", path, err)
 	case store.FaultDamaged:
-		return DatabaseDamaged, fmt.Sprintf("%s is damaged or no SQLite file: %v", path, err)
+		return DatabaseDamaged, fmt.Sprintf("%s is damaged or is not an SQLite file: %v", path, err)
 	case store.FaultLocked:
 		return DatabaseLocked, fmt.Sprintf("another program keeps %s locked: %v", path, err)
 	case store.FaultOlder:

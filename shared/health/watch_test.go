@@ -57,6 +57,7 @@ func (b *board) watch(t *testing.T) *Watch {
 		},
 		Self: func() (Use, error) { return Use{1.5, 9 << 20, -1}, errors.New("io: permission denied") },
 	})
+	w.thresholds.NoCollectors = false // the collectors are not played
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/health"
+)
+
+// denied says whether the report is of a user who may not read the database, or
+// not even see whether there is one.
+func denied(c config.Config, r health.Report) bool {
+	if os.Geteuid() == 0 {
+		return false
+	}
+	for _, reason := range r.Reasons {
+		if reason.Code == health.DatabaseDenied {
+			return true
+		}
+	}
+	_, err := os.Stat(c.Storage.Path)
+	return errors.Is(err, fs.ErrPermission)
+}
