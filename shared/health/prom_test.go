@@ -216,7 +216,7 @@ func TestTextIsForPeopleAndCannotSpeakToTheTerminal(t *testing.T) {
 	if err := Text(&coloured, r, true); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"DEGRADED  board-1", "reading_failing", "cpu.usage            error", "metrics-shipper      running", "10 pending", "1.0 MiB, log 4.0 MiB"} {
+	for _, want := range []string{"DEGRADED  board-1", "reading_failing", "cpu.usage            error", "metrics-shipper      running", "10 pending", "1.0 MiB, WAL 4.0 MiB"} {
 		if !strings.Contains(plain.String(), want) {
 			t.Errorf("%q is not in\n%s", want, plain.String())
 		}
