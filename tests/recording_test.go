@@ -47,6 +47,13 @@ var tagSets = map[string][][]string{
 
 	"kernel, model, version": {{"kernel", "6.1.99", "model", "A board", "version", "1.4"}},
 
+	"event, link, reason":       {{"event", "link_failed", "link", "10.45.0.2"}, {"event", "srt_failed"}, {"event", "srt_not_connected", "reason", "timeout"}},
+	"event":                     {{"event", "usb_disconnect"}, {"event", "hdmi_no_lock"}},
+	"event, link, reason, unit": {{"event", "link_failed", "link", "10.45.0.2"}, {"event", "usb_disconnect"}, {"event", "unit_failed", "reason", "signal", "unit", "belaUI.service"}},
+	"result, unit":              {{"result", "signal", "unit", "belaUI.service"}},
+	"code, unit":                {{"code", "killed", "unit", "belaUI.service"}},
+	"interface, link":           {{"interface", "wwan0", "link", "10.45.0.2"}, {"interface", "usb0", "link", "192.168.8.100"}},
+
 	"daemon": {{"daemon", "metrics-collector"}, {"daemon", "metrics-shipper"}},
 }
 
@@ -117,6 +124,17 @@ var periods = []struct {
 	{"storage.lost_total", 60},
 	{"disk.available", 60},
 	{"system.uptime", 60},
+	{"stream.links_dropped", 10},
+	{"stream.bitrate", 10},
+	{"stream.relay", 10},
+	{"stream.stats", 10},
+	{"stream.link_", 10},
+	{"stream.active", 30},
+	{"stream.", 300},
+	{"kernel.", 300},
+	{"unit.failures", 300},
+	{"unit.exits", 300},
+	{"unit.restarts_s", 300},
 	{"disk.total", 60},
 	{"disk.used", 60},
 	{"cpu.iowait", 10},
@@ -147,7 +165,7 @@ var periods = []struct {
 // the collectors that are silent without it.
 func onlySomeHave(name string) bool {
 	for _, p := range []string{
-		"soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
+		"stream.", "kernel.", "soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
 		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "receiver.", "hdmi.", "board.", "collector.devices_dropped",
 	} {
 		if strings.HasPrefix(name, p) {
@@ -177,6 +195,13 @@ func recordedValue(board int, e metric.Entry, suffix, tags string, s float64) fl
 	switch {
 	case e.Name == "soc.cooling_state", e.Name == "collector.devices_dropped_total", e.Name == "udp.rcvbuf_errors_total", e.Name == "udp.in_errors_total":
 		return 0
+	case strings.HasPrefix(e.Name, "stream.") && e.Kind == metric.Counter && !strings.HasPrefix(e.Name, "stream.link_"),
+		strings.HasPrefix(e.Name, "kernel."), strings.HasPrefix(e.Name, "unit.") && e.Name != "unit.cpu_seconds_total" && e.Kind == metric.Counter:
+		return 0
+	case e.Name == "stream.event_time_seconds":
+		return float64(recordingFrom.Unix()) - 600
+	case e.Name == "stream.stats_age_seconds":
+		return 0.5
 	case e.Name == "textfile.mtime_seconds":
 		return float64(recordingFrom.Unix()) + s - 5
 	case e.Name == "hdmi.signal":

@@ -125,6 +125,10 @@ func newCollector(m config.Metric, roots hostfs.Roots, key string) (Collector, e
 // newOptional makes a collector of what boards have, or none for another name.
 func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Collector, error) {
 	switch m.Name {
+	case "stream.events":
+		return newStreamEvents(roots, m.Config), nil
+	case "stream.links":
+		return newStreamLinks(roots, m.Config), nil
 	case "soc.load":
 		return newSoC(roots), nil
 	case "network.health":

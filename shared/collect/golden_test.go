@@ -110,9 +110,14 @@ func text(t *testing.T, samples []metric.Sample, now time.Time) string {
 func mustAll(t testing.TB, roots hostfs.Roots) []Scheduled {
 	t.Helper()
 	cfg := config.Default()
-	for i := range cfg.Metrics {
-		if cfg.Metrics[i].Name == "textfile" {
-			cfg.Metrics[i].Config.Directory = filepath.Join(filepath.Dir(roots.Proc), "textfile")
+	for i := range cfg.Metrics { // beside the trees, and not this machine's
+		switch m := &cfg.Metrics[i]; m.Name {
+		case "stream.events":
+			m.Config.Journal = filepath.Join(roots.Proc, "..", "journal")
+		case "stream.links":
+			m.Config.TmpDir = filepath.Join(roots.Proc, "..", "tmp")
+		case "textfile":
+			m.Config.Directory = filepath.Join(filepath.Dir(roots.Proc), "textfile")
 		}
 	}
 	all, err := All(cfg, roots, "test")
@@ -133,6 +138,13 @@ func TestCollectorsAndCatalogueNameTheSameMetrics(t *testing.T) {
 	hosttest.Write(t, filepath.Join(dir, "t0/proc/mounts"), "overlay / overlay rw 0 0\n")
 	hosttest.Write(t, filepath.Join(dir, "t0/textfile/a.prom"), "# nothing\n")
 	emitted := map[string]string{}
+	s := newStage(t)
+	s.dir, s.cfg.Journal = host, filepath.Join(host, "journal")
+	s.relay(true)
+	now := clockOf(t, time.Now(), true)
+	s.log(s.at(now, time.Second, belaUI("hello")...))
+	s.write("tmp/belacoder_br", "500000\n6000000\n")
+	s.write(statsFile, stats(now.Wall.UnixMilli(), `{"conn_id":"0","rtt_ms":1,"nak_count":1,"weight_percent":1,"window":1,"in_flight":1,"bitrate_bps":1}`))
 	all := mustAll(t, hosttest.Roots(host))
 	for i := range 2 {
 		for _, c := range all {
@@ -148,6 +160,10 @@ func TestCollectorsAndCatalogueNameTheSameMetrics(t *testing.T) {
 			}
 		}
 		advance(t, filepath.Join(dir, "t0/proc/stat"))
+		s.log(s.at(now, 0, belaUI("SRT connected to 127.0.0.1:9000. Negotiated latency: 2000 ms")...),
+			s.at(now, 0, "_PID=1", "MESSAGE_ID="+idFailed, "UNIT=belaUI.service", "UNIT_RESULT=signal"),
+			s.at(now, 0, "_PID=1", "MESSAGE_ID="+idExited, "UNIT=belaUI.service", "EXIT_CODE=killed", "EXIT_STATUS=9"),
+			s.at(now, 0, "_PID=1", "MESSAGE_ID="+idRestart, "UNIT=belaUI.service"))
 	}
 	own := []string{"receiver.", "hdmi.", "collector.", "uploader.", "storage.", "time.", "process."}
 	for _, e := range metric.Catalog {

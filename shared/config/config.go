@@ -159,11 +159,17 @@ type MetricConfig struct {
 	Directory      string   `yaml:"directory" want:"root" of:"textfile"`                                // of *.prom files
 	URL            string   `yaml:"url" want:"loopback or empty" of:"receiver.srt"`                     // empty: not collected
 	Names          []string `yaml:"names" want:"stream name" of:"receiver.srt"`                         // of streams, by their hashes
-	Units          []string `yaml:"units" want:"unit" of:"unit.usage"`                                  // systemd units
+	Units          []string `yaml:"units" want:"unit" of:"unit.usage, stream.events"`                   // systemd units
+	RelayPort      int      `yaml:"relay_port" want:"1..65535" of:"stream.events, stream.links"`        // UDP, where srtla_send takes the stream
+	Journal        string   `yaml:"journal" want:"root or empty" of:"stream.events"`                    // empty: this machine's
+	TmpDir         string   `yaml:"tmp_dir" want:"root or empty" of:"stream.links"`                     // empty: the system's /tmp
 }
 
 // DefaultAllowedDevices matches whole disks and no partitions.
 const DefaultAllowedDevices = `sd[a-z]+|nvme\d+n\d+|mmcblk\d+|vd[a-z]+`
+
+// defaultRelayPort is where both have srtla_send listen.
+const defaultRelayPort = 9000
 
 // DefaultExcludeIfaces are the interfaces that carry no traffic of the board's
 // own. The modem links (wwan, wwp, usb, enx) are what the board is for and stay.
@@ -249,6 +255,8 @@ func DefaultMetrics() []Metric {
 		m.Priority = 3
 		return m
 	}
+	events := every("stream.events", 5*time.Second)
+	events.Priority = 0 // what the board is for
 	return []Metric{
 		every("cpu.usage", 10*time.Second),
 		every("cpu.temperature", 30*time.Second),
@@ -258,6 +266,8 @@ func DefaultMetrics() []Metric {
 		every("network.traffic", 10*time.Second),
 		every("system.load", 30*time.Second),
 		every("system.uptime", time.Minute),
+		events,
+		first("stream.links", 10*time.Second),
 		every("soc.load", 30*time.Second),
 		every("network.health", 30*time.Second),
 		every("unit.usage", 30*time.Second),
@@ -284,6 +294,10 @@ func DefaultMetricConfig(name string) MetricConfig {
 		return MetricConfig{Units: DefaultUnits()}
 	case "network.traffic", "network.health":
 		return MetricConfig{ExcludeIfaces: DefaultExcludeIfaces(), MaxInterfaces: 32}
+	case "stream.events":
+		return MetricConfig{Units: DefaultUnits(), RelayPort: defaultRelayPort}
+	case "stream.links":
+		return MetricConfig{RelayPort: defaultRelayPort}
 	}
 	return MetricConfig{}
 }

@@ -107,6 +107,9 @@ func wrong(kind, s string) (want, instead string) {
 	case "root":
 		want = "an absolute path such as /proc"
 		ok = strings.HasPrefix(s, "/") && len(s) <= 4096 && plainText(s)
+	case "root or empty":
+		want = "an absolute path such as /run"
+		ok = s == "" || strings.HasPrefix(s, "/") && len(s) <= 4096 && plainText(s)
 	case "mountpoint":
 		want = "an absolute path such as /var"
 		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)

@@ -23,6 +23,16 @@ func BootTime() (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
+// MonotonicTime returns the time since boot without suspend, as the journal has it.
+// Source: CLOCK_MONOTONIC, clock_gettime(2).
+func MonotonicTime() (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
 // Filesystem returns the room of the filesystem that is mounted at path, or that
 // path lies in. It waits as long as the device does not answer. One without
 // blocks of its own (proc, cgroup) is an error. Source: statfs(2).

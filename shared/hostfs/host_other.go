@@ -7,6 +7,9 @@ import "time"
 // BootTime fails: only Linux is read.
 func BootTime() (time.Duration, error) { return 0, ErrNoSource }
 
+// MonotonicTime fails: only Linux is read.
+func MonotonicTime() (time.Duration, error) { return 0, ErrNoSource }
+
 // ClockSynchronised fails: only Linux is read.
 func ClockSynchronised() (bool, error) { return false, ErrNoSource }
 

@@ -22,7 +22,6 @@ const (
 
 var (
 	errNotRegular = errors.New("not a regular file")
-	errTooBig     = fmt.Errorf("more than %d bytes, not a file of the kernel's", maxFileBytes)
 	errTooLong    = fmt.Errorf("%d bytes or more, not a single value", valueBytes)
 	// ErrEmpty is that of ReadValue for a file with nothing in it.
 	ErrEmpty = errors.New("empty")
@@ -35,7 +34,11 @@ var (
 // The size that stat gives is not asked for: it is 0 in /proc. Reads are as
 // large as the buffer, because the kernel makes the text anew for each read
 // (seq_file) and few large reads tear less of it.
-func ReadFile(path string) ([]byte, error) {
+func ReadFile(path string) ([]byte, error) { return ReadFileUpTo(path, maxFileBytes) }
+
+// ReadFileUpTo is ReadFile for a file that others write: it fails on more than
+// most bytes.
+func ReadFileUpTo(path string, most int) ([]byte, error) {
 	fd, err := open(path)
 	if err != nil {
 		return nil, err
@@ -54,8 +57,8 @@ func ReadFile(path string) ([]byte, error) {
 			return buf, nil
 		}
 		buf = buf[:len(buf)+n]
-		if len(buf) > maxFileBytes {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: errTooBig}
+		if len(buf) > most {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes, not such a file", most)}
 		}
 	}
 }

@@ -209,6 +209,30 @@ func (j *File) search(array, n uint64, after func(stamp) bool) (uint64, error) {
 	return low, nil
 }
 
+// skipWhile passes over entries as long as skip says so. It does not search: the
+// times of entries need not be in order.
+func (j *File) skipWhile(skip func(stamp) bool) (n uint64, err error) {
+	for {
+		was := j.next
+		at, err := j.step()
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		s, _, err := j.stamp(at)
+		if err != nil && !errors.Is(err, ErrDamaged) {
+			return n, err
+		}
+		if err == nil && !skip(s) {
+			j.next = was
+			return n, nil
+		}
+		n++
+	}
+}
+
 // before is the number before that of the next entry; the last one's at the end.
 func (j *File) before() uint64 {
 	was := j.next

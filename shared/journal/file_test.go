@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,61 +197,16 @@ func TestAFileOfAnUnknownFormatIsRefusedByName(t *testing.T) {
 	}
 }
 
-// small makes a file of n entries without the hash tables, which take megabytes
-// and are not read.
+// small makes a file of n entries.
 func small(compact bool, n int) []byte {
-	b := make([]byte, 272)
-	copy(b, signature)
-	b[12] = flagKeyed
-	item, arrayItem := 16, 8
-	if compact {
-		b[12] |= flagCompact
-		item, arrayItem = 4, 4
-	}
-	put := func(at int, v uint64) { binary.LittleEndian.PutUint64(b[at:], v) }
-	object := func(kind byte, size int) int {
-		at := len(b)
-		b = append(b, make([]byte, (size+7)/8*8)...)
-		b[at] = kind
-		put(at+8, uint64(size))
-		return at
-	}
-	put(88, 272)
-	copy(b[72:], "a sequence of id")
-	put(152, uint64(n))
-	put(160, uint64(n))
-	put(168, 1)
-	head := header{compact: compact}
-	data := func(text string, shared uint64) int {
-		at := object(typeData, int(head.payloadAt())+len(text))
-		put(at+56, shared)
-		copy(b[at+int(head.payloadAt()):], text)
-		return at
-	}
-	priority := data("PRIORITY=6", uint64(n))
-	var entries []int
+	var entries []journaltest.Entry
 	for i := range n {
-		message := data("MESSAGE="+strconv.Itoa(i), 1)
-		at := object(typeEntry, entryBytes+2*item)
-		put(at+16, uint64(i+1))
-		put(at+24, uint64(1000*i))
-		for k, v := range []int{priority, message} {
-			binary.LittleEndian.PutUint32(b[at+entryBytes+k*item:], uint32(v))
-		}
-		entries = append(entries, at)
+		entries = append(entries, journaltest.Entry{
+			Realtime: int64(1000 * i), Monotonic: int64(i), Boot: journaltest.Boot,
+			Fields: []string{"PRIORITY=6", "MESSAGE=" + strconv.Itoa(i)},
+		})
 	}
-	last := 176
-	for room := 4; len(entries) > 0; room *= 2 {
-		at := object(typeArray, arrayBytes+room*arrayItem)
-		put(last, uint64(at))
-		last = at + 16
-		used := min(room, len(entries))
-		for i, e := range entries[:used] {
-			binary.LittleEndian.PutUint32(b[at+arrayBytes+i*arrayItem:], uint32(e))
-		}
-		entries = entries[used:]
-	}
-	return b
+	return journaltest.Bytes(compact, entries)
 }
 
 // FuzzAnyBytes reads any bytes as a file, and files with any bytes in them: it

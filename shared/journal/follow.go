@@ -27,7 +27,19 @@ type Cursor struct {
 type Bounds struct {
 	Entries int       // at most, wanted or not
 	Since   time.Time // older entries are skipped; zero: none are
-	Recent  time.Time // where there is no cursor: entries from here on are given as Past
+	Recent  time.Time // where there is no cursor: entries from here on are given as past
+	// The entries of one boot are as old as its monotonic clock says: their wall
+	// clock may have been wrong.
+	BootID    ID
+	BootSince time.Duration
+}
+
+// old says whether an entry is to be skipped.
+func (b Bounds) old(s stamp) bool {
+	if s.boot == b.BootID {
+		return s.monotonic < uint64(max(b.BootSince.Microseconds(), 0)) //nolint:gosec // not negative
+	}
+	return s.realtime < micros(b.Since)
 }
 
 // A Report is what one Poll did beside giving entries.
@@ -163,11 +175,11 @@ func (f *Follower) begin(b Bounds, r *Report, each func(Entry, bool)) error {
 	if err := f.file.seek(func(s stamp) bool { return s.seqnum > last }); err != nil || b.Since.IsZero() {
 		return err
 	}
-	from, since := f.file.next.seen, micros(b.Since)
-	if err := f.file.seek(func(s stamp) bool { return s.seqnum > last && s.realtime >= since }); err != nil {
+	old, err := f.file.skipWhile(b.old)
+	if err != nil {
 		return err
 	}
-	if old := f.file.next.seen - from; old > 0 {
+	if old > 0 {
 		r.Old += old
 		f.at.Seqnum = max(last, f.file.before())
 	}

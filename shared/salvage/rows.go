@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -119,6 +120,9 @@ var tables = []*table{
 		first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms) WHERE excluded.count > count`},
 
 	{name: "series_used", schema: 3, rows: true, insert: firstWins, columns: []column{rowNumber("series_id")}},
+	{name: "events", schema: 3, rows: true, insert: lastWins, columns: []column{
+		rowNumber("id"), within("time", 0, maxTime), words("source"), words("event"), words("reason"), words("link"), words("text"), count("held"),
+	}, fits: func(r *record) bool { return len(r.values[6].b) <= metric.MaxEventText }},
 
 	{name: "schema_version", schema: 0, rows: true, columns: []column{
 		rowNumber("id"), within("version", 1, 999), words("applied_at"),

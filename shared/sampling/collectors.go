@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/collect"
-	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
@@ -34,15 +33,17 @@ type scheduled struct {
 	noData  bool        // the last answer was collect.ErrNoData
 	found   bool        // there is something to read, or always is: see collect.Scheduled
 
+	keeping
+
 	loggedFailures int                   // readings that failed when it was logged last, 0: none do
 	loggedNotes    map[collect.Note]bool // nil: none
 	loggedPanic    bool                  // it has panicked since it last answered
 }
 
 type answer struct {
-	samples []metric.Sample
-	err     error
-	took    time.Duration
+	collect.Observation
+	err  error
+	took time.Duration
 }
 
 // errTimeout says that a collector owes its answer.
@@ -57,30 +58,34 @@ type panicError struct {
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %.200v", e.value) }
 
 // start starts the collector, unless it still owes an answer.
-func (a *scheduled) start(now time.Time) {
+func (a *scheduled) start(now collect.Moment) {
 	if a.answer != nil {
 		return
 	}
 	a.started, a.answer = time.Now(), make(chan answer, 1)
 	go func(out chan<- answer) {
 		begun := time.Now()
-		samples, err := a.collect(now)
-		out <- answer{samples, err, time.Since(begun)}
+		o, err := a.collect(now)
+		out <- answer{o, err, time.Since(begun)}
 	}(a.answer)
 }
 
 // collect runs the collector; a panic is its error, and costs its own samples.
-func (a *scheduled) collect(now time.Time) (samples []metric.Sample, err error) {
+func (a *scheduled) collect(now collect.Moment) (o collect.Observation, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			samples, err = nil, &panicError{v, debug.Stack()}
+			o, err = collect.Observation{}, &panicError{v, debug.Stack()}
 		}
 	}()
-	return a.Collect(now)
+	if a.keeper != nil {
+		return a.keeper.Observe(now)
+	}
+	o.Samples, err = a.Collect(now.Wall)
+	return o, err
 }
 
 // await waits for the collector's answer and enters it in its status and counts.
-func (r *Rounds) await(ctx context.Context, a *scheduled, now status.Moment) []metric.Sample {
+func (r *Rounds) await(ctx context.Context, a *scheduled, now status.Moment) collect.Observation {
 	var got answer
 	select { // an answer counts, also when the time for another's has run out
 	case got = <-a.answer:
@@ -93,27 +98,28 @@ func (r *Rounds) await(ctx context.Context, a *scheduled, now status.Moment) []m
 			got.err = fmt.Errorf("%w for %s; it is asked again once it has answered", errTimeout, time.Since(a.started).Round(time.Second))
 		}
 	}
-	failed := collect.Failed(got.err)
+	failed, samples := collect.Failed(got.err), len(got.Samples)+len(got.Earlier.Samples)
 	a.noData = errors.Is(got.err, collect.ErrNoData)
 	a.found = a.found || !a.Optional || !a.noData
 	if a.found {
-		r.count(a.Name, len(got.samples), failed)
+		r.count(a.Name, samples, failed)
 	}
 	if a.found && a.answer == nil {
 		r.self.Tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)
 	}
-	if failed == 0 || len(got.samples) > 0 {
-		a.part.Succeed(now, len(got.samples))
+	if failed == 0 || samples > 0 {
+		a.part.Succeed(now, samples)
 	}
 	if failed > 0 {
 		a.part.Fail(now, got.err, failed)
 	}
 	if a.answer == nil {
-		r.log.LogAttrs(ctx, slog.LevelDebug, "collected", slog.String("collector", a.Name), slog.Int("count", len(got.samples)),
+		r.log.LogAttrs(ctx, slog.LevelDebug, "collected", slog.String("collector", a.Name), slog.Int("count", samples),
 			slog.Float64("duration_ms", float64(got.took.Microseconds())/1000))
 	}
 	r.logChange(a, failed, got.err)
-	return got.samples
+	a.keep(got.Observation)
+	return got.Observation
 }
 
 // count adds to what is said of a collector.

@@ -53,6 +53,9 @@ func (w *waiting) restamp(c *clock) {
 		for i := range w.Samples {
 			w.Samples[i].TimeMs += step.Milliseconds()
 		}
+		for i := range w.Events {
+			w.Events[i].TimeMs += step.Milliseconds()
+		}
 		w.offset = c.offset
 	}
 	w.Sure = c.trusted
@@ -64,7 +67,7 @@ func (q *queue) clear() { *q = queue{} }
 func (q *queue) size() int {
 	n := 0
 	for _, w := range q.waiting {
-		n += len(w.Samples)
+		n += len(w.Samples) + len(w.Events)
 	}
 	return n
 }

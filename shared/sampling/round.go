@@ -58,7 +58,11 @@ func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted strin
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
-		r.all = append(r.all, &scheduled{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now})
+		a := &scheduled{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now}
+		if keeper, ok := s.Collector.(collect.Keeper); ok {
+			a.keeper, a.noData = keeper, true
+		}
+		r.all = append(r.all, a)
 		if !s.Optional {
 			r.count(s.Name, 0, 0)
 		}
@@ -88,7 +92,9 @@ func (r *Rounds) restore(ctx context.Context) error {
 	if err := r.clock.restore(ctx, r.db); err != nil {
 		return err
 	}
+	states := map[string]string{}
 	for _, s := range statuses {
+		states[s.Component] = s.Detail
 		if s.Component == status.CollectorRow {
 			r.loop.Restore(s)
 		}
@@ -96,6 +102,15 @@ func (r *Rounds) restore(ctx context.Context) error {
 			if s.Component == status.ReadingRow(a.Name) {
 				a.part.Restore(s)
 			}
+		}
+	}
+	kept := keptOf(statuses, counts)
+	for _, a := range r.all {
+		if a.keeper != nil {
+			kept.State = states[status.ReadingRow(a.Name)]
+			a.keeper.Restore(kept)
+			a.part.SetDetail(detailOf(kept.State))
+			a.due = time.Now() // it was left out until now
 		}
 	}
 	r.self.Restore(counts, "collector.")
@@ -116,6 +131,7 @@ func (r *Rounds) Round(ctx context.Context) (next time.Duration, err error) {
 		}
 	}
 	_, err = r.collect(ctx, due, begun)
+	r.hurry(due, begun)
 	next = idle
 	for _, a := range r.all {
 		next = min(next, time.Until(a.due))
@@ -178,16 +194,18 @@ func (r *Rounds) collect(ctx context.Context, due []*scheduled, wall time.Time) 
 }
 
 func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Moment) (stored int, err error) {
+	due = r.askable(due)
 	for _, a := range due {
-		a.start(now.Wall)
+		a.start(collect.Moment{Wall: now.Wall, Boot: now.Boot, BootID: r.clock.bootID, ClockTrusted: r.clock.trusted})
 	}
 	waiting, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()
 	var u store.Update
 	for _, a := range due {
-		if samples := r.await(waiting, a, now); len(samples) > 0 {
-			u.Groups = append(u.Groups, store.Group{Priority: a.Priority, Samples: samples})
-		}
+		u.Groups = append(u.Groups, groupsOf(a.Priority, r.await(waiting, a, now))...)
+	}
+	if r.quiet(due, u.Groups, now.Wall) {
+		return 0, nil
 	}
 	// A database that cannot be used must not cost what was collected.
 	ready := r.ready(waiting, ctx)
@@ -214,11 +232,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	if err == nil {
 		r.loop.Succeed(now, n)
 		u.Status = r.rows(now)
-		if r.uncounted {
-			// Only what has been said must never go back after a restart; to keep
-			// the counts of each round would write a fifth more.
-			u.Counters = r.self.Tally.All()
-		}
+		u.Counters = r.counters()
 		stored, err = r.db.Record(context.WithoutCancel(ctx), u)
 	}
 	if err != nil {
@@ -231,6 +245,9 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 		r.log.Info("what waited in memory is stored", "samples", r.queue.size(), "lost", u.Lost[status.LostMemoryFull])
 	}
 	r.uncounted, r.beaten = false, now.Wall
+	for _, a := range r.all {
+		a.unkept = false
+	}
 	r.queue.clear()
 	r.wrote(u.Status)
 	return stored, nil
@@ -282,10 +299,14 @@ func (r *Rounds) Stop(ctx context.Context) error {
 	var last []status.Row
 	for _, a := range r.all {
 		a.part.Stop(now)
+		if a.state != nil {
+			a.part.SetDetail(a.state)
+		}
 		last = append(last, a.part.Row())
 	}
 	r.loop.Stop(now)
-	u := store.Update{Status: []status.Row{r.loop.Row()}, Counters: r.self.Tally.All()}
+	r.uncounted = true
+	u := store.Update{Status: r.rows(now), Counters: r.counters()}
 	u.Groups, u.Lost = r.queue.add(nil, &r.clock)
 	if err == nil {
 		_, err = r.db.Record(ctx, u)

@@ -52,6 +52,9 @@ func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err er
 			return err
 		}
 		if c.Trusted {
+			if err := releaseEvents(ctx, tx, c); err != nil {
+				return err
+			}
 			if change, err = db.release(ctx, tx, c); err != nil {
 				return err
 			}

@@ -125,18 +125,18 @@ func (db *DB) migrate(ctx context.Context) error {
 // addTables makes what earlier programs of the same schema did not have.
 func (db *DB) addTables(ctx context.Context) error {
 	var have int
-	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'series_used'").Scan(&have); err != nil {
+	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name IN ('series_used', 'events')").Scan(&have); err != nil {
 		return fmt.Errorf("read the schema: %w", err)
 	}
-	if have > 0 {
+	if have == 2 {
 		return nil
 	}
 	return db.tx(ctx, func(tx *sql.Tx) error { return addTables(ctx, tx) })
 }
 
 func addTables(ctx context.Context, tx *sql.Tx) error {
-	if _, err := tx.ExecContext(ctx, seriesUsed); err != nil {
-		return fmt.Errorf("create series_used: %w", err)
+	if _, err := tx.ExecContext(ctx, seriesUsed+eventsTable); err != nil {
+		return fmt.Errorf("create series_used and events: %w", err)
 	}
 	return nil
 }

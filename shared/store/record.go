@@ -43,6 +43,7 @@ type Update struct {
 type Group struct {
 	Priority int
 	Samples  []metric.Sample
+	Events   []metric.Event
 	Sure     bool // stamped while the clock was trusted: never held
 	Self     bool // self-metrics: their series are few, and are stored beyond the limit on series
 }
@@ -108,8 +109,12 @@ func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh 
 			}
 			stored += n
 			fresh = append(fresh, new...)
+			heldBy := int64(0)
 			if held {
-				books["held"] = n
+				books["held"], heldBy = n, part.session
+			}
+			if err := putEvents(ctx, tx, groups, heldBy, shift); err != nil {
+				return 0, nil, err
 			}
 		}
 	}

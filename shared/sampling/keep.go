@@ -1,0 +1,127 @@
+package sampling
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/collect"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+const (
+	// soon is when a collector is asked again that has more to read.
+	soon = time.Second
+	// quietFor is how long nothing need be stored while there is nothing to store
+	// but that all live. Heartbeats are due at least every 5 s and may be 10 s late.
+	quietFor = 9 * time.Second
+)
+
+// keeping is what is remembered of a collector that is a keeper.
+type keeping struct {
+	keeper collect.Keeper // nil: it is none
+	counts []metric.Count
+	state  any  // nil: none yet
+	unkept bool // state and counts have to be stored
+	more   bool // it has more to read
+}
+
+// askable leaves out the keepers as long as they do not know where they stopped.
+func (r *Rounds) askable(due []*scheduled) []*scheduled {
+	if r.restored {
+		return due
+	}
+	return slices.DeleteFunc(slices.Clone(due), func(a *scheduled) bool { return a.keeper != nil })
+}
+
+// hurry makes those due soon that have more to read.
+func (r *Rounds) hurry(due []*scheduled, begun time.Time) {
+	for _, a := range due {
+		if a.more {
+			a.due = begun.Add(min(soon, a.Interval))
+		}
+	}
+}
+
+// keep takes over what has to be stored beside the samples.
+func (a *scheduled) keep(o collect.Observation) {
+	a.more = o.Soon
+	if o.State != nil {
+		a.state = o.State
+	}
+	if o.Counts != nil {
+		a.counts = o.Counts
+	}
+	if o.Keep {
+		// A row that changes is written: one that only says how far it looked, and
+		// found nothing, is worth that at the end.
+		a.unkept = true
+		a.part.SetDetail(o.State)
+	}
+}
+
+// groupsOf are the samples and events of one answer.
+func groupsOf(priority int, o collect.Observation) []store.Group {
+	var groups []store.Group
+	if len(o.Samples)+len(o.Events) > 0 {
+		groups = append(groups, store.Group{Priority: priority, Samples: o.Samples, Events: o.Events})
+	}
+	if len(o.Earlier.Samples)+len(o.Earlier.Events) > 0 {
+		groups = append(groups, store.Group{Priority: priority, Samples: o.Earlier.Samples, Events: o.Earlier.Events, Sure: true})
+	}
+	return groups
+}
+
+// quiet says whether a round has nothing to store: each transaction writes pages,
+// however little is in it, and a collector that only looks has nothing to say.
+func (r *Rounds) quiet(due []*scheduled, groups []store.Group, now time.Time) bool {
+	if !r.restored || len(due) == 0 || len(groups) > 0 || r.waited || r.uncounted || !r.clock.noted || !r.clock.trusted {
+		return false
+	}
+	if age := now.Sub(r.beaten); age < 0 || age >= quietFor {
+		return false
+	}
+	return !slices.ContainsFunc(due, func(a *scheduled) bool {
+		return a.unkept || !a.noData || a.answer != nil
+	})
+}
+
+// counters are the counts to write. Of what the daemon says of itself only what
+// was said must never go back after a restart; to keep the counts of each round
+// would write a fifth more.
+func (r *Rounds) counters() []metric.Count {
+	var counts []metric.Count
+	if r.uncounted {
+		counts = r.self.Tally.All()
+	}
+	for _, a := range r.all {
+		if a.unkept {
+			counts = append(counts, a.counts...)
+		}
+	}
+	return counts
+}
+
+// keptOf is what is kept of an earlier run, without the states.
+func keptOf(rows []status.Row, counts []metric.Count) collect.Kept {
+	k := collect.Kept{Counts: counts}
+	for _, row := range rows {
+		if row.Component != status.ClockRow {
+			continue
+		}
+		if clock, err := status.Detail[status.Clock](row); err == nil {
+			k.BootID, k.ClockTrusted = row.BootID, clock.IsTrusted()
+		}
+	}
+	return k
+}
+
+// detailOf is a detail as it was stored.
+func detailOf(state string) json.RawMessage {
+	if !json.Valid([]byte(state)) {
+		return json.RawMessage("{}")
+	}
+	return json.RawMessage(state)
+}

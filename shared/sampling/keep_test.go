@@ -1,0 +1,207 @@
+package sampling
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/collect"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
+	"github.com/taniwha3/thugshells/shared/store"
+)
+
+// A diary counts its rounds, and goes on where what was stored says.
+type diary struct {
+	n        int
+	asked    int
+	restored bool
+	news     bool // every round has something
+	soon     bool
+}
+
+func (d *diary) Collect(time.Time) ([]metric.Sample, error) { panic("Observe is there") }
+
+func (d *diary) Restore(k collect.Kept) {
+	d.restored = true
+	fmt.Sscanf(k.State, `{"n":%d}`, &d.n)
+}
+
+func (d *diary) Observe(now collect.Moment) (o collect.Observation, err error) {
+	d.asked++
+	if !d.restored {
+		return o, errors.New("not restored")
+	}
+	o.State, o.Soon = map[string]int{"n": d.n}, d.soon
+	if !d.news {
+		return o, collect.ErrNoData
+	}
+	d.n++
+	ms := now.Wall.UnixMilli()
+	o.State, o.Keep = map[string]int{"n": d.n}, true
+	o.Counts = []metric.Count{{Name: "stream.events_total", Tags: metric.Tags("event", "n"), Value: float64(d.n)}}
+	o.Samples = []metric.Sample{{Name: "stream.events_total", Tags: metric.Tags("event", "n"), TimeMs: ms, Value: float64(d.n)}}
+	o.Events = []metric.Event{{TimeMs: ms, Source: "kernel", Name: "n", Text: fmt.Sprint(d.n)}}
+	return o, nil
+}
+
+// stored is what the database has of the diary: its place, its count and its rows.
+func stored(t *testing.T, db *store.DB) (place, count, rows int) {
+	t.Helper()
+	all, err := db.Statuses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Component == status.ReadingRow("stream.events") {
+			fmt.Sscanf(s.Detail, `{"n":%d}`, &place)
+		}
+	}
+	counts, err := db.Counters(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range counts {
+		if c.Name == "stream.events_total" {
+			count = int(c.Value)
+		}
+	}
+	_, rows, err = db.RecentEvents(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return place, count, rows
+}
+
+func TestAKeeperIsAskedOnlyWhenItKnowsWhereItStoppedAndGoesOnThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &diary{news: true}
+		r, db := mustRounds(t, &log, every(5*time.Second, "stream.events", d))
+		for range 4 {
+			next, err := r.Round(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if place, count, rows := stored(t, db); place != d.n || count != d.n || rows != d.n {
+				t.Errorf("after %d: at %d, counted %d, %d rows", d.n, place, count, rows)
+			}
+			time.Sleep(next)
+		}
+		if d.n != 3 { // the first round only restores
+			t.Errorf("%d rounds of 4", d.n)
+		}
+		again := &diary{news: true}
+		r = New(db, []collect.Scheduled{every(5*time.Second, "stream.events", again)}, status.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", r.log)
+		for range 2 {
+			if _, err := r.Round(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if place, count, rows := stored(t, db); place != 4 || count != 4 || rows != 4 {
+			t.Errorf("after a restart: at %d, counted %d, %d rows; want 4", place, count, rows)
+		}
+	})
+}
+
+// TestAKeepersPlaceWaitsWithItsSamples: while nothing can be stored, nothing is;
+// then all of it is, in one.
+func TestAKeepersPlaceWaitsWithItsSamples(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &diary{news: true}
+		r, db := mustRounds(t, &log, every(5*time.Second, "stream.events", d), every(5*time.Second, "a", good("a")))
+		round := func() error {
+			_, err := r.Round(t.Context())
+			time.Sleep(5 * time.Second)
+			return err
+		}
+		for range 2 {
+			if err := round(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db.SetFault(errors.New("not now"))
+		for range 3 {
+			if round() == nil {
+				t.Fatal("no error although the database cannot be used")
+			}
+		}
+		d.news = false
+		if err := db.Attach(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if place, count, rows := stored(t, db); place != 1 || count != 1 || rows != 1 {
+			t.Errorf("before: at %d, counted %d, %d rows; want 1", place, count, rows)
+		}
+		if err := round(); err != nil {
+			t.Fatal(err)
+		}
+		if place, count, rows := stored(t, db); place != d.n || count != d.n || rows != d.n || d.n < 3 {
+			t.Errorf("then: at %d, counted %d, %d rows; want %d", place, count, rows, d.n)
+		}
+	})
+}
+
+func TestAKeeperWithMoreToReadIsAskedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &diary{news: true, soon: true}
+		r, _ := mustRounds(t, &log, every(5*time.Second, "stream.events", d))
+		for begun := time.Now(); time.Since(begun) < 10*time.Second; {
+			next, err := r.Round(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(next)
+		}
+		if d.n < 9 {
+			t.Errorf("asked %d times in 10 s", d.n)
+		}
+	})
+}
+
+// TestARoundWithNothingToSayWritesNothing: the file's log does not grow, and the
+// heartbeat is never late.
+func TestARoundWithNothingToSayWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &diary{}
+		r, db := mustRounds(t, &log, every(5*time.Second, "stream.events", d))
+		written, wal := 0, int64(0)
+		for begun := time.Now(); time.Since(begun) < 5*time.Minute; {
+			next, err := r.Round(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes, err := db.Sizes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sizes.WAL != wal {
+				wal = sizes.WAL
+				written++
+			}
+			rows, err := db.Statuses(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range rows {
+				if row.Component == status.CollectorRow && time.Since(time.UnixMilli(row.HeartbeatMs)) > 10*time.Second {
+					t.Errorf("the heartbeat is %s old", time.Since(time.UnixMilli(row.HeartbeatMs)))
+				}
+			}
+			time.Sleep(next)
+		}
+		if d.asked < 55 {
+			t.Errorf("asked %d times", d.asked)
+		}
+		if written > 40 || written < 25 {
+			t.Errorf("%d transactions in 5 minutes, want one in 10 s", written)
+		}
+	})
+}
