@@ -239,20 +239,24 @@ type columns struct {
 // samples is left out: a gap is a gap.
 func answerTo(ctx context.Context, db *store.Reader, q question, found []store.Series, now time.Time) ([]byte, error) {
 	span := store.Span{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: q.rate}
+	var err error
+	if span.SampleMs, err = db.SampleWindow(ctx, q.since, q.until, span.StepMs); err != nil {
+		return nil, err
+	}
 	byID := map[int64]*columns{}
 	for _, f := range found {
 		span.Series = append(span.Series, f.ID)
 		byID[f.ID] = &columns{}
 	}
-	err := db.Buckets(ctx, span, func(b store.Bucket) {
+	err = db.Buckets(ctx, span, func(b store.Bucket) {
 		c := byID[b.Series]
 		c.at, c.min, c.max, c.avg = append(c.at, b.StartMs), append(c.min, b.Min), append(c.max, b.Max), append(c.avg, b.Avg)
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := fmt.Appendf(nil, `{"now_ms":%d,"since_ms":%d,"until_ms":%d,"step_ms":%d,"rate":%t,"series":[`,
-		now.UnixMilli(), q.since, q.until, span.StepMs, q.rate)
+	out := fmt.Appendf(nil, `{"now_ms":%d,"since_ms":%d,"until_ms":%d,"step_ms":%d,"sampled_ms":%d,"rate":%t,"series":[`,
+		now.UnixMilli(), q.since, q.until, span.StepMs, span.SampleMs, q.rate)
 	for i, f := range found {
 		if i > 0 {
 			out = append(out, ',')

@@ -59,8 +59,12 @@ func (s *Server) charts(r *http.Request) reply {
 // with "min" and "max" for long steps.
 func chartsAnswer(ctx context.Context, db *store.Reader, q question, found []store.Series, now time.Time) ([]byte, error) {
 	byID := make(map[int64]*columns, len(found))
+	sample, err := db.SampleWindow(ctx, q.since, q.until, q.step.Milliseconds())
+	if err != nil {
+		return nil, err
+	}
 	for _, rate := range []bool{false, true} {
-		span := store.Span{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: rate}
+		span := store.Span{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: rate, SampleMs: sample}
 		for _, f := range found {
 			if strings.HasSuffix(f.Name, "_total") == rate {
 				span.Series = append(span.Series, f.ID)
@@ -79,8 +83,8 @@ func chartsAnswer(ctx context.Context, db *store.Reader, q question, found []sto
 			return nil, err
 		}
 	}
-	out := fmt.Appendf(nil, `{"now_ms":%d,"since_ms":%d,"until_ms":%d,"step_ms":%d,"series":[`,
-		now.UnixMilli(), q.since, q.until, q.step.Milliseconds())
+	out := fmt.Appendf(nil, `{"now_ms":%d,"since_ms":%d,"until_ms":%d,"step_ms":%d,"sampled_ms":%d,"series":[`,
+		now.UnixMilli(), q.since, q.until, q.step.Milliseconds(), sample)
 	first := true
 	for _, f := range found {
 		c := byID[f.ID]

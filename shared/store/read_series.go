@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -43,6 +44,10 @@ type Span struct {
 	From, Until int64
 	StepMs      int64
 	Rate        bool // the increase of a counter per second instead of its value
+
+	// SampleMs is how much of each step is read, from its beginning: a value of
+	// SampleWindow. 0: all of it.
+	SampleMs int64
 }
 
 // A Bucket is the samples of one series within one step.
@@ -74,9 +79,16 @@ func (r *Reader) Buckets(ctx context.Context, span Span, fn func(Bucket)) error 
 		query = rates
 	}
 	slice := max(span.StepMs, sliceMs/span.StepMs*span.StepMs)
+	if span.SampleMs > 0 {
+		query = sampledLevels
+		if span.Rate {
+			query = sampledRates
+		}
+		slice = span.StepMs * sampledSteps
+	}
 	for from := span.From / span.StepMs * span.StepMs; from < span.Until; from += slice {
 		until := min(from+slice, span.Until)
-		if err := r.bucketsOf(ctx, query, fn, max(from, span.From), until, span.StepMs, string(ids), maxGapMs); err != nil {
+		if err := r.bucketsOf(ctx, query, fn, max(from, span.From), until, span.StepMs, string(ids), maxGapMs, span.SampleMs); err != nil {
 			return fmt.Errorf("read samples of %s: %w", time.UnixMilli(from).UTC().Format(time.RFC3339), err)
 		}
 	}
@@ -84,7 +96,7 @@ func (r *Reader) Buckets(ctx context.Context, span Span, fn func(Bucket)) error 
 }
 
 const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), max(value), avg(value) FROM samples
-	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5
+	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5 AND ?6 = 0
 	GROUP BY start, series_id ORDER BY start, series_id`
 
 // A reading below the one before it is a counter that began anew: it gives no
@@ -94,7 +106,75 @@ const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / 
 			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM samples
 		WHERE timestamp_ms >= ?1 - ?5 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL
 		WINDOW w AS (PARTITION BY series_id ORDER BY timestamp_ms))
-	WHERE at >= ?1 AND v >= v0 AND at - at0 <= ?5
+	WHERE at >= ?1 AND v >= v0 AND at - at0 <= ?5 AND ?6 = 0
+	GROUP BY start, series_id ORDER BY start, series_id`
+
+const (
+	// readRows is how many rows of a range are read at most, about: a board reads
+	// that many in some 200 ms.
+	readRows = 500_000
+	// rowBytes is about what a stored sample takes.
+	rowBytes = 32
+	// sampledSteps bounds the steps of one transaction.
+	sampledSteps = 12
+)
+
+// SampleWindow returns how much of each step a question has to read, from its
+// beginning, 0 for all. A week of a busy board is millions of rows, of which a
+// chart shows some hundred steps: then each step stands for its first minutes, in
+// which every collector was read twice.
+func (r *Reader) SampleWindow(ctx context.Context, fromMs, untilMs, stepMs int64) (ms int64, err error) {
+	var pages, pageBytes int64
+	var oldest, newest, slowest sql.NullInt64
+	err = r.readTx(ctx, func(tx *sql.Tx) error {
+		for _, q := range []struct {
+			into  any
+			query string
+		}{
+			{&pages, "SELECT (SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count)"},
+			{&pageBytes, "PRAGMA page_size"},
+			{&oldest, oldestStored},
+			{&newest, "SELECT max(timestamp_ms) FROM samples"},
+			{&slowest, "SELECT max(interval_ms) FROM status WHERE component LIKE 'collector/%'"},
+		} {
+			if err := tx.QueryRowContext(ctx, q.query).Scan(q.into); err != nil {
+				return fmt.Errorf("read %q: %w", q.query, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || !oldest.Valid {
+		return 0, err
+	}
+	all := max(newest.Int64-oldest.Int64, 1)
+	in := min(untilMs, newest.Int64) - max(fromMs, oldest.Int64)
+	rows := float64(pages*pageBytes/rowBytes) * float64(in) / float64(all)
+	if rows <= readRows {
+		return 0, nil
+	}
+	const slack = 10_000
+	ms = max(int64(float64(stepMs)*readRows/rows), 2*max(slowest.Int64, 60_000)+slack)
+	if ms >= stepMs {
+		return 0, nil
+	}
+	return ms, nil
+}
+
+// steps are the beginnings of the steps between two times.
+const steps = `WITH RECURSIVE steps(start) AS (SELECT ?1 / ?3 * ?3 UNION ALL SELECT start + ?3 FROM steps WHERE start + ?3 < ?2) `
+
+const sampledLevels = steps + `SELECT series_id, start, min(value), max(value), avg(value) FROM steps CROSS JOIN samples
+	ON timestamp_ms >= start AND timestamp_ms < min(start + ?6, ?2)
+	WHERE series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5
+	GROUP BY start, series_id ORDER BY start, series_id`
+
+const sampledRates = steps + `SELECT series_id, start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
+	FROM (SELECT series_id, start, timestamp_ms AS at, value AS v,
+			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM steps CROSS JOIN samples
+		ON timestamp_ms >= start AND timestamp_ms < min(start + ?6, ?2)
+		WHERE series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL
+		WINDOW w AS (PARTITION BY series_id, start ORDER BY timestamp_ms))
+	WHERE v >= v0 AND at - at0 <= ?5
 	GROUP BY start, series_id ORDER BY start, series_id`
 
 func (r *Reader) bucketsOf(ctx context.Context, query string, fn func(Bucket), args ...any) error {

@@ -118,3 +118,49 @@ func TestADayOfAMillionRowsGivesEveryBucketOnce(t *testing.T) {
 		t.Logf("rate=%v: 8 of %d series among %d rows: %v", rate, series, 24*3600*1000/tickMs*series, time.Since(begun).Round(time.Millisecond))
 	}
 }
+
+// TestALongRangeIsSampledAndSaysSo fills a week and asks for it: what is read of
+// it is bounded, every step has a point, and a counter's rate is right.
+func TestALongRangeIsSampledAndSaysSo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("stores a million rows")
+	}
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	const interval, series, step = 30_000, 50, 20 * 60_000
+	week := int64(7 * 24 * time.Hour / time.Millisecond)
+	for from := int64(0); from < week; from += 500 * interval {
+		var samples []metric.Sample
+		for at := from; at < min(from+500*interval, week); at += interval {
+			for i := range series {
+				samples = append(samples, metric.Sample{Name: fmt.Sprint("s", i), TimeMs: at, Value: float64(at / 1000 * int64(i))})
+			}
+		}
+		mustRecord(t, db, Update{Groups: []Group{{Samples: samples}}})
+	}
+	window, err := db.SampleWindow(t.Context(), 0, week, step)
+	if err != nil || window <= 0 || window > step/2 {
+		t.Fatalf("%d ms of a step of %d are read, %v", window, step, err)
+	}
+	if short, err := db.SampleWindow(t.Context(), week-int64(time.Hour/time.Millisecond), week, 10_000); short != 0 || err != nil {
+		t.Errorf("of an hour %d ms a step are read, %v", short, err)
+	}
+	of, err := db.SeriesNamed(t.Context(), []string{"s7"}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rate := range []bool{false, true} {
+		points := 0
+		err := db.Buckets(t.Context(), Span{Series: []int64{of[0].ID}, Until: week, StepMs: step, Rate: rate, SampleMs: window}, func(b Bucket) {
+			if want := int64(points) * step; b.StartMs != want {
+				t.Fatalf("point %d is at %d, want %d", points, b.StartMs, want)
+			}
+			if rate && (b.Avg != 7 || b.Min != 7 || b.Max != 7) || !rate && b.Min != float64(b.StartMs/1000*7) {
+				t.Fatalf("%+v", b)
+			}
+			points++
+		})
+		if want := int(week / step); points != want || err != nil {
+			t.Errorf("%d points of %d, %v", points, want, err)
+		}
+	}
+}
