@@ -1,5 +1,5 @@
-// Metrics-shipper sends stored samples to VictoriaMetrics and marks what was
-// taken.
+// Metrics-shipper sends stored samples to VictoriaMetrics and marks those that it
+// accepted.
 package main
 
 import (
@@ -35,8 +35,8 @@ func main() {
 		Failed:  failed,
 		Commands: []daemon.Command{
 			{Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent", Locked: true, Run: once},
-			{Flag: "rejected", Help: "list the samples that are set aside, with the reasons", Run: rejected},
-			{Flag: "requeue", Help: "make the samples that are set aside pending again", Run: requeue},
+			{Flag: "rejected", Help: "list the samples that were rejected, with the reasons", Run: rejected},
+			{Flag: "requeue", Help: "make the samples that were rejected pending again", Run: requeue},
 			{Flag: "verify", Help: "compare the delivered samples with the server's; 1 if any is missing or doubled", Run: v.run},
 		},
 		Flags: func(fs *flag.FlagSet) {
@@ -46,18 +46,7 @@ func main() {
 	}))
 }
 
-// failed leaves word of a failure that ends the daemon for metrics-health.
-func failed(ctx context.Context, p *daemon.Process, failure error) error {
-	now := status.Moment{Wall: time.Now()}
-	var err error
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return err
-	}
-	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
-	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
-	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(d, status.ShipperRow, p.Config.Remote.UploadInterval), now, failure)
-}
-
+// run is the daemon: open, two loops, close.
 func run(ctx context.Context, p *daemon.Process) (err error) {
 	// A run may last as long as its request, besides what every loop may.
 	timeout := p.Config.Remote.Timeout
@@ -66,25 +55,27 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { err = errors.Join(err, closeAll(ctx, p, db, s)) }()
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return p.Loop(loops, "upload", func(ctx context.Context) (time.Duration, error) { return round(ctx, p, db, s) })
 	})
-	g.Go(func() error {
-		return p.Loop(loops, "skew", s.CheckSkew)
-	})
+	g.Go(func() error { return p.Loop(loops, "skew", s.CheckSkew) })
 	p.Ready()
-	err = g.Wait()
+	return g.Wait()
+}
+
+// closeAll writes that the shipper stopped, into the database that is at the path
+// now, and closes it.
+func closeAll(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	return errors.Join(err, s.Stop(last))
+	return errors.Join(repair.Reopen(last, db, p.Log), s.Stop(last), db.Close())
 }
 
 // round is one round, on the database that is at the path now. The collector
-// repairs it; what the shipper does is to open it again, and to leave word of
-// damage that it met.
+// repairs it; the shipper opens it again, and asks for a repair if it met damage.
 func round(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper) (time.Duration, error) {
 	if err := repair.Reopen(ctx, db, p.Log); err != nil {
 		return p.Config.Remote.UploadInterval, fmt.Errorf("open the database again: %w", err)
@@ -110,4 +101,16 @@ func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, er
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return db, s, nil
+}
+
+// failed leaves word of a failure that ends the daemon for metrics-health.
+func failed(ctx context.Context, p *daemon.Process, failure error) error {
+	now := status.Moment{Wall: time.Now()}
+	var err error
+	if now.Boot, err = hostfs.BootTime(); err != nil {
+		return err
+	}
+	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
+	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
+	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(d, status.ShipperRow, p.Config.Remote.UploadInterval), now, failure)
 }
