@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -213,7 +214,7 @@ func tick(at int64) []metric.Sample {
 }
 
 func open(path string) (*sql.DB, error) {
-	return sql.Open("sqlite3", "file:"+path+"?_busy_timeout=5000")
+	return sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_busy_timeout=5000")
 }
 
 func execute(path string, statements ...string) error {
