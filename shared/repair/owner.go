@@ -55,6 +55,7 @@ type Owner struct {
 	history   history
 	mount     string // where the filesystem of the open database is mounted, "" for unknown
 	due       struct{ ballast, request time.Time }
+	fstab     string // the system's table of filesystems
 
 	keepFree int64                                        // bytes the salvage leaves free on the filesystem
 	readAll  func(ctx context.Context, path string) error // reads a database and its WAL from the device
@@ -96,7 +97,7 @@ type behind struct {
 
 // New returns the owner of db, which its first Step opens.
 func New(db *store.DB, log *slog.Logger) *Owner {
-	return &Owner{db: db, path: db.Path(), log: log, keepFree: keepFree, readAll: readAll}
+	return &Owner{db: db, path: db.Path(), log: log, keepFree: keepFree, readAll: readAll, fstab: "/etc/fstab"}
 }
 
 // Refused says whether an error of Step or Reopen means that the file belongs to
@@ -152,7 +153,7 @@ func (o *Owner) reopen(ctx context.Context) error {
 	if why == nil || errors.Is(why, store.ErrClosed) {
 		return why
 	}
-	if err := checkPlace(o.path, o.mount); err != nil {
+	if err := errors.Join(checkPlace(o.path, o.mount), o.checkMounted()); err != nil {
 		o.db.SetFault(err)
 		return err
 	}

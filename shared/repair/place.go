@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,7 +14,7 @@ import (
 // errUnmounted means that the filesystem of the database is no longer mounted.
 // A new database on the disk below would fill that, and be hidden as soon as the
 // filesystem is back.
-var errUnmounted = errors.New("the filesystem of the database is not mounted any more; samples wait in memory until it is, nothing is written to the disk below")
+var errUnmounted = errors.New("the filesystem of the database is not mounted; samples wait in memory until it is, nothing is written to the disk below")
 
 // errNoPlace is returned for a path below /dev, /proc or /sys.
 var errNoPlace = errors.New("below /dev, /proc and /sys no database is made; set storage.path to another file")
@@ -32,6 +33,18 @@ func checkPlace(path, mount string) error {
 	}
 	if now := mountOf(path); now != "" && now != mount && isBelow(mount, now) {
 		return fmt.Errorf("%w (%s)", errUnmounted, mount)
+	}
+	return nil
+}
+
+// checkMounted fails if a new database at the path would be on the disk below a
+// filesystem that is not mounted yet.
+func (o *Owner) checkMounted() error {
+	if _, err := os.Lstat(o.path); err == nil || o.db.Opened() {
+		return nil
+	}
+	if at := missingMount(o.fstab, o.path); at != "" {
+		return fmt.Errorf("%w (%s is in %s)", errUnmounted, at, o.fstab)
 	}
 	return nil
 }
@@ -67,21 +80,45 @@ func mountOf(path string) (mount string) {
 		return ""
 	}
 	defer f.Close()
+	return deepest(mountPoints(f, 4), path)
+}
+
+// missingMount is the mount point that the system's table has for the database's
+// directory and where nothing is mounted, "" for none. Format: fstab(5).
+func missingMount(fstab, path string) string {
+	f, err := os.Open(fstab)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	want, now := deepest(mountPoints(f, 1), path), mountOf(path)
+	if want == "" || now == "" || want == now || !isBelow(want, now) {
+		return ""
+	}
+	return want
+}
+
+// deepest is the mount point that a database's directory is in.
+func deepest(points []string, path string) (mount string) {
 	dir := resolved(filepath.Dir(path))
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		if at := unescape(fields[4]); isBelow(dir, at) && len(at) >= len(mount) {
+	for _, at := range points {
+		if isBelow(dir, at) && len(at) >= len(mount) {
 			mount = at
 		}
 	}
-	if lines.Err() != nil {
-		return ""
-	}
 	return mount
+}
+
+// mountPoints reads one field of each line of a table, if it is a path.
+func mountPoints(table io.Reader, field int) (points []string) {
+	lines := bufio.NewScanner(table)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > field && !strings.HasPrefix(fields[0], "#") && strings.HasPrefix(fields[field], "/") {
+			points = append(points, filepath.Clean(unescape(fields[field])))
+		}
+	}
+	return points
 }
 
 // unescape replaces the octal escapes of mountinfo: \040 for a space.
