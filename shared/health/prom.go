@@ -16,12 +16,7 @@ import (
 // (https://prometheus.io/docs/instrumenting/exposition_formats/). It is 200
 // whatever the status: the scrape itself succeeded.
 func (s *Server) metrics(r *http.Request) reply {
-	text := Exposition(s.look(r))
-	use, err := s.watch.host.Self()
-	if err != nil {
-		s.log.Debug("not all of our own use is known, the rest is shown", "error", err)
-	}
-	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: text + use.exposition()}
+	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.look(r)) + s.newest(r)}
 }
 
 // A Use is what this process has taken from the machine so far; -1: not known.
@@ -31,24 +26,6 @@ type Use struct {
 	CPUSeconds    float64
 	ResidentBytes int64
 	WrittenBytes  int64
-}
-
-func (u Use) exposition() string {
-	var x exposition
-	for _, c := range []struct {
-		name, kind, help string
-		value            float64
-	}{
-		{"process_cpu_seconds_total", "counter", "Processor time of metrics-health, user and system.", u.CPUSeconds},
-		{"process_resident_memory_bytes", "gauge", "Resident memory of metrics-health.", float64(u.ResidentBytes)},
-		{"process_written_bytes_total", "counter", "Bytes metrics-health handed to the block layer.", float64(u.WrittenBytes)},
-	} {
-		if c.value >= 0 {
-			x.family(c.name, c.kind, c.help)
-			x.value(c.value, "daemon", "metrics-health")
-		}
-	}
-	return x.b.String()
 }
 
 // Exposition writes a report in Prometheus' text format.
