@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"net"
 	"os"
 	"time"
 
@@ -51,7 +50,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 		<-ctx.Done()
 		return nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Config.Health.Addr())
+	l, err := listen(ctx, p)
 	if err != nil {
 		return err
 	}
