@@ -25,7 +25,7 @@ LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
 PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
-.PHONY: help build daemons receiver probe run check test bench bench-check soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
+.PHONY: help build daemons receiver probe run check quick test bench bench-check bench-peers soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -69,7 +69,15 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than is budgeted
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
 	$(GO) test -count 1 -v -run ASampleCostsFewBytesOnTheWire ./shared/ship
+	$(GO) run ./tests/peers -bin $(BIN) -check
 	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run MemoryOfAMillion ./tests
+
+bench-peers: daemons ## the daemons beside their peers: CPU, switches, memory, wire, what an outage costs
+	$(GO) run ./tests/peers -bin $(BIN)
+
+quick: ## vet and the fast unit tests, without the race detector
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -short ./cmd/... ./shared/...
 
 # As the packaged units set it.
 MEMORY := MALLOC_ARENA_MAX=1 MEASURE_BIN=$(CURDIR)/bin
