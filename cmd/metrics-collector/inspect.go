@@ -8,6 +8,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/inspect"
+	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
 // A view is what -inspect and -export look at.
@@ -50,7 +51,11 @@ func (v *view) export(ctx context.Context, p *daemon.Process) (exit int, err err
 	if err != nil {
 		return 2, fmt.Errorf("-since: %w", err)
 	}
-	out, err := inspect.Export(ctx, p.Stdout, v.path(p), since)
+	var labels []vmjson.Label
+	if v.file == "" { // a copy may be another board's
+		labels = append(labels, vmjson.Label{Name: "site", Value: p.Config.Device.Site})
+	}
+	out, err := inspect.Export(ctx, p.Stdout, v.path(p), since, labels...)
 	p.Log.Info("exported", "samples", out.Samples, "lines", out.Lines, "held_left_out", out.Held, "refused_left_out", out.Refused)
 	if err != nil {
 		return 1, err

@@ -33,7 +33,8 @@ type Config struct {
 
 // Device names the board at the server.
 type Device struct {
-	ID string `yaml:"id" want:"label"` // empty in the file: the hostname
+	ID   string `yaml:"id" want:"label"`   // empty in the file: the hostname
+	Site string `yaml:"site" want:"label"` // label site of what is sent; empty: none
 }
 
 // Host says where the kernel's pseudo files are.

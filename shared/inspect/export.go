@@ -44,12 +44,13 @@ const heldInMemory = 50000
 
 // An exporter collects samples into one line for each series.
 type exporter struct {
-	w     *bufio.Writer
-	now   int64
-	out   Exported
-	count int
-	lines map[int64]*line
-	buf   []byte
+	w      *bufio.Writer
+	now    int64
+	labels []vmjson.Label
+	out    Exported
+	count  int
+	lines  map[int64]*line
+	buf    []byte
 }
 
 type line struct {
@@ -60,16 +61,16 @@ type line struct {
 }
 
 // Export writes the samples from sinceMs on as JSON lines, in the order of their
-// times by and large. Its memory does not depend on their number. Samples whose
+// times by and large, with further labels on each. Its memory does not depend on their number. Samples whose
 // time is not trusted, texts, and what VictoriaMetrics would drop are left out
 // and counted.
-func Export(ctx context.Context, w io.Writer, path string, sinceMs int64) (Exported, error) {
+func Export(ctx context.Context, w io.Writer, path string, sinceMs int64, labels ...vmjson.Label) (Exported, error) {
 	r, err := store.OpenStill(ctx, path)
 	if err != nil {
 		return Exported{}, err
 	}
 	defer r.Close()
-	e := &exporter{w: bufio.NewWriterSize(metric.NewCleanWriter(w), 1<<16), now: time.Now().UnixMilli(), lines: map[int64]*line{}}
+	e := &exporter{w: bufio.NewWriterSize(metric.NewCleanWriter(w), 1<<16), now: time.Now().UnixMilli(), labels: labels, lines: map[int64]*line{}}
 	if err := r.Stored(ctx, sinceMs, e.add); err != nil {
 		return e.out, err
 	}
@@ -86,7 +87,7 @@ func (e *exporter) add(s store.Stored) error {
 	}
 	l := e.lines[s.Series.ID]
 	if l == nil {
-		head, err := vmjson.Head(metric.WireName(s.Series.Name), s.Series.Device, s.Series.Tags)
+		head, err := vmjson.Head(metric.WireName(s.Series.Name), s.Series.Device, s.Series.Tags, e.labels...)
 		l = &line{head: head, bad: err != nil}
 		e.lines[s.Series.ID] = l
 	}

@@ -81,7 +81,7 @@ func prints(r rune, size int) bool {
 	if r == '\n' || r == '\t' {
 		return true
 	}
-	return !(r == utf8.RuneError && size == 1) && !unicode.In(r, unicode.C, unicode.Zl, unicode.Zp)
+	return (r != utf8.RuneError || size != 1) && !unicode.In(r, unicode.C, unicode.Zl, unicode.Zp)
 }
 
 func appendClean(dst, p []byte) []byte {

@@ -50,6 +50,7 @@ func (c *chunk) samplesOf(line int) []store.Row {
 // lines.
 type encoder struct {
 	compress bool
+	site     string // label of every line; empty: none
 
 	heads  map[int64]head // by series id
 	places []int32        // by series id: where its next row goes in the body
@@ -160,6 +161,9 @@ func (e *encoder) sort(c *chunk, rows []store.Row, rule timeRule) {
 	}
 }
 
+// siteLabel is the label of every line that the configuration gives.
+func siteLabel(site string) vmjson.Label { return vmjson.Label{Name: "site", Value: site} }
+
 // check says whether a row can be sent, and why not if the server would not keep
 // it.
 func (e *encoder) check(r store.Row, rule timeRule) (ruling, error) {
@@ -169,7 +173,7 @@ func (e *encoder) check(r store.Row, rule timeRule) (ruling, error) {
 			e.heads = map[int64]head{}
 		}
 		h.of = r.Series
-		h.text, h.err = vmjson.Head(metric.WireName(r.Series.Name), r.Series.Device, r.Series.Tags)
+		h.text, h.err = vmjson.Head(metric.WireName(r.Series.Name), r.Series.Device, r.Series.Tags, siteLabel(e.site))
 		e.heads[r.Series.ID] = h
 	}
 	if h.err != nil {

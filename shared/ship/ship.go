@@ -100,7 +100,7 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, 
 	now := time.Now()
 	s := &Shipper{
 		db: db, cfg: cfg.Remote, log: log.With("endpoint", c.url.Host), progress: progress, client: c,
-		enc:    encoder{compress: cfg.Remote.Compression},
+		enc:    encoder{compress: cfg.Remote.Compression, site: cfg.Device.Site},
 		pacing: pacing{budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: traffic},
 		first:  firstRound{notBefore: now.Add(share(time.Second, cfg.Device.ID)), until: now.Add(eagerFor)},
 		chunks: chunking{limit: cfg.Remote.ChunkSize},

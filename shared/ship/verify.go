@@ -157,7 +157,7 @@ func (s *Shipper) compare(ctx context.Context, export url.URL, rows []store.Row)
 		r := &rows[i]
 		text, ok := texts[r.Series.ID]
 		if !ok {
-			if text, err = seriesText(r.Series); err != nil {
+			if text, err = seriesText(r.Series, s.enc.site); err != nil {
 				return v, nil, fmt.Errorf("series %s%s: %w", r.Series.Name, r.Series.Tags, err)
 			}
 			texts[r.Series.ID] = text
@@ -208,8 +208,8 @@ func (s *Shipper) compare(ctx context.Context, export url.URL, rows []store.Row)
 }
 
 // seriesText names a series as the server knows it.
-func seriesText(s *store.Series) (text string, err error) {
-	head, err := vmjson.Head(metric.WireName(s.Name), s.Device, s.Tags)
+func seriesText(s *store.Series, site string) (text string, err error) {
+	head, err := vmjson.Head(metric.WireName(s.Name), s.Device, s.Tags, siteLabel(site))
 	if err != nil {
 		return "", err
 	}

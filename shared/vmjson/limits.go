@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -34,19 +35,42 @@ func CheckSample(value float64, timeMs, nowMs int64, retention time.Duration) er
 	return nil
 }
 
-// checkSeries says what is wrong with a series that is to be sent.
-func checkSeries(wireName, deviceID, tags string) error {
+// checkSeries says what is wrong with a series that is to be sent, and returns
+// those of the further labels that go with it.
+func checkSeries(wireName, deviceID, tags string, further []Label) ([]Label, error) {
 	if err := checkName(wireName); err != nil {
-		return err
+		return nil, err
 	}
 	if deviceID == "" {
-		return errors.New("device_id is empty")
+		return nil, errors.New("device_id is empty")
 	}
 	if err := checkLabelValue("device_id", deviceID); err != nil {
-		return err
+		return nil, err
 	}
+	labels, err := checkTags(tags)
+	if err != nil {
+		return nil, err
+	}
+	var with []Label
+	for _, l := range further {
+		if l.Value == "" || slices.ContainsFunc(labels, func(tag Label) bool { return tag.Name == l.Name }) {
+			continue
+		}
+		if err := checkLabel(l.Name, l.Value); err != nil {
+			return nil, err
+		}
+		with = append(with, l)
+	}
+	if len(labels)+len(with)+2 > MaxLabels {
+		return nil, fmt.Errorf("more than %d labels", MaxLabels)
+	}
+	return with, nil
+}
+
+// checkTags reads the canonical text of tags.
+func checkTags(tags string) ([]Label, error) {
 	if tags == "" {
-		return nil
+		return nil, nil
 	}
 	s := scanner{data: []byte(tags)}
 	labels, err := s.labels(nil)
@@ -57,20 +81,17 @@ func checkSeries(wireName, deviceID, tags string) error {
 		err = errors.New("not canonical: white space")
 	}
 	if err != nil {
-		return fmt.Errorf("tags: %w", err)
-	}
-	if len(labels)+2 > MaxLabels {
-		return fmt.Errorf("more than %d labels", MaxLabels)
+		return nil, fmt.Errorf("tags: %w", err)
 	}
 	for i, l := range labels {
 		switch {
 		case l.Name == "__name__" || l.Name == "device_id":
-			return fmt.Errorf("tags: %s is reserved", l.Name)
+			return nil, fmt.Errorf("tags: %s is reserved", l.Name)
 		case i > 0 && l.Name < labels[i-1].Name:
-			return fmt.Errorf("tags: not canonical: %s after %s", clip(l.Name), clip(labels[i-1].Name))
+			return nil, fmt.Errorf("tags: not canonical: %s after %s", clip(l.Name), clip(labels[i-1].Name))
 		}
 	}
-	return nil
+	return labels, nil
 }
 
 // checkName holds a metric name to ^[a-zA-Z_:][a-zA-Z0-9_:]*$ (Prometheus data

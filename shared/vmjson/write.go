@@ -22,10 +22,12 @@ import (
 // bracket that opens the values. Tags is the series' canonical tags text, an
 // object of strings such as {"core":"all"}, or "" or {} for none; its inside is
 // taken over byte for byte. (A tag with an empty value is legal; the server keeps
-// it as no tag.) The error says which rule of this package's limits
-// the series breaks; such a series can't be sent.
-func Head(wireName, deviceID, tags string) ([]byte, error) {
-	if err := checkSeries(wireName, deviceID, tags); err != nil {
+// it as no tag.) Further labels come before the tags; one without a value, or of a
+// name that is a tag, is left out. The error says which rule of this package's
+// limits the series breaks; such a series can't be sent.
+func Head(wireName, deviceID, tags string, further ...Label) ([]byte, error) {
+	further, err := checkSeries(wireName, deviceID, tags, further)
+	if err != nil {
 		return nil, err
 	}
 	buf := make([]byte, 0, len(`{"metric":{"__name__":"","device_id":""},"values":[`)+len(wireName)+len(deviceID)+len(tags)+1)
@@ -33,6 +35,10 @@ func Head(wireName, deviceID, tags string) ([]byte, error) {
 	buf = append(buf, wireName...)
 	buf = append(buf, `","device_id":`...)
 	buf = appendString(buf, deviceID)
+	for _, l := range further {
+		buf = append(append(append(buf, `,"`...), l.Name...), `":`...)
+		buf = appendString(buf, l.Value)
+	}
 	if len(tags) > len("{}") {
 		buf = append(buf, ',')
 		buf = append(buf, tags[1:len(tags)-1]...)
