@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"time"
 
@@ -20,6 +21,7 @@ const name = "metrics-collector"
 
 func main() {
 	var v view
+	var pr printer
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    name,
 		Summary: "samples the machine into the database",
@@ -27,9 +29,10 @@ func main() {
 		Run:     run,
 		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
 		Failed:  failed,
-		Flags:   v.flags,
+		Flags:   func(fs *flag.FlagSet) { v.flags(fs); pr.flags(fs) },
 		Commands: append([]daemon.Command{
 			{Flag: "once", Help: "run every collector once, store what it returns and exit", Locked: true, Run: once},
+			pr.command(),
 		}, v.commands()...),
 	}))
 }

@@ -34,7 +34,7 @@ import (
 
 // Version is set when the program is linked:
 // -ldflags "-X github.com/taniwha3/thugshells/shared/daemon.Version=1.2.3".
-var Version = "dev"
+var Version = unstamped
 
 // Exit statuses of Main.
 const (
@@ -70,6 +70,7 @@ type Program struct {
 // stdout holds the answer and nothing else.
 type Command struct {
 	Flag, Help string
+	Args       string // what it takes beside flags, such as "[NAME...]"; empty: nothing
 	Locked     bool // takes the daemon's lock, so that it cannot run beside it
 	Run        func(ctx context.Context, p *Process) (exit int, err error)
 }
@@ -108,7 +109,7 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %v\n%s: -h lists the flags\n", pr.Name, err, pr.Name)
 		return exitUsage
 	case o.version:
-		fmt.Fprintln(stdout, pr.Name, Version)
+		printVersion(stdout, pr.Name)
 		return exitClean
 	}
 	cfg, err := config.Load(o.config)
@@ -130,7 +131,7 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 		return exitFailure
 	}
 	p := &Process{
-		Config: cfg, ConfigPath: o.config, Log: log.With("daemon", pr.Name), Name: pr.Name, Version: Version,
+		Config: cfg, ConfigPath: o.config, Log: log.With("daemon", pr.Name), Name: pr.Name, Version: version(), Args: o.args,
 		Started: time.Now(), Stdout: stdout, Stderr: stderr,
 	}
 	exit, err := pr.start(p, o.command)

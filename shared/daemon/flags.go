@@ -16,6 +16,7 @@ type options struct {
 	config         string // empty: the default path, which may be absent
 	check, version bool
 	command        *Command // nil: the daemon
+	args           []string // of the command
 }
 
 func (pr Program) options(args []string) (options, error) {
@@ -37,10 +38,6 @@ func (pr Program) options(args []string) (options, error) {
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
-	if fs.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-
 	var modes []string
 	if o.check {
 		modes = append(modes, "-check")
@@ -53,6 +50,9 @@ func (pr Program) options(args []string) (options, error) {
 			o.command = &pr.Commands[i]
 			modes = append(modes, "-"+o.command.Flag)
 		}
+	}
+	if o.args = fs.Args(); len(o.args) > 0 && (o.command == nil || o.command.Args == "") {
+		return o, fmt.Errorf("unexpected argument %q", o.args[0])
 	}
 	if len(modes) > 1 {
 		return o, errors.New(strings.Join(modes, " and ") + " exclude each other")
@@ -72,7 +72,7 @@ func (pr Program) options(args []string) (options, error) {
 func (pr Program) usage(fs *flag.FlagSet) {
 	modes := []string{"-check", "-version"}
 	for _, c := range pr.Commands {
-		modes = append(modes, "-"+c.Flag)
+		modes = append(modes, strings.TrimSpace("-"+c.Flag+" "+c.Args))
 	}
 	fmt.Fprintf(fs.Output(), "%s: %s\n\nusage: %s [-config FILE] [%s]\n\n", pr.Name, pr.Summary, pr.Name, strings.Join(modes, " | "))
 	fs.PrintDefaults()

@@ -16,6 +16,7 @@ import (
 	"github.com/lmittmann/tint"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // newLogger builds the logger of c. Its lines go through a queue, so that a log
@@ -71,13 +72,27 @@ func handlerFor(format string, out, w io.Writer, level slog.Level) slog.Handler 
 	if format == "auto" && journalStream(out) {
 		format = "journal"
 	}
+	if format != "console" { // which may have colours of its own
+		w = metric.NewCleanWriter(w)
+	}
 	switch format {
 	case "console":
-		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal(out)})
+		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal(out), ReplaceAttr: cleanAttr})
 	case "journal":
 		return newJournalHandler(w, level)
 	}
 	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+}
+
+// cleanAttr keeps text from elsewhere from speaking to a console.
+func cleanAttr(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok {
+		return slog.String(a.Key, metric.Clean(err.Error()))
+	}
+	if a.Value.Kind() == slog.KindString {
+		a.Value = slog.StringValue(metric.Clean(a.Value.String()))
+	}
+	return a
 }
 
 // journalStream says whether w is the stream that systemd connected to the

@@ -19,6 +19,7 @@ type Process struct {
 	ConfigPath     string // "": config.DefaultPath, which may be absent
 	Log            *slog.Logger
 	Name, Version  string
+	Args           []string // of a command that takes them
 	Started        time.Time
 	Stdout, Stderr io.Writer
 

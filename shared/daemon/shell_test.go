@@ -239,7 +239,7 @@ func TestTheCommandLineDecidesTheExitStatus(t *testing.T) {
 		exit           int
 		stdout, stderr string // "…" at the end: only the beginning
 	}{
-		{"-version", 0, "metrics-test dev\n", ""},
+		{"-version", 0, "metrics-test dev\nrevision …", ""},
 		{"-config c.yaml -check", 0, "c.yaml: ok\n", ""},
 		{"-config bad.yaml -check", 2, "", "bad.yaml:2: remote.timeout: want a duration of 1s to 10m such as 30s, got 1\nbad.yaml:3: remote.urll: no such key; did you mean url?\n"},
 		{"-config bad.yaml", 2, "", "bad.yaml:2: …"},

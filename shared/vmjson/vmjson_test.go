@@ -36,6 +36,32 @@ func TestAppendWritesOneLinePerSeries(t *testing.T) {
 	}
 }
 
+func TestFurtherLabelsComeBeforeTheTagsUnlessATagHasTheirName(t *testing.T) {
+	for _, tt := range []struct {
+		tags string
+		site string
+		want string
+	}{
+		{`{"core":"all"}`, "north \"7\"", `"device_id":"b","site":"north \"7\"","core":"all"}`},
+		{"", "north", `"device_id":"b","site":"north"}`},
+		{`{"core":"all"}`, "", `"device_id":"b","core":"all"}`},
+		{`{"site":"south"}`, "north", `"device_id":"b","site":"south"}`},
+	} {
+		head, err := Head("up", "b", tt.tags, Label{"site", tt.site})
+		if err != nil || !strings.Contains(string(head), tt.want) {
+			t.Errorf("%s with %q: %s, %v", tt.tags, tt.site, head, err)
+		}
+		if err := Read(strings.NewReader(string(Append(nil, head, []float64{1}, []int64{1}))), Limits{}, func(_ int, _ Line, refused error) error { return refused }); err != nil {
+			t.Errorf("%s: %v", head, err)
+		}
+	}
+	for _, bad := range []Label{{"site", "\xff"}, {"site", strings.Repeat("x", MaxValueBytes+1)}, {"a-b", "x"}} {
+		if _, err := Head("up", "b", "", bad); err == nil {
+			t.Errorf("%.40q became a label", bad)
+		}
+	}
+}
+
 func TestAppendAllocatesNothing(t *testing.T) {
 	head := mustHead(t, "cpu_usage_percent", "b7", `{"core":"all"}`)
 	values := []float64{12.345, 7, 1e-300, 0.1 + 0.2, 123456789012, 1.5e300}
