@@ -66,13 +66,32 @@ func (v *printer) run(ctx context.Context, p *daemon.Process) (exit int, err err
 			faults = append(faults, fmt.Errorf("%q is no enabled collector and no metric that one returned", name))
 		}
 	}
-	if err := v.write(p, samples); err != nil {
+	if err := v.write(p, newest(samples)); err != nil {
 		return 1, err
 	}
 	if err := errors.Join(faults...); err != nil {
 		return 1, fmt.Errorf("not everything could be read: %w", err)
 	}
 	return 0, nil
+}
+
+// newest returns the last sample of each series, in the order in which the series
+// come first: a collector that reads a log returns what it tells of the past too.
+func newest(samples []metric.Sample) []metric.Sample {
+	type series struct{ name, tags string }
+	places := map[series]int{}
+	all := samples[:0:0]
+	for _, s := range samples {
+		at, known := places[series{s.Name, s.Tags}]
+		switch {
+		case !known:
+			places[series{s.Name, s.Tags}] = len(all)
+			all = append(all, s)
+		case s.TimeMs >= all[at].TimeMs:
+			all[at] = s
+		}
+	}
+	return all
 }
 
 // chosen says whether a sample is to be printed, and notes in met which names

@@ -45,7 +45,7 @@ func readOnce(ctx context.Context, all []collect.Scheduled) []Reading {
 	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()
 	started := make([]*scheduled, len(all))
-	now := time.Now()
+	now := collect.Moment{Wall: time.Now()}
 	for i, s := range all {
 		started[i] = &scheduled{Scheduled: s}
 		started[i].start(now)
@@ -55,7 +55,7 @@ func readOnce(ctx context.Context, all []collect.Scheduled) []Reading {
 		readings[i].Collector = s.Name
 		select {
 		case got := <-s.answer:
-			readings[i].Samples, readings[i].Err = got.samples, got.err
+			readings[i].Samples, readings[i].Err = got.Samples, got.err
 		case <-ctx.Done():
 			readings[i].Err = fmt.Errorf("%w for %s", errTimeout, collectTimeout)
 		}
