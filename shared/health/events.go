@@ -40,6 +40,9 @@ func (s *Server) events(r *http.Request) reply {
 	})
 }
 
+// goodEvents are those of the stream that are as they should be.
+var goodEvents = map[string]bool{"srt_connected": true, "pipeline_started": true, "group_registered": true, "link_established": true}
+
 func newestEvents(ctx context.Context, db *store.Reader) ([]Event, error) {
 	runs, _, err := db.Sessions(ctx, maxEvents)
 	if err != nil {
@@ -57,6 +60,13 @@ func newestEvents(ctx context.Context, db *store.Reader) ([]Event, error) {
 				Text: fmt.Sprintf("samples lost (%s): %d in all", loss.Reason, loss.Count),
 			})
 		}
+	}
+	happened, _, err := db.RecentEvents(ctx, maxEvents)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range happened {
+		all = append(all, Event{TimeMs: e.TimeMs, Source: e.Source, Text: e.Text, Bad: !goodEvents[e.Name]})
 	}
 	slices.SortStableFunc(all, func(a, b Event) int { return int(b.TimeMs - a.TimeMs) })
 	return all[:min(len(all), maxEvents)], nil

@@ -21,6 +21,7 @@ const (
 	maxText       = 1000
 	shownSessions = 5
 	shownFindings = 20
+	shownEvents   = 20
 )
 
 var states = []struct {
@@ -50,6 +51,7 @@ func Report(ctx context.Context, w io.Writer, path string, top int) (sound bool,
 	p.samples(ctx, r, top)
 	p.sessions(ctx, r)
 	p.status(ctx, r)
+	p.events(ctx, r)
 	p.integrity(ctx, r)
 	return p.sound, p.err
 }
@@ -181,6 +183,18 @@ func (p *printer) status(ctx context.Context, r *store.Reader) {
 		}
 		p.line("%s", line)
 	}
+}
+
+func (p *printer) events(ctx context.Context, r *store.Reader) {
+	p.line("\nevents, the newest first")
+	events, total, err := r.RecentEvents(ctx, shownEvents)
+	if p.amiss("read", err) {
+		return
+	}
+	for _, e := range events {
+		p.line("  %s  %-8s %-17s %s", stamp(e.TimeMs), e.Source, e.Name, metric.OneLine(e.Text, maxText))
+	}
+	p.line("  %d in all", total)
 }
 
 func (p *printer) integrity(ctx context.Context, r *store.Reader) {
