@@ -25,7 +25,6 @@ type pages struct {
 	usable    int    // bytes of it that SQLite uses
 	count     uint32 // of the database as it was last committed
 	limit     uint32 // above the number of any page
-	sound     bool   // the first page makes sense
 	mapped    bool   // there is a pointer map
 	free      bits   // pages in the free list
 	listed    bool   // the free list is whole
@@ -115,7 +114,6 @@ func (p *pages) readFirst(first page) {
 	if len(head) < fileHeader || !bytes.Equal(head[:16], fileMagic) || sizeIn(head) != p.size || first.kind() != tableLeaf && first.kind() != tableInterior {
 		return
 	}
-	p.sound = true
 	if reserved := int(head[20]); p.size-reserved >= 480 {
 		p.usable = p.size - reserved
 	}
