@@ -71,7 +71,7 @@ type Program struct {
 type Command struct {
 	Flag, Help string
 	Args       string // what it takes beside flags, such as "[NAME...]"; empty: nothing
-	Locked     bool // takes the daemon's lock, so that it cannot run beside it
+	Locked     bool   // takes the daemon's lock, so that it cannot run beside it
 	Run        func(ctx context.Context, p *Process) (exit int, err error)
 }
 
