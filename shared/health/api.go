@@ -238,7 +238,7 @@ type columns struct {
 // answerTo reads the buckets and writes them as JSON by columns. A step without
 // samples is left out: a gap is a gap.
 func answerTo(ctx context.Context, db *store.Reader, q question, found []store.Series, now time.Time) ([]byte, error) {
-	span := store.Span{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: q.rate}
+	span := store.BucketSpan{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: q.rate}
 	var err error
 	if span.SampleMs, err = db.SampleWindow(ctx, q.since, q.until, span.StepMs); err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func chartsAnswer(ctx context.Context, db *store.Reader, q question, found []sto
 		return nil, err
 	}
 	for _, rate := range []bool{false, true} {
-		span := store.Span{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: rate, SampleMs: sample}
+		span := store.BucketSpan{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: rate, SampleMs: sample}
 		for _, f := range found {
 			if strings.HasSuffix(f.Name, "_total") == rate {
 				span.Series = append(span.Series, f.ID)

@@ -86,7 +86,7 @@ func (p *printer) sizes(ctx context.Context, r *store.Reader) {
 	}
 	p.line("  database           %14d bytes", sizes.Database)
 	p.line("  write-ahead log    %14d bytes", sizes.WAL)
-	room, err := r.Room(ctx)
+	room, err := r.PageUse(ctx)
 	if p.amiss("pages", err) {
 		return
 	}

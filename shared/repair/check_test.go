@@ -242,7 +242,7 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 		var sweep store.Sweep
 		for done := false; !done; {
 			var err error
-			if _, done, err = db.DeleteFinished(t.Context(), &sweep, 1<<60, nil); err != nil {
+			if _, done, err = db.DeleteDelivered(t.Context(), &sweep, 1<<60, nil); err != nil {
 				break
 			}
 		}

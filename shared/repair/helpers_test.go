@@ -161,7 +161,7 @@ func keepReading(t testing.TB, db *owned) (end func()) {
 	go func() {
 		defer close(ended)
 		var once sync.Once
-		span := store.Span{Series: []int64{1, 2, 3}, From: 0, Until: 1 << 20, StepMs: 1}
+		span := store.BucketSpan{Series: []int64{1, 2, 3}, From: 0, Until: 1 << 20, StepMs: 1}
 		_ = db.Buckets(context.Background(), span, func(store.Bucket) {
 			once.Do(func() { close(begun) })
 			<-stop

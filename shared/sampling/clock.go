@@ -156,7 +156,7 @@ func (c *clock) note(ctx context.Context, db *store.DB, now status.Moment) error
 	released, lost := 0, 0
 	var shift time.Duration
 	for !c.noted {
-		change, err := db.SetClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, NTP: c.synced, Since: c.since})
+		change, err := db.RecordClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, NTP: c.synced, Since: c.since})
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func (c *clock) note(ctx context.Context, db *store.DB, now status.Moment) error
 
 // restore takes over what an earlier run of this boot knew.
 func (c *clock) restore(ctx context.Context, db *store.DB) error {
-	last, offset, ok, err := db.LastClock(ctx, c.bootID)
+	last, offset, ok, err := db.RecordedClock(ctx, c.bootID)
 	if err != nil || !ok || c.known || last.By == byOperator && !c.ship {
 		return err
 	}

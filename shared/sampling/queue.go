@@ -46,7 +46,7 @@ func (q *queue) add(groups []store.Group, c *clock) ([]store.Group, map[string]i
 }
 
 func (w *waiting) restamp(c *clock) {
-	if w.Sure {
+	if w.ClockTrusted {
 		return
 	}
 	if step := c.offset - w.offset; step.Abs() > clockStep {
@@ -58,7 +58,7 @@ func (w *waiting) restamp(c *clock) {
 		}
 		w.offset = c.offset
 	}
-	w.Sure = c.trusted
+	w.ClockTrusted = c.trusted
 }
 
 // clear forgets what was stored.

@@ -243,7 +243,7 @@ func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err er
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
 		return row, false, err
 	}
-	rows, err := s.db.Fresh(ctx, nil, now.Wall.UnixMilli(), 1000)
+	rows, err := s.db.NewestSince(ctx, nil, now.Wall.UnixMilli(), 1000)
 	if err != nil {
 		return row, false, err
 	}

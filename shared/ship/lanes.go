@@ -70,7 +70,7 @@ func (s *Shipper) chunkLimit() int {
 func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once bool) error {
 	for {
 		var err error
-		if s.chunks.rows, err = s.db.Fresh(ctx, s.chunks.rows[:0], border, s.chunkLimit()); err != nil {
+		if s.chunks.rows, err = s.db.NewestSince(ctx, s.chunks.rows[:0], border, s.chunkLimit()); err != nil {
 			return err
 		}
 		if len(s.chunks.rows) == 0 {
@@ -224,7 +224,7 @@ func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, bord
 			return nil, err
 		}
 		if len(rest) > 0 {
-			at.Back(c.in[len(c.in)-len(rest)-1])
+			at.Rewind(c.in[len(c.in)-len(rest)-1])
 		}
 		if len(c.rows) > 0 {
 			return c, nil

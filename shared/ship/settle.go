@@ -203,7 +203,7 @@ func (s *Shipper) resend(ctx context.Context, b *round) error {
 // again meanwhile, so that the spans are others now.
 func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err error) {
 	one := &s.replay.Again[0]
-	at := store.FromOf(one.Priority, one.FromMs)
+	at := store.CursorOf(one.Priority, one.FromMs)
 	signs := s.replay.signs
 	for {
 		if s.chunks.rows, err = s.db.Delivered(ctx, s.chunks.rows[:0], &at, one.ToMs+1, s.chunkLimit()); err != nil {
@@ -217,7 +217,7 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 			return false, err
 		}
 		if len(rest) > 0 {
-			at.Back(s.chunks.rows[len(s.chunks.rows)-len(rest)-1])
+			at.Rewind(s.chunks.rows[len(s.chunks.rows)-len(rest)-1])
 		}
 		if err := s.mayContinue(ctx, b); err != nil {
 			return false, err

@@ -140,7 +140,7 @@ func (b *bench) states() (pending, delivered, set map[string]bool) {
 		return m
 	}
 	pending = keys(b.db.Newest(context.Background(), 1_000_000))
-	at := store.From(0)
+	at := store.CursorAt(0)
 	delivered = keys(b.db.Delivered(context.Background(), nil, &at, 1<<60, 1_000_000))
 	set = map[string]bool{}
 	err := b.db.Rejections(context.Background(), func(r store.Rejection) error {

@@ -146,7 +146,7 @@ func TestWhatIsRightByATrustedClockIsSentWhateverADateSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.db.SetClock(t.Context(), store.Clock{Now: now, BootID: b.boot, Trusted: true, By: by}); err != nil {
+		if _, err := b.db.RecordClock(t.Context(), store.Clock{Now: now, BootID: b.boot, Trusted: true, By: by}); err != nil {
 			t.Fatal(err)
 		}
 		d.tells(t, b, -3*24*time.Hour)

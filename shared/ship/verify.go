@@ -72,7 +72,7 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, 
 	export := *s.client.url
 	export.Path, export.RawPath = base+"/api/v1/export", ""
 
-	at := store.From(time.Now().Add(-since).UnixMilli())
+	at := store.CursorAt(time.Now().Add(-since).UnixMilli())
 	until := time.Now().UnixMilli()
 	for {
 		rows, err := s.db.Delivered(ctx, nil, &at, until, verifySlice)

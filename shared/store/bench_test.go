@@ -181,7 +181,7 @@ func (b *day) ship(n int) (shipped int) {
 	b.t.Helper()
 	for {
 		var err error
-		if b.rows, err = b.shipper.Fresh(b.t.Context(), b.rows[:0], math.MinInt64, n); err != nil {
+		if b.rows, err = b.shipper.NewestSince(b.t.Context(), b.rows[:0], math.MinInt64, n); err != nil {
 			b.t.Fatal(err)
 		}
 		if len(b.rows) == 0 {
@@ -259,7 +259,7 @@ func TestWhatADayCosts(t *testing.T) {
 		cpu, before := cpuTime(), written(t)
 		var sweep Sweep
 		for done := false; !done; {
-			if _, done, err = b.collector.DeleteFinished(t.Context(), &sweep, math.MaxInt64, nil); err != nil {
+			if _, done, err = b.collector.DeleteDelivered(t.Context(), &sweep, math.MaxInt64, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -351,7 +351,7 @@ func TestReadingTheNewestOfManyPending(t *testing.T) {
 		}
 		fresh = append(fresh, median(func() {
 			var err error
-			if b.rows, err = b.shipper.Fresh(t.Context(), b.rows[:0], math.MinInt64, 2500); err != nil || len(b.rows) != 2500 {
+			if b.rows, err = b.shipper.NewestSince(t.Context(), b.rows[:0], math.MinInt64, 2500); err != nil || len(b.rows) != 2500 {
 				t.Fatal(len(b.rows), err)
 			}
 		}))

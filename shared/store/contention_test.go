@@ -72,7 +72,7 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 	all.Go(func() { // keeping
 		var sweep Sweep
 		for i := 0; ; i++ {
-			_, done, err := collector.DeleteFinished(t.Context(), &sweep, 1<<40, nil)
+			_, done, err := collector.DeleteDelivered(t.Context(), &sweep, 1<<40, nil)
 			if err == nil && i%50 == 0 {
 				_, err = collector.Checkpoint(t.Context(), 16<<20)
 			}

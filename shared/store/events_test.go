@@ -80,17 +80,17 @@ func TestEventsGetTheirTimesWithTheSamples(t *testing.T) {
 	if err := db.StartSession(t.Context(), Session{ID: "s", Start: wrong, Metadata: map[string]string{"boot_id": "b"}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.SetClock(t.Context(), boot(wrong, time.Minute, false)); err != nil {
+	if _, err := db.RecordClock(t.Context(), boot(wrong, time.Minute, false)); err != nil {
 		t.Fatal(err)
 	}
 	sure := metric.Event{TimeMs: right.Add(-time.Hour).UnixMilli(), Source: "kernel", Name: "earlier"}
 	held := metric.Event{TimeMs: wrong.Add(time.Second).UnixMilli(), Source: "kernel", Name: "held"}
 	row := status.Row{Component: status.CollectorRow, BootID: "b", HeartbeatMs: wrong.UnixMilli(), HeartbeatBootMs: time.Minute.Milliseconds()}
-	u := Update{Status: []status.Row{row}, Groups: []Group{{Events: []metric.Event{held}}, {Events: []metric.Event{sure}, Sure: true}}}
+	u := Update{Status: []status.Row{row}, Groups: []Group{{Events: []metric.Event{held}}, {Events: []metric.Event{sure}, ClockTrusted: true}}}
 	if _, err := db.Record(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.SetClock(t.Context(), boot(right, 2*time.Minute, true)); err != nil {
+	if _, err := db.RecordClock(t.Context(), boot(right, 2*time.Minute, true)); err != nil {
 		t.Fatal(err)
 	}
 	all, _ := eventsOf(t, db, 5)
@@ -98,7 +98,7 @@ func TestEventsGetTheirTimesWithTheSamples(t *testing.T) {
 	if len(all) != 2 || all[0].Name != "held" || all[0].TimeMs != want || all[1].TimeMs != sure.TimeMs {
 		t.Errorf("%v, want the held one at %d", all, want)
 	}
-	if _, err := db.SetClock(t.Context(), boot(right.Add(time.Hour), 62*time.Minute, true)); err != nil {
+	if _, err := db.RecordClock(t.Context(), boot(right.Add(time.Hour), 62*time.Minute, true)); err != nil {
 		t.Fatal(err)
 	}
 	if again, _ := eventsOf(t, db, 5); again[0] != all[0] {

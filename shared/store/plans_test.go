@@ -41,13 +41,13 @@ func TestNothingThatRunsOftenReadsATable(t *testing.T) {
 		args        []any
 		search      string // what must be among the steps
 	}{
-		{"the newest pending", freshQuery(), n(2), "SEARCH samples USING INDEX samples_pending (priority=? AND timestamp_ms>?)"},
+		{"the newest pending", newestQuery(), n(2), "SEARCH samples USING INDEX samples_pending (priority=? AND timestamp_ms>?)"},
 		{"the oldest pending", oldestPending, none, "SEARCH samples USING COVERING INDEX samples_pending (priority=?)"},
 		{"the oldest", oldestStored, none, "SEARCH samples"},
 		{"the last receipt", lastReceipt, none, "SCAN upload_checkpoints"}, // from its end, one row
-		{"the next to delete", nextFinished, n(3), "SEARCH samples USING PRIMARY KEY ((timestamp_ms,series_id)>(?,?)"},
+		{"the next to delete", nextDelivered, n(3), "SEARCH samples USING PRIMARY KEY ((timestamp_ms,series_id)>(?,?)"},
 		{"the end of a slice", rowsOn, n(4), "SEARCH samples USING PRIMARY KEY"},
-		{"delete delivered", deleteFinished, n(5), "SEARCH samples USING PRIMARY KEY"},
+		{"delete delivered", deleteDelivered, n(5), "SEARCH samples USING PRIMARY KEY"},
 		{"give up rejected", deleteRejected, n(1), "SEARCH samples USING PRIMARY KEY (timestamp_ms=? AND series_id=?)"},
 		{"forget reasons", deleteReasons, n(1), "SEARCH rejected USING PRIMARY KEY (timestamp_ms=? AND series_id=?)"},
 		{"give up what is held", deleteHeld, n(1), "SEARCH samples USING PRIMARY KEY (timestamp_ms=? AND series_id=?)"},
@@ -66,7 +66,7 @@ func TestNothingThatRunsOftenReadsATable(t *testing.T) {
 			if strings.HasPrefix(s, "SCAN") && !short(s, strings.Contains(q.query, "LIMIT")) {
 				t.Errorf("%s: %s\n\t%s", q.what, s, all)
 			}
-			if strings.Contains(s, "TEMP B-TREE") && q.query != freshQuery() {
+			if strings.Contains(s, "TEMP B-TREE") && q.query != newestQuery() {
 				t.Errorf("%s sorts: %s\n\t%s", q.what, s, all)
 			}
 		}

@@ -32,7 +32,7 @@ type Rejection struct {
 func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, u Update) (rejected int, err error) {
 	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
 		for _, r := range rejections {
-			n, err := mark(ctx, tx, []Row{r.Row}, Pending, Rejected)
+			n, err := setState(ctx, tx, []Row{r.Row}, Pending, Rejected)
 			if err != nil {
 				return nil, err
 			}
@@ -52,7 +52,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 		if err := trimRejected(ctx, tx, maxRejected, at); err != nil {
 			return nil, err
 		}
-		_, fresh, err = db.put(ctx, tx, u)
+		_, fresh, err = db.writeUpdate(ctx, tx, u)
 		return fresh, err
 	})
 	if err != nil {

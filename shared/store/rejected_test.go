@@ -141,7 +141,7 @@ func TestDeliveredRowsAreWalkedFromATime(t *testing.T) {
 	if err != nil || !ok || row.TimeMs != 4 {
 		t.Errorf("%+v %v %v", row, ok, err)
 	}
-	at := From(2)
+	at := CursorAt(2)
 	for _, want := range []string{"2:a:0 2:b:3", "3:a:3 4:a:1", ""} {
 		rows, err = db.Delivered(t.Context(), rows[:0], &at, 5, 2)
 		if got := strings.Join(texts(rows), " "); got != want || err != nil {

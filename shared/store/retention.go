@@ -15,8 +15,8 @@ import (
 // shares the connection, waiting for a few milliseconds.
 const SliceRows = 500
 
-// Room is how a database file is filled.
-type Room struct {
+// PageUse is how a database file is filled.
+type PageUse struct {
 	PageSize   int64
 	Pages      int64
 	FreePages  int64 // hold nothing; the next rows go there
@@ -24,10 +24,10 @@ type Room struct {
 }
 
 // Used is the bytes of the pages that hold something.
-func (r Room) Used() int64 { return (r.Pages - r.FreePages) * r.PageSize }
+func (r PageUse) Used() int64 { return (r.Pages - r.FreePages) * r.PageSize }
 
-// Room looks at the pages, those in the log included.
-func (r *Reader) Room(ctx context.Context) (room Room, err error) {
+// PageUse looks at the pages, those in the log included.
+func (r *Reader) PageUse(ctx context.Context) (room PageUse, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		var mode int
 		for _, p := range []struct {
@@ -79,15 +79,15 @@ type Sweep struct {
 	seriesID int64
 }
 
-// Times are a stretch of sample times, Unix milliseconds, both ends in it.
-type Times struct{ FromMs, ToMs int64 }
+// Span are a stretch of sample times, Unix milliseconds, both ends in it.
+type Span struct{ FromMs, ToMs int64 }
 
 // Between joined stretches of sample times lies no more than this.
 const joined = 60_000
 
 // DeliveredSince returns the times of the samples that were acknowledged at
 // sinceMs or later, in their order.
-func (r *Reader) DeliveredSince(ctx context.Context, sinceMs int64) (of []Times, err error) {
+func (r *Reader) DeliveredSince(ctx context.Context, sinceMs int64) (of []Span, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, deliveredSince, sinceMs)
 		if err != nil {
@@ -95,7 +95,7 @@ func (r *Reader) DeliveredSince(ctx context.Context, sinceMs int64) (of []Times,
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var t Times
+			var t Span
 			if err := rows.Scan(&t.FromMs, &t.ToMs); err != nil {
 				return err
 			}
@@ -122,19 +122,19 @@ const finished = "uploaded IN (1, 4)"
 
 // The first finished sample behind a key, and the key that is so many rows on.
 const (
-	nextFinished = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) > (?, ?) AND timestamp_ms < ?
+	nextDelivered = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) > (?, ?) AND timestamp_ms < ?
 		AND ` + finished + ` ORDER BY timestamp_ms, series_id LIMIT 1`
 	rowsOn = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND timestamp_ms < ?
 		ORDER BY timestamp_ms, series_id LIMIT 1 OFFSET ?`
-	deleteFinished = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND uploaded = ?`
+	deleteDelivered = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND uploaded = ?`
 )
 
-// DeleteFinished deletes the oldest samples that were delivered, or are local,
+// DeleteDelivered deletes the oldest samples that were delivered, or are local,
 // and are older than beforeMs: a slice of them, from where the sweep stands, and
 // none of the times that are to be kept, which are in order. The ledger goes on
 // counting what was delivered; local ones are lost. Done says that none is left
 // behind the sweep.
-func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, keep []Times) (deleted int, done bool, err error) {
+func (db *DB) DeleteDelivered(ctx context.Context, at *Sweep, beforeMs int64, keep []Span) (deleted int, done bool, err error) {
 	defer func() { err = db.guard.observe(err) }()
 	if !at.started {
 		*at = Sweep{started: true, timeMs: math.MinInt64}
@@ -150,7 +150,7 @@ func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, kee
 		}
 	}
 	var first, last Sweep
-	err = db.read.QueryRowContext(ctx, nextFinished, at.timeMs, at.seriesID, until).Scan(&first.timeMs, &first.seriesID)
+	err = db.read.QueryRowContext(ctx, nextDelivered, at.timeMs, at.seriesID, until).Scan(&first.timeMs, &first.seriesID)
 	if errors.Is(err, sql.ErrNoRows) {
 		at.timeMs, at.seriesID = until, -1 // the times to keep begin here
 		return 0, until == beforeMs, nil
@@ -166,10 +166,10 @@ func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, kee
 		return 0, false, fmt.Errorf("find samples to delete: %w", err)
 	}
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		if deleted, err = affected(tx.ExecContext(ctx, deleteFinished, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Delivered)); err != nil {
+		if deleted, err = affected(tx.ExecContext(ctx, deleteDelivered, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Delivered)); err != nil {
 			return err
 		}
-		local, err := affected(tx.ExecContext(ctx, deleteFinished, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Local))
+		local, err := affected(tx.ExecContext(ctx, deleteDelivered, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Local))
 		if err != nil || local == 0 {
 			return err
 		}
@@ -186,8 +186,8 @@ func (db *DB) DeleteFinished(ctx context.Context, at *Sweep, beforeMs int64, kee
 	return deleted, false, nil
 }
 
-// The samples that GiveUp takes, in this order: what no server will take, what
-// an earlier run left without a trusted time, what is on its way, the lowest
+// The samples that DropUndelivered takes, in this order: what no server will take, what
+// an earlier run left without a trusted time, what is on its way, the LowestPriority
 // priority first, and at last what this run holds for a trusted time. Each is a
 // slice of the oldest.
 const (
@@ -205,9 +205,9 @@ const (
 	deletePending  = `DELETE FROM samples WHERE uploaded = 0 AND (timestamp_ms, series_id) IN (` + oldestOf + `)`
 )
 
-// GiveUpRejected deletes a slice of the rejected samples, the oldest first, and
+// DropRejected deletes a slice of the rejected samples, the oldest first, and
 // counts them as lost for the reason. It returns how many went.
-func (db *DB) GiveUpRejected(ctx context.Context, reason string, at time.Time) (lost int, err error) {
+func (db *DB) DropRejected(ctx context.Context, reason string, at time.Time) (lost int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		if lost, err = affected(tx.ExecContext(ctx, deleteRejected, SliceRows)); err != nil {
 			return err
@@ -226,10 +226,10 @@ func (db *DB) GiveUpRejected(ctx context.Context, reason string, at time.Time) (
 	return lost, nil
 }
 
-// GiveUp deletes a slice of the samples that were not delivered, those that will
+// DropUndelivered deletes a slice of the samples that were not delivered, those that will
 // be missed least, and counts them as lost for the reason. It returns how many
 // went; 0 means that there are none.
-func (db *DB) GiveUp(ctx context.Context, reason string, at time.Time) (lost int, err error) {
+func (db *DB) DropUndelivered(ctx context.Context, reason string, at time.Time) (lost int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		for _, kind := range []struct {
 			query string

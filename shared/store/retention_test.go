@@ -57,7 +57,7 @@ func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
 	for range 10 {
 		var n int
 		var err error
-		n, done, err = db.DeleteFinished(t.Context(), &at, 600, nil)
+		n, done, err = db.DeleteDelivered(t.Context(), &at, 600, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,14 +92,14 @@ func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
 		from Sweep
 		n    int
 	}{{at, 0}, {Sweep{}, 7}} {
-		if n, _, err := db.DeleteFinished(t.Context(), &want.from, 600, nil); err != nil || n != want.n {
+		if n, _, err := db.DeleteDelivered(t.Context(), &want.from, 600, nil); err != nil || n != want.n {
 			t.Errorf("deleted %d, %v; want %d", n, err, want.n)
 		}
 	}
 }
 
 func TestASweepLeavesOutTheTimesThatAreKept(t *testing.T) {
-	for _, keep := range [][]Times{
+	for _, keep := range [][]Span{
 		{{0, 0}}, {{0, 990}}, {{-5, 2000}}, {{100, 190}, {400, 405}, {990, 990}}, {{0, 90}, {100, 190}}, {{595, 605}}, {{600, 700}},
 	} {
 		db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
@@ -110,13 +110,13 @@ func TestASweepLeavesOutTheTimesThatAreKept(t *testing.T) {
 		var at Sweep
 		for calls, done := 0, false; !done; calls++ {
 			var err error
-			if _, done, err = db.DeleteFinished(t.Context(), &at, 600, keep); err != nil || calls > 100 {
+			if _, done, err = db.DeleteDelivered(t.Context(), &at, 600, keep); err != nil || calls > 100 {
 				t.Fatal(calls, err)
 			}
 		}
 		for ms := int64(0); ms < 1000; ms += 10 {
 			want := int64(20)
-			if ms < 600 && !slices.ContainsFunc(keep, func(k Times) bool { return k.FromMs <= ms && ms <= k.ToMs }) {
+			if ms < 600 && !slices.ContainsFunc(keep, func(k Span) bool { return k.FromMs <= ms && ms <= k.ToMs }) {
 				want = 0
 			}
 			mustBe(t, db, want, fmt.Sprintf("SELECT count(*) FROM samples WHERE timestamp_ms = %d", ms))
@@ -129,7 +129,7 @@ func TestLocalSamplesThatBecameTooOldAreLost(t *testing.T) {
 	mustSQL(t, path, oldV2, `INSERT INTO metrics (timestamp_ms, metric_name, value_text, value_type, uploaded, dedup_key) VALUES
 		(1000, 'encoder.state', 'on air', 1, 0, 'a'), (2000, 'encoder.state', 'off', 1, 0, 'b')`)
 	db := mustOpen(t, path)
-	if n, _, err := db.DeleteFinished(t.Context(), &Sweep{}, 1500, nil); n != 1 || err != nil {
+	if n, _, err := db.DeleteDelivered(t.Context(), &Sweep{}, 1500, nil); n != 1 || err != nil {
 		t.Errorf("deleted %d, %v", n, err)
 	}
 	if l := mustBalance(t, db); l.Captured != 2 || l.Local != 1 || l.Lost != 1 || l.Pending != 0 {
@@ -166,7 +166,7 @@ func TestWhatIsGivenUpIsCountedAndLeastMissed(t *testing.T) {
 
 	var got []string
 	for i := range 100 {
-		n, err := db.GiveUp(t.Context(), "size_limit", time.UnixMilli(int64(5000+i)))
+		n, err := db.DropUndelivered(t.Context(), "size_limit", time.UnixMilli(int64(5000+i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +216,7 @@ func TestOldestPendingOfOnePriorityGoFirst(t *testing.T) {
 	for at := range int64(12) {
 		mustRecord(t, db, Update{Groups: []Group{{Priority: 2, Samples: tick((at*7)%12, 100)}}})
 	}
-	if n, err := db.GiveUp(t.Context(), "low_space", time.Now()); n != SliceRows || err != nil {
+	if n, err := db.DropUndelivered(t.Context(), "low_space", time.Now()); n != SliceRows || err != nil {
 		t.Fatal(n, err)
 	}
 	mustBe(t, db, 5, "SELECT min(timestamp_ms) FROM samples")
@@ -276,13 +276,13 @@ func TestFreedPagesAreUsedAgainAndCanBeReturned(t *testing.T) {
 		var at Sweep
 		for done := false; !done; {
 			var err error
-			if _, done, err = db.DeleteFinished(t.Context(), &at, math.MaxInt64, nil); err != nil {
+			if _, done, err = db.DeleteDelivered(t.Context(), &at, math.MaxInt64, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	room := func() Room {
-		r, err := db.Room(t.Context())
+	room := func() PageUse {
+		r, err := db.PageUse(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -157,7 +157,7 @@ func TestNothingThatReadsPinsTheLog(t *testing.T) {
 		"Ledger":        func(ctx context.Context, r *Reader) error { _, _, err := r.Ledger(ctx); return err },
 		"Statuses":      func(ctx context.Context, r *Reader) error { _, err := r.Statuses(ctx); return err },
 		"Counters":      func(ctx context.Context, r *Reader) error { _, err := r.Counters(ctx); return err },
-		"Room":          func(ctx context.Context, r *Reader) error { _, err := r.Room(ctx); return err },
+		"PageUse":       func(ctx context.Context, r *Reader) error { _, err := r.PageUse(ctx); return err },
 		"SchemaVersion": func(ctx context.Context, r *Reader) error { _, err := r.SchemaVersion(ctx); return err },
 	} {
 		for _, reader := range []*Reader{r, db.Reader} {

@@ -30,7 +30,7 @@ const (
 // figures are one look at the files, and what follows from it.
 type figures struct {
 	sizes store.Sizes
-	room  store.Room
+	room  store.PageUse
 	free  int64 // on the filesystem
 	want  int64 // of that, should be free; 0: does not matter
 
@@ -47,7 +47,7 @@ func (k *Keeper) look(ctx context.Context) (f figures, err error) {
 	if f.sizes, err = k.db.Sizes(); err != nil {
 		return f, err
 	}
-	if f.room, err = k.db.Room(ctx); err != nil {
+	if f.room, err = k.db.PageUse(ctx); err != nil {
 		return f, err
 	}
 	if k.cfg.MinFreeMB > 0 {
@@ -92,19 +92,19 @@ type retention struct {
 
 	evicting string // the reason for which room is made; "": none is needed
 	bySize   store.Sweep
-	tier     int           // of what was delivered: the next that goes
-	kept     []store.Times // of this tier
-	from     int64         // the ledger's count of delivered when the first tier was begun
-	swept    int64         // the same, when all tiers were gone through at last; -1: never
-	inPass   int           // deleted since the first tier was begun
-	giving   bool          // that was little: something else has to go as well
+	tier     int          // of what was delivered: the next that goes
+	kept     []store.Span // of this tier
+	from     int64        // the ledger's count of delivered when the first tier was begun
+	swept    int64        // the same, when all tiers were gone through at last; -1: never
+	inPass   int          // deleted since the first tier was begun
+	giving   bool         // that was little: something else has to go as well
 	begun    time.Time
 	deleted  int // finished samples
 	lost     int // samples that were not delivered
 
 	byAge    store.Sweep
-	oldest   int64         // Unix milliseconds; older ones go
-	young    []store.Times // delivered within remote.settle
+	oldest   int64        // Unix milliseconds; older ones go
+	young    []store.Span // delivered within remote.settle
 	aging    bool
 	ageDue   time.Time
 	wholeDue time.Time
@@ -168,7 +168,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 				return false, err
 			}
 		}
-		n, done, err := k.db.DeleteFinished(ctx, &k.bySize, math.MaxInt64, k.kept)
+		n, done, err := k.db.DeleteDelivered(ctx, &k.bySize, math.MaxInt64, k.kept)
 		k.deleted += n
 		k.inPass += n
 		k.series.gone += n
@@ -196,7 +196,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 	if n, err := k.db.TrimHistory(ctx, now.Add(-config.Unsettled).UnixMilli()); n > 0 || err != nil {
 		return true, err
 	}
-	n, err := k.db.GiveUp(ctx, k.evicting, time.Now())
+	n, err := k.db.DropUndelivered(ctx, k.evicting, time.Now())
 	k.series.gone += n
 	k.series.tight = k.series.tight || n > 0
 	if n > 0 && k.lost == 0 {
@@ -245,7 +245,7 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 			k.byAge, k.wholeDue = store.Sweep{}, now.Add(min(wholeEvery, k.cfg.Retention))
 		}
 	}
-	n, done, err := k.db.DeleteFinished(ctx, &k.byAge, k.oldest, k.young)
+	n, done, err := k.db.DeleteDelivered(ctx, &k.byAge, k.oldest, k.young)
 	k.series.gone += n
 	if !done || err != nil {
 		return err == nil, err
@@ -257,6 +257,6 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 
 // clockTrusted says whether anything vouches for the wall clock in this boot.
 func (k *Keeper) clockTrusted(ctx context.Context) (bool, error) {
-	clock, _, known, err := k.db.LastClock(ctx, k.bootID)
+	clock, _, known, err := k.db.RecordedClock(ctx, k.bootID)
 	return known && clock.Trusted || k.bootID == "", err
 }

@@ -50,7 +50,7 @@ type bySeries struct {
 
 	tier    int // of the delivered samples, twice: first those of the oldest series, then any
 	sweep   store.Sweep
-	kept    []store.Times
+	kept    []store.Span
 	untilMs int64
 	swept   int // samples that the sweep deleted
 
@@ -154,7 +154,7 @@ func (k *Keeper) planSweep(ctx context.Context, now time.Time) (more bool, err e
 		return true, nil
 	}
 	s.tier = 0
-	n, err := k.db.GiveUpRejected(ctx, status.LostSeriesLimit, now)
+	n, err := k.db.DropRejected(ctx, status.LostSeriesLimit, now)
 	s.gone += n
 	if n == 0 {
 		// Until something is delivered nothing else can go. What the survey found is
@@ -194,7 +194,7 @@ func (s *bySeries) excess() int {
 // sweepSeries deletes a slice of the delivered samples that planSweep chose.
 func (k *Keeper) sweepSeries(ctx context.Context) error {
 	s := &k.series
-	n, done, err := k.db.DeleteFinished(ctx, &s.sweep, s.untilMs+1, s.kept)
+	n, done, err := k.db.DeleteDelivered(ctx, &s.sweep, s.untilMs+1, s.kept)
 	s.swept += n
 	s.gone += n
 	if !done && s.swept < sweepRows || err != nil {
@@ -213,7 +213,7 @@ func (k *Keeper) sweepSeries(ctx context.Context) error {
 func (k *Keeper) tiers() []time.Duration { return []time.Duration{k.settle, config.Unsettled, 0} }
 
 // deliveredSince returns the times of what was delivered within the given time.
-func (k *Keeper) deliveredSince(ctx context.Context, now time.Time, since time.Duration) ([]store.Times, error) {
+func (k *Keeper) deliveredSince(ctx context.Context, now time.Time, since time.Duration) ([]store.Span, error) {
 	if since <= 0 {
 		return nil, nil
 	}

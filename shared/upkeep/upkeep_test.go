@@ -285,7 +285,7 @@ func TestNothingAgesByAClockThatIsNotTrusted(t *testing.T) {
 		f.deliver(600)
 		f.bootID = "boot"
 		ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
-		if _, err := f.db.SetClock(t.Context(), store.Clock{Now: status.Moment{Wall: ahead, Boot: time.Hour}, BootID: "boot", Trusted: trusted, By: map[bool]string{true: "kernel"}[trusted]}); err != nil {
+		if _, err := f.db.RecordClock(t.Context(), store.Clock{Now: status.Moment{Wall: ahead, Boot: time.Hour}, BootID: "boot", Trusted: trusted, By: map[bool]string{true: "kernel"}[trusted]}); err != nil {
 			t.Fatal(err)
 		}
 		for more := true; more; {
@@ -443,7 +443,7 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	for used, rounds := int64(0), 0; used < mega && rounds < 30; rounds++ {
 		f.collect(50)
 		f.steps()
-		room, err := f.db.Room(t.Context())
+		room, err := f.db.PageUse(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -533,7 +533,7 @@ func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
 		{"nothing free", 100 * mb, 4 * mb, 0, 512 * mb, 256 * mb, 64 * mb, 32 * mb, 4 * mb, 2 * mb, status.LostLowSpace, 512 * mb},
 	} {
 		f := figures{sizes: store.Sizes{Database: c.db, WAL: c.wal}, free: c.free, want: c.want}
-		f.room = store.Room{PageSize: 1024, Pages: c.db / 1024, Returnable: c.name != "of an old file"}
+		f.room = store.PageUse{PageSize: 1024, Pages: c.db / 1024, Returnable: c.name != "of an old file"}
 		f.decide(c.maxSize, c.logSize)
 		got := []any{f.limit / mb, f.logLimit / mb, f.logKept / mb, f.reason, f.short() / mb}
 		want := []any{c.limit / mb, c.logLimit / mb, c.kept / mb, c.reason, c.short / mb}

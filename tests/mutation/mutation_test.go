@@ -66,7 +66,7 @@ var mutations = []mutation{
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
-		name: "skip a row of the backlog", file: "shared/store/lanes.go",
+		name: "skip a row of the backlog", file: "shared/store/queue.go",
 		old: "\t\t\tlast := into[len(into)-1]\n\t\t\tat.started", new: "\t\t\tlast := into[len(into)-1]\n\t\t\tif !oldestFirst {\n\t\t\t\tlast.TimeMs--\n\t\t\t}\n\t\t\tat.started",
 		pkg: "./shared/store", run: "TestBacklogGoesByPriorityThenByTime",
 	},
@@ -91,7 +91,7 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays",
 	},
 	{
-		name: "leave a delivery out of the books", file: "shared/store/pending.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
+		name: "leave a delivery out of the books", file: "shared/store/acknowledge.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
 		pkg: "./tests", run: kills, env: few,
 	},
 	{

@@ -21,7 +21,7 @@ func recordSeries(t *testing.T, db *DB, name, tags string, atAndValue ...float64
 	mustRecord(t, db, Update{Groups: []Group{{Samples: samples}}})
 }
 
-func bucketsOf(t *testing.T, r *Reader, name string, span Span) []string {
+func bucketsOf(t *testing.T, r *Reader, name string, span BucketSpan) []string {
 	t.Helper()
 	series, err := r.SeriesNamed(t.Context(), []string{name}, 10)
 	if err != nil {
@@ -43,7 +43,7 @@ func bucketsOf(t *testing.T, r *Reader, name string, span Span) []string {
 func TestBucketsGiveMinMaxAvgAndLeaveGaps(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	recordSeries(t, db, "system.load1", "", 60, 1, 70, 3, 119, 2, 120, 7, 300, 5, 299.999, 9)
-	got := bucketsOf(t, db.Reader, "system.load1", Span{From: 60000, Until: 300000, StepMs: 60000})
+	got := bucketsOf(t, db.Reader, "system.load1", BucketSpan{From: 60000, Until: 300000, StepMs: 60000})
 	want := []string{"60: 1 3 2", "120: 7 7 7", "240: 9 9 9"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -57,11 +57,11 @@ func TestBucketsAreWholeAcrossSlices(t *testing.T) {
 		readings = append(readings, at, at/600)
 	}
 	recordSeries(t, db, "system.load1", "", readings...)
-	got := bucketsOf(t, db.Reader, "system.load1", Span{From: 0, Until: 6 * 3600000, StepMs: 5 * 3600000})
+	got := bucketsOf(t, db.Reader, "system.load1", BucketSpan{From: 0, Until: 6 * 3600000, StepMs: 5 * 3600000})
 	if diff := cmp.Diff([]string{"0: 0 29 14.5", "18000: 30 35 32.5"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if got := bucketsOf(t, db.Reader, "system.load1", Span{From: 0, Until: 6 * 3600000, StepMs: 7 * 60000}); len(got) != 36 {
+	if got := bucketsOf(t, db.Reader, "system.load1", BucketSpan{From: 0, Until: 6 * 3600000, StepMs: 7 * 60000}); len(got) != 36 {
 		t.Errorf("%d buckets with a sample, want 36: %v", len(got), got)
 	}
 }
@@ -75,16 +75,16 @@ func TestRatesSkipAResetAndALongGap(t *testing.T) {
 		410, 100099) // 10/s
 	// Another series between must not be mixed in.
 	recordSeries(t, db, "network.rx_bytes_total", metric.Tags("interface", "eth0"), 400, 7)
-	got := bucketsOf(t, db.Reader, "network.rx_bytes_total", Span{From: 0, Until: 500000, StepMs: 10000, Rate: true})
+	got := bucketsOf(t, db.Reader, "network.rx_bytes_total", BucketSpan{From: 0, Until: 500000, StepMs: 10000, Rate: true})
 	if diff := cmp.Diff([]string{"10: 100 100 100", "20: 0 0 0", "40: 50 50 50", "410: 10 10 10"}, got); diff != "" {
 		t.Error(diff)
 	}
 	// The reading before the range is the base of its first rate.
-	got = bucketsOf(t, db.Reader, "network.rx_bytes_total", Span{From: 10000, Until: 30000, StepMs: 20000, Rate: true})
+	got = bucketsOf(t, db.Reader, "network.rx_bytes_total", BucketSpan{From: 10000, Until: 30000, StepMs: 20000, Rate: true})
 	if diff := cmp.Diff([]string{"0: 100 100 100", "20: 0 0 0"}, got); diff != "" {
 		t.Error(diff)
 	}
-	got = bucketsOf(t, db.Reader, "network.rx_bytes_total", Span{From: 0, Until: 60000, StepMs: 60000, Rate: true})
+	got = bucketsOf(t, db.Reader, "network.rx_bytes_total", BucketSpan{From: 0, Until: 60000, StepMs: 60000, Rate: true})
 	if diff := cmp.Diff([]string{"0: 0 100 50"}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -92,8 +92,8 @@ func TestRatesSkipAResetAndALongGap(t *testing.T) {
 
 func TestBucketsReadARangeOfTheKey(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
-	for _, query := range []string{levels, rates} {
-		steps := strings.Join(plan(t, db.read, query, 0, 1, 1, "[]", 1), "\n")
+	for _, query := range []string{levels, rates, sampledLevels, sampledRates} {
+		steps := strings.Join(plan(t, db.read, query, 0, 1, 1, "[]", 1, 0), "\n")
 		if !strings.Contains(steps, "SEARCH samples USING PRIMARY KEY (timestamp_ms>? AND timestamp_ms<?)") {
 			t.Errorf("not a range of the key:\n%s", steps)
 		}
@@ -111,7 +111,7 @@ func TestADayOfAMillionRowsGivesEveryBucketOnce(t *testing.T) {
 	}
 	for _, rate := range []bool{false, true} {
 		begun, n := time.Now(), 0
-		err := db.Buckets(t.Context(), Span{Series: []int64{1, 2, 3, 4, 5, 6, 7, 8}, Until: 24 * 3600 * 1000, StepMs: 240_000, Rate: rate}, func(Bucket) { n++ })
+		err := db.Buckets(t.Context(), BucketSpan{Series: []int64{1, 2, 3, 4, 5, 6, 7, 8}, Until: 24 * 3600 * 1000, StepMs: 240_000, Rate: rate}, func(Bucket) { n++ })
 		if err != nil || n != 8*360 {
 			t.Errorf("%d buckets, %v", n, err)
 		}
@@ -150,7 +150,7 @@ func TestALongRangeIsSampledAndSaysSo(t *testing.T) {
 	}
 	for _, rate := range []bool{false, true} {
 		points := 0
-		err := db.Buckets(t.Context(), Span{Series: []int64{of[0].ID}, Until: week, StepMs: step, Rate: rate, SampleMs: window}, func(b Bucket) {
+		err := db.Buckets(t.Context(), BucketSpan{Series: []int64{of[0].ID}, Until: week, StepMs: step, Rate: rate, SampleMs: window}, func(b Bucket) {
 			if want := int64(points) * step; b.StartMs != want {
 				t.Fatalf("point %d is at %d, want %d", points, b.StartMs, want)
 			}

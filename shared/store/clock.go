@@ -39,12 +39,12 @@ type ClockChange struct {
 	More     bool          // there are more to release: call again
 }
 
-// SetClock notes for all writers whether the wall clock is trusted. While it is
+// RecordClock notes for all writers whether the wall clock is trusted. While it is
 // not, samples are held. Once it is, the held samples of this boot get the times
 // that the clock would have shown, and are released: a slice in each call, the
 // ones that can not run into others first. Those of earlier boots stay held, as
 // nobody knows when they were.
-func (db *DB) SetClock(ctx context.Context, c Clock) (change ClockChange, err error) {
+func (db *DB) RecordClock(ctx context.Context, c Clock) (change ClockChange, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		change = ClockChange{}
 		note := status.Clock{Trusted: &c.Trusted, By: c.By, NTP: c.NTP, OffsetMs: c.offsetMs(), Session: db.session}
@@ -104,11 +104,11 @@ func (db *DB) base(ctx context.Context, tx *sql.Tx, c Clock) (base int64, err er
 	return noted.Int64, nil
 }
 
-// A heldSession has held samples, which the shift, in milliseconds, makes right.
-type heldSession struct{ num, shift int64 }
+// A sessionOffset has held samples, which the shift, in milliseconds, makes right.
+type sessionOffset struct{ num, shift int64 }
 
-// heldSessions returns the sessions of the clock's boot that have held samples.
-func heldSessions(ctx context.Context, tx *sql.Tx, c Clock) (all []heldSession, err error) {
+// sessionOffsets returns the sessions of the clock's boot that have held samples.
+func sessionOffsets(ctx context.Context, tx *sql.Tx, c Clock) (all []sessionOffset, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT num, metadata ->> '$.offset_ms' FROM sessions
 		WHERE json_valid(metadata) AND metadata ->> '$.boot_id' = ? AND metadata ->> '$.offset_ms' IS NOT NULL
 			AND EXISTS (SELECT 1 FROM samples WHERE samples.uploaded = 3 AND samples.session = sessions.num)
@@ -118,7 +118,7 @@ func heldSessions(ctx context.Context, tx *sql.Tx, c Clock) (all []heldSession, 
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var h heldSession
+		var h sessionOffset
 		var base int64
 		if err := rows.Scan(&h.num, &base); err != nil {
 			return nil, err
@@ -133,7 +133,7 @@ func heldSessions(ctx context.Context, tx *sql.Tx, c Clock) (all []heldSession, 
 
 // release shifts and releases a slice of the held samples of the boot.
 func (db *DB) release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
-	all, err := heldSessions(ctx, tx, c)
+	all, err := sessionOffsets(ctx, tx, c)
 	if err != nil || len(all) == 0 {
 		return change, err
 	}
@@ -218,9 +218,9 @@ func (db *DB) holdFor(ctx context.Context, tx *sql.Tx, u Update) (h hold, err er
 	return h, nil
 }
 
-// LastClock returns what SetClock noted last in the given boot, and by how much
+// RecordedClock returns what RecordClock noted last in the given boot, and by how much
 // the wall clock was ahead of the boot clock then; ok is false if it noted nothing.
-func (r *Reader) LastClock(ctx context.Context, bootID string) (c Clock, offset time.Duration, ok bool, err error) {
+func (r *Reader) RecordedClock(ctx context.Context, bootID string) (c Clock, offset time.Duration, ok bool, err error) {
 	all, err := r.Statuses(ctx)
 	if err != nil {
 		return Clock{}, 0, false, err

@@ -36,10 +36,10 @@ func (r *Reader) SeriesNamed(ctx context.Context, names []string, limit int) ([]
 	return all, nil
 }
 
-// A Span is which samples are wanted: those of the series at or after From and
+// A BucketSpan is which samples are wanted: those of the series at or after From and
 // before Until, in Unix milliseconds, in buckets of StepMs. A bucket begins at a
 // multiple of StepMs.
-type Span struct {
+type BucketSpan struct {
 	Series      []int64
 	From, Until int64
 	StepMs      int64
@@ -69,7 +69,7 @@ const (
 // Buckets calls fn with every bucket that has samples, those of one step
 // together and the steps in order of time. It reads the range of time once,
 // along the key of the table, in slices of an hour.
-func (r *Reader) Buckets(ctx context.Context, span Span, fn func(Bucket)) error {
+func (r *Reader) Buckets(ctx context.Context, span BucketSpan, fn func(Bucket)) error {
 	ids, err := json.Marshal(span.Series)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ const (
 // describes. Every part may be empty.
 type Update struct {
 	Groups   []Group
-	Held     bool // the samples' times are not trusted, whatever SetClock said last: they are held
+	Held     bool // the samples' times are not trusted, whatever RecordClock said last: they are held
 	Status   []status.Row
 	Counters []metric.Count // our own counters, kept so that a restart goes on counting
 	Lost     map[string]int // samples given up before they could be stored, by reason
@@ -41,11 +41,11 @@ type Update struct {
 // A Group is samples that share a priority: 0 goes first and is given up last,
 // 3 goes last.
 type Group struct {
-	Priority int
-	Samples  []metric.Sample
-	Events   []metric.Event
-	Sure     bool // stamped while the clock was trusted: never held
-	Self     bool // self-metrics: their series are few, and are stored beyond the limit on series
+	Priority     int
+	Samples      []metric.Sample
+	Events       []metric.Event
+	ClockTrusted bool // stamped while the clock was trusted: never held
+	Self         bool // self-metrics: their series are few, and are stored beyond the limit on series
 }
 
 // Record stores an update in one transaction and returns how many samples were
@@ -56,7 +56,7 @@ type Group struct {
 func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
 	var l Ledger
 	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
-		if stored, fresh, err = db.put(ctx, tx, u); err == nil {
+		if stored, fresh, err = db.writeUpdate(ctx, tx, u); err == nil {
 			l, _, err = ledger(ctx, tx)
 		}
 		return fresh, err
@@ -84,8 +84,8 @@ func (db *DB) seriesTx(ctx context.Context, fn func(*sql.Tx) (fresh []*Series, e
 	return nil
 }
 
-// put writes an update and the ledger entries that follow from it.
-func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh []*Series, err error) {
+// writeUpdate writes an update and the ledger entries that follow from it.
+func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh []*Series, err error) {
 	lost := map[string]int{}
 	maps.Copy(lost, u.Lost)
 	books := map[string]int{}
@@ -102,7 +102,7 @@ func (db *DB) put(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh 
 			if held {
 				part, state, shift = h, Held, h.shiftMs
 			}
-			groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return (h.held && !g.Sure) != held })
+			groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return (h.held && !g.ClockTrusted) != held })
 			n, new, err := db.insert(ctx, tx, groups, state, part.session, shift, lost)
 			if err != nil {
 				return 0, nil, err
@@ -212,7 +212,7 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 				return 0, nil, err
 			}
 			if int(n) < size {
-				differ, err := different(ctx, tx, rows[:size])
+				differ, err := countConflicts(ctx, tx, rows[:size])
 				if err != nil {
 					return 0, nil, err
 				}
@@ -225,9 +225,9 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 	return stored, fresh, nil
 }
 
-// different counts the rows that are not what is stored at their key. The same
+// countConflicts counts the rows that are not what is stored at their key. The same
 // value again is the same sample.
-func different(ctx context.Context, tx *sql.Tx, rows []sampleRow) (n int, err error) {
+func countConflicts(ctx context.Context, tx *sql.Tx, rows []sampleRow) (n int, err error) {
 	for _, r := range rows {
 		var value sql.NullFloat64
 		err := tx.QueryRowContext(ctx, "SELECT value FROM samples WHERE timestamp_ms = ? AND series_id = ?", r.at, r.series).Scan(&value)

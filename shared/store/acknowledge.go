@@ -34,7 +34,7 @@ type Receipt struct {
 // returns how many rows it marked.
 func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Update) (marked int, err error) {
 	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
-		if marked, err = deliver(ctx, tx, rows); err != nil {
+		if marked, err = markDelivered(ctx, tx, rows); err != nil {
 			return nil, err
 		}
 		if err := addToLedger(ctx, tx, map[string]int{"delivered": marked}); err != nil {
@@ -50,7 +50,7 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 				return nil, fmt.Errorf("write the receipt: %w", err)
 			}
 		}
-		_, fresh, err = db.put(ctx, tx, u)
+		_, fresh, err = db.writeUpdate(ctx, tx, u)
 		return fresh, err
 	})
 	if err != nil {
@@ -59,9 +59,9 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 	return marked, nil
 }
 
-// deliver marks pending rows as delivered and returns how many were pending.
-func deliver(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err error) {
-	for p := 0; p <= lowest; p++ {
+// markDelivered marks pending rows as delivered and returns how many were pending.
+func markDelivered(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err error) {
+	for p := 0; p <= LowestPriority; p++ {
 		if !slices.ContainsFunc(rows, func(r Row) bool { return r.Priority == p }) {
 			continue
 		}
@@ -69,9 +69,9 @@ func deliver(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err error
 		if others := func(r Row) bool { return r.Priority != p }; slices.ContainsFunc(rows, others) {
 			of = slices.DeleteFunc(slices.Clone(rows), others)
 		}
-		n, whole, err := deliverRange(ctx, tx, of)
+		n, whole, err := markRange(ctx, tx, of)
 		if err == nil && !whole {
-			n, err = mark(ctx, tx, of, Pending, Delivered)
+			n, err = setState(ctx, tx, of, Pending, Delivered)
 		}
 		if err != nil {
 			return 0, err
@@ -84,13 +84,13 @@ func deliver(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err error
 // fewRows are marked one by one sooner than as a range.
 const fewRows = 8
 
-// deliverRange marks rows of one priority with a single statement, which takes
+// markRange marks rows of one priority with a single statement, which takes
 // a third of the time of one for each. It may only do so if the rows, and no
 // others, are what is pending between the first and the last of them. Rows may
 // have come, gone or been released since they were read: so their keys are read
 // again in this transaction and must be the same text. If not, nothing is
 // marked and whole is false.
-func deliverRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole bool, err error) {
+func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole bool, err error) {
 	if len(rows) < fewRows {
 		return 0, false, nil
 	}
@@ -136,9 +136,9 @@ func deliverRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whol
 	return len(rows), true, nil
 }
 
-// mark moves rows from one state to another and returns how many were in the
+// setState moves rows from one state to another and returns how many were in the
 // first.
-func mark(ctx context.Context, tx *sql.Tx, rows []Row, from, to State) (marked int, err error) {
+func setState(ctx context.Context, tx *sql.Tx, rows []Row, from, to State) (marked int, err error) {
 	stmt, err := tx.PrepareContext(ctx, "UPDATE samples SET uploaded = ? WHERE timestamp_ms = ? AND series_id = ? AND uploaded = ?")
 	if err != nil {
 		return 0, fmt.Errorf("prepare the mark: %w", err)

@@ -62,7 +62,7 @@ func (b *board) sample(n int) {
 func (b *board) look(trusted bool) (all ClockChange) {
 	b.t.Helper()
 	for {
-		c, err := b.db.SetClock(b.t.Context(), Clock{Now: b.now(), BootID: b.boot, Trusted: trusted, By: "test"})
+		c, err := b.db.RecordClock(b.t.Context(), Clock{Now: b.now(), BootID: b.boot, Trusted: trusted, By: "test"})
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestHeldSamplesGetTheRightTimeAndAreReleased(t *testing.T) {
 			if c.pending >= 0 && len(rows) != c.pending {
 				t.Errorf("%d samples pending, want %d", len(rows), c.pending)
 			}
-			last, offset, ok, err := b.db.LastClock(t.Context(), b.boot)
+			last, offset, ok, err := b.db.RecordedClock(t.Context(), b.boot)
 			if !last.Trusted || last.By != "test" || offset != b.offset || !ok || err != nil {
 				t.Errorf("noted %+v, %v, %v, %v", last, offset, ok, err)
 			}
@@ -300,7 +300,7 @@ func TestSureSamplesAreNeverHeld(t *testing.T) {
 	b := &board{t: t, db: mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))}
 	b.restart("boot-1", 0)
 	b.look(false)
-	mustRecord(t, b.db, Update{Groups: []Group{{Samples: tick(5, 3), Sure: true}, {Samples: tick(7, 4)}}})
+	mustRecord(t, b.db, Update{Groups: []Group{{Samples: tick(5, 3), ClockTrusted: true}, {Samples: tick(7, 4)}}})
 	if l := mustAudit(t, b.db); l.Pending != 3 || l.Held != 4 {
 		t.Errorf("%+v", l)
 	}

@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// lowest is the priority number that goes last.
-const lowest = 3
+// LowestPriority is the priority number that goes last.
+const LowestPriority = 3
 
 // Newest returns up to limit pending rows, the newest first.
 func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
-	return r.Fresh(ctx, nil, math.MinInt64, limit)
+	return r.NewestSince(ctx, nil, math.MinInt64, limit)
 }
 
-// Fresh appends to into up to limit pending rows that are not older than
+// NewestSince appends to into up to limit pending rows that are not older than
 // sinceMs, the newest first, and of one time those of the first priority.
-func (r *Reader) Fresh(ctx context.Context, into []Row, sinceMs int64, limit int) ([]Row, error) {
-	return r.appendRows(ctx, into, freshQuery(), int64(limit), sinceMs)
+func (r *Reader) NewestSince(ctx context.Context, into []Row, sinceMs int64, limit int) ([]Row, error) {
+	return r.appendRows(ctx, into, newestQuery(), int64(limit), sinceMs)
 }
 
-// freshQuery is one walk down the pending index for each priority, then the
+// newestQuery is one walk down the pending index for each priority, then the
 // newest of all.
-func freshQuery() string {
+func newestQuery() string {
 	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
 		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
 	var walks []string
-	for p := range lowest + 1 {
+	for p := range LowestPriority + 1 {
 		walks = append(walks, fmt.Sprintf(one, p))
 	}
 	return strings.Join(walks, " UNION ALL ") + " ORDER BY timestamp_ms DESC, priority, series_id DESC LIMIT ?1"
@@ -43,9 +43,9 @@ type Cursor struct {
 	seriesID int64
 }
 
-// Back moves the cursor to right behind a row of the last answer, so that the
+// Rewind moves the cursor to right behind a row of the last answer, so that the
 // rows after it come again.
-func (c *Cursor) Back(to Row) { c.timeMs, c.seriesID = to.TimeMs, to.Series.ID }
+func (c *Cursor) Rewind(to Row) { c.timeMs, c.seriesID = to.TimeMs, to.Series.ID }
 
 // Backlog appends to into up to limit pending rows that are older than beforeMs:
 // those of the first priority that has any left, in the order of their times or
@@ -54,7 +54,7 @@ func (c *Cursor) Back(to Row) { c.timeMs, c.seriesID = to.TimeMs, to.Series.ID }
 // lies between them.
 func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs int64, oldestFirst bool, limit int) ([]Row, error) {
 	had := len(into)
-	for ; at.priority <= lowest; *at = (Cursor{priority: at.priority + 1}) {
+	for ; at.priority <= LowestPriority; *at = (Cursor{priority: at.priority + 1}) {
 		query, args := backlogQuery(*at, beforeMs, oldestFirst, limit)
 		var err error
 		if into, err = r.appendRows(ctx, into, query, args...); err != nil {
@@ -149,12 +149,12 @@ func (r *Reader) Delivered(ctx context.Context, into []Row, at *Cursor, untilMs 
 	return into, err
 }
 
-// From is a cursor for Delivered that begins at the given time.
-func From(timeMs int64) Cursor { return FromOf(-1, timeMs) }
+// CursorAt is a cursor for Delivered that begins at the given time.
+func CursorAt(timeMs int64) Cursor { return CursorOf(-1, timeMs) }
 
-// FromOf is a cursor for Delivered that begins at the given time and passes over
+// CursorOf is a cursor for Delivered that begins at the given time and passes over
 // all priorities but one.
-func FromOf(priority int, timeMs int64) Cursor {
+func CursorOf(priority int, timeMs int64) Cursor {
 	return Cursor{priority: priority, timeMs: timeMs, seriesID: -1}
 }
 
