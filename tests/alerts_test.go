@@ -71,6 +71,10 @@ func link(name string, at func(float64) float64) curve {
 	return curve{name: "network.tx_bytes_total", tags: []string{"interface", name}, at: at}
 }
 
+func stream(link string, at func(float64) float64) curve {
+	return curve{name: "stream.link_bits_per_second", tags: []string{"link", link}, at: at}
+}
+
 func of(name string, at func(float64) float64, tags ...string) curve {
 	return curve{name: name, tags: tags, at: at}
 }
@@ -128,6 +132,27 @@ func trials() []trial {
 		{"LinkDead", "never used", false, []curve{link("wwan0", steady(12)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "no link of the board's", false, []curve{link("wlan0", until(100, 6e6)), link("usb0", perMinute(6e6))}},
 		{"LinkDead", "plugged in anew", false, []curve{link("wwan0", func(m float64) float64 { return math.Floor(6e6 * math.Mod(m, 50)) }), link("usb0", perMinute(6e6))}},
+
+		{"StreamStopped", "the connection failed", true, []curve{of("stream.active", between(60, 100, 1, 0)), of("stream.events_total", between(0, 100, 3, 4), "event", "srt_failed")}},
+		{"StreamStopped", "the program was killed", true, []curve{of("stream.active", between(60, 100, 1, 0)), of("unit.failures_total", between(0, 100, 3, 4), "unit", "belaUI.service", "result", "signal")}},
+		{"StreamStopped", "by the operator", false, []curve{of("stream.active", between(60, 100, 1, 0)), of("stream.events_total", steady(4), "event", "srt_failed"), of("stream.events_total", perMinute(0.1), "event", "pipeline_started")}},
+		{"StreamStopped", "it goes on", false, []curve{of("stream.active", steady(1)), of("stream.events_total", between(0, 100, 3, 4), "event", "srt_failed")}},
+		{"StreamStopped", "a failure while nothing was sent", false, []curve{of("stream.active", steady(0)), of("stream.events_total", between(0, 100, 3, 4), "event", "srt_not_connected")}},
+		{"StreamStopped", "after hours without power", false, []curve{of("stream.active", between(60, 100, absent, 0)), of("stream.events_total", between(60, 100, absent, 7), "event", "srt_failed")}},
+
+		{"StreamLinkDown", "carries nothing", true, []curve{stream("10.45.0.2", steady(2e6)), stream("192.168.8.100", between(100, 104, 0, 1e6))}},
+		{"StreamLinkDown", "is not in the statistics any more", true, []curve{stream("10.45.0.2", steady(2e6)), stream("192.168.8.100", between(100, 110, absent, 1e6))}},
+		{"StreamLinkDown", "half a minute", false, []curve{stream("10.45.0.2", steady(2e6)), stream("192.168.8.100", between(100, 100.5, 0, 1e6))}},
+		{"StreamLinkDown", "all of them", false, []curve{stream("10.45.0.2", between(100, 104, 0, 1e6)), stream("192.168.8.100", between(100, 104, 0, 1e6))}},
+		{"StreamLinkDown", "the stream ended", false, []curve{stream("10.45.0.2", between(100, 140, absent, 1e6)), stream("192.168.8.100", between(100, 140, absent, 1e6))}},
+
+		{"NoHDMISignal", "no cable", true, []curve{of("stream.active", steady(1)), of("hdmi.signal", between(100, 104, 0, 2), "input", "video0")}},
+		{"NoHDMISignal", "no lock", true, []curve{of("stream.active", steady(1)), of("hdmi.signal", between(100, 104, 1, 2), "input", "video0")}},
+		{"NoHDMISignal", "nothing is streamed", false, []curve{of("stream.active", steady(0)), of("hdmi.signal", between(100, 104, 0, 2), "input", "video0")}},
+		{"NoHDMISignal", "no such input", false, []curve{of("stream.active", steady(1))}},
+
+		{"UnitRestartLoop", "five in five minutes", true, one("unit.restarts_scheduled_total", between(100, 999, 8, 3), "unit", "belaUI.service")},
+		{"UnitRestartLoop", "once", false, one("unit.restarts_scheduled_total", between(100, 999, 4, 3), "unit", "belaUI.service")},
 
 		{"UploadsFail", "one in five", true, []curve{of("uploader.upload_failures_total", perMinute(0.4)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
 		{"UploadsFail", "one in twenty", false, []curve{of("uploader.upload_failures_total", perMinute(0.1)), of("uploader.upload_duration_seconds_count", perMinute(2))}},

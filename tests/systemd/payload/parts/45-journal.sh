@@ -1,0 +1,113 @@
+# The encoder's sources as the sandboxed collector sees them: a real journald that
+# is rotated, flooded and vacuumed, the system's /tmp, a socket.
+
+# print COUNT PAUSE: belaUI prints so many lines, a pause after every 100.
+print() {
+	systemd-run --quiet --wait --collect --unit=belaUI.service -p StandardError=journal -p LogRateLimitIntervalSec=0 \
+		sh -c 'i=0; while [ $i -lt $1 ]; do echo "10.45.0.2 (0x55e8): connection failed, attempting to reconnect" >&2; i=$((i + 1)); [ $((i % 100)) != 0 ] || sleep $2; done' sh "$1" "$2"
+}
+total() { sql "SELECT coalesce(sum(value), 0) FROM counters WHERE name = '$1' AND tags LIKE '%$2%'" | cut -d. -f1; }
+counted() { total stream.events_total link_failed; }
+vanished() { total stream.journal_skipped_total vanished; }
+counted_is() { same "$1" "$(counted)"; }
+newest() { sql "SELECT metric_value FROM metrics WHERE metric_name = '$1' ORDER BY timestamp_ms DESC LIMIT 1"; }
+newest_is() { same "$2" "$(newest "$1")"; }
+
+claim "the sandboxed collector reads the journal" within 30 newest_is stream.active 0.0
+before=$(counted)
+rotations() {
+	print 5000 0.1 &
+	printing=$!
+	for i in 1 2 3 4 5; do
+		sleep 1
+		journalctl --rotate
+		[ $i != 3 ] || systemctl kill -s KILL metrics-collector
+	done
+	wait $printing
+	within 90 counted_is $((before + 5000))
+}
+claim "of 5,000 lines over 5 rotations and a kill -9 each is counted once" rotations
+
+# Thirty seconds of 2,000 lines a second, with rotation and vacuum all the time:
+# what could not be read any more is accounted for, and nothing is counted twice.
+flood() {
+	before=$(counted) gone=$(vanished) sent=60000
+	print $sent 0.05 &
+	printing=$!
+	while kill -0 $printing 2>/dev/null; do
+		journalctl --rotate
+		journalctl --quiet --vacuum-files=3
+		sleep 0.3
+	done
+	wait $printing
+	settled() {
+		got=$(($(counted) - before)) lost=$(($(vanished) - gone))
+		[ "$got" -le $sent ] && [ $((got + lost)) -ge $sent ] && { [ "$lost" != 0 ] || [ "$got" = $sent ]; } || {
+			echo "$sent lines, $got counted, $lost gone before they could be read"
+			return 1
+		}
+	}
+	within 120 settled && echo "# of $sent lines $got were counted and $lost numbers were gone" >/run/flood
+}
+claim "in a flood with rotation and vacuum no line is counted twice and no hole is unaccounted" flood
+cat /run/flood 2>/dev/null
+on_time() { # the widest gap between two samples of another collector meanwhile
+	gap=$(sql "SELECT max(d) FROM (SELECT timestamp_ms - lag(timestamp_ms) OVER (ORDER BY timestamp_ms) AS d FROM samples JOIN series ON id = series_id
+		WHERE metric_name = 'system.load1' AND timestamp_ms > (SELECT max(timestamp_ms) FROM samples) - 30000)")
+	[ "$gap" -le 5000 ] || { echo "$gap ms between two samples"; return 1; }
+}
+claim "meanwhile the other collectors were on time" on_time
+
+systemd-run --quiet --unit=relay /payload/victoria-metrics -storageDataPath=/run/relay -httpListenAddr=127.0.0.1:8429 -graphiteListenAddr=127.0.0.1:9000
+says() { systemd-run --quiet --wait --collect --unit=belaUI.service -p StandardError=journal sh -c 'echo "$1" >&2' sh "$1"; }
+says 'SRT connected to 127.0.0.1:9000. Negotiated latency: 2000 ms'
+claim "the stream is on while the relay listens and SRT is connected" within 60 newest_is stream.active 1.0
+systemctl stop relay
+claim "it is off within 10 s of a stop that prints nothing" within 10 newest_is stream.active 0.0
+
+statistics() {
+	while :; do
+		echo "{\"last_updated_ms\":$(date +%s%3N),\"connections\":[{\"conn_id\":\"0\",\"rtt_ms\":42}]}" >/tmp/stats.new
+		mv /tmp/stats.new /tmp/srtla-send-stats-9000.json
+		sleep 1
+	done
+}
+statistics &
+writer=$!
+claim "the files of the system's /tmp are read, and followed when they are replaced" within 30 newest_is stream.link_rtt_ms 42.0
+kill $writer
+rm -f /tmp/srtla-send-stats-9000.json
+
+# alone NAME: the unit without one of its doors.
+alone() {
+	drop_in metrics-collector "$1"
+	systemctl daemon-reload
+	since=$(date +%s)
+	systemctl restart metrics-collector
+}
+whole() {
+	no_drop_in "$1"
+	systemctl daemon-reload
+	systemctl restart metrics-collector
+}
+complaints() { journalctl -q -o cat -u metrics-collector --since "@$since" | grep -c 'could not read everything' || true; }
+rounds() { more "$1" "$(sql "SELECT count(DISTINCT timestamp_ms) FROM samples WHERE timestamp_ms > ${since}000")"; }
+
+alone groups <<'DROPIN'
+[Service]
+SupplementaryGroups=
+DROPIN
+claim "without the groups it samples on" within 60 rounds 12
+one_complaint() { same 1 "$(complaints)" && journalctl -q -o cat -u metrics-collector --since "@$since" | grep 'could not read everything' | grep -q 'stream.events'; }
+claim "and says once that it cannot read the journal" one_complaint
+whole groups
+
+alone tmp <<'DROPIN'
+[Service]
+BindReadOnlyPaths=
+DROPIN
+claim "without the system's /tmp it samples on" within 60 rounds 12
+silent() { same 0 "$(complaints)"; }
+claim "and says nothing of it" silent
+whole tmp
+claim "the daemons are active after all that" within 60 all_active
