@@ -40,10 +40,13 @@ var tagSets = map[string][][]string{
 	"sensor":            {{"sensor", "simple_vin/in0"}},
 	"device, sensor":    {{"device", "nvme0", "sensor", "Composite"}},
 	"device, type":      {{"device", "mmcblk0", "type", "a"}},
+	"interface, modem":  {{"interface", "wwan0", "modem", "01234567"}},
 	"input":             {{"input", "hdmi"}},
 	"stream":            {{"stream", "1a2b3c4d"}},
 	"file":              {{"file", "hilink.prom"}},
 	"resource":          {{"resource", "cpu"}, {"resource", "io"}, {"resource", "memory"}},
+
+	"interface, model, modem, operator, technology": {{"interface", "wwan0", "model", "EM7455", "modem", "01234567", "operator", "Test Network", "technology", "lte"}},
 
 	"kernel, model, version": {{"kernel", "6.1.99", "model", "A board", "version", "1.4"}},
 
@@ -166,7 +169,7 @@ var periods = []struct {
 func onlySomeHave(name string) bool {
 	for _, p := range []string{
 		"stream.", "kernel.", "soc.", "power.", "fan.", "storage.temperature", "storage.life", "storage.pre_eol", "network.up", "network.carrier", "network.speed",
-		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "receiver.", "hdmi.", "board.", "collector.devices_dropped",
+		"network.rx_dropped", "network.tx_dropped", "udp.", "softnet.", "unit.", "pressure.", "textfile.", "receiver.", "hdmi.", "modem.", "system.units_failed", "board.", "collector.devices_dropped",
 	} {
 		if strings.HasPrefix(name, p) {
 			return true
@@ -204,9 +207,13 @@ func recordedValue(board int, e metric.Entry, suffix, tags string, s float64) fl
 		return 0.5
 	case e.Name == "textfile.mtime_seconds":
 		return float64(recordingFrom.Unix()) + s - 5
+	case e.Name == "modem.state":
+		return 11
+	case e.Name == "modem.failed_reason", e.Name == "modem.sim_missing", e.Name == "unit.restarts_total", e.Name == "system.units_failed":
+		return 0
 	case e.Name == "hdmi.signal":
 		return 2
-	case e.Name == "storage.pre_eol", e.Name == "board.info", e.Unit == "boolean":
+	case e.Name == "storage.pre_eol", e.Name == "board.info", e.Name == "modem.info", e.Unit == "boolean":
 		return 1
 	case totals[e.Name] > 0:
 		return totals[e.Name]

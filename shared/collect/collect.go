@@ -137,6 +137,8 @@ func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Coll
 		return made(newUnits(roots, m.Config, key))
 	case "textfile":
 		return newTextfile(m.Config), nil
+	case "modem.status":
+		return newModems(), nil
 	case "hdmi.input":
 		return made(newHDMI(roots, m.Config, key))
 	case "receiver.srt":

@@ -165,7 +165,7 @@ func TestCollectorsAndCatalogueNameTheSameMetrics(t *testing.T) {
 			s.at(now, 0, "_PID=1", "MESSAGE_ID="+idExited, "UNIT=belaUI.service", "EXIT_CODE=killed", "EXIT_STATUS=9"),
 			s.at(now, 0, "_PID=1", "MESSAGE_ID="+idRestart, "UNIT=belaUI.service"))
 	}
-	own := []string{"receiver.", "hdmi.", "collector.", "uploader.", "storage.", "time.", "process."}
+	own := []string{"receiver.", "hdmi.", "modem.", "unit.restarts", "system.units", "collector.", "uploader.", "storage.", "time.", "process."}
 	for _, e := range metric.Catalog {
 		ours := slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(e.Name, p) })
 		if _, ok := emitted[e.Name]; !ours && !ok {

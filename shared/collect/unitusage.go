@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/bus"
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
@@ -18,8 +19,9 @@ const maxUnits = 16
 
 // unitCollector reads what systemd units use.
 type unitCollector struct {
-	cgroup string
-	units  []string
+	cgroup  string
+	address string // of the bus; "": the system's
+	units   []string
 }
 
 func newUnits(roots hostfs.Roots, cfg config.MetricConfig, key string) (*unitCollector, error) {
@@ -47,7 +49,70 @@ func (c *unitCollector) Collect(now time.Time) ([]metric.Sample, error) {
 		r.counter("unit.memory_bytes", tags, dir, "memory.current")
 		r.counter("unit.tasks", tags, dir, "pids.current")
 	}
+	if err := c.restarts(&r); err != nil && !errors.Is(err, bus.ErrAbsent) {
+		r.fault(err)
+	}
 	return r.done()
+}
+
+// restarts asks systemd, where it can be asked: how often it restarted each unit
+// that it knows, and how many units failed on a machine that has one of them.
+// Source: org.freedesktop.systemd1(5).
+func (c *unitCollector) restarts(r *reading) error {
+	visit, err := bus.Connect(c.address)
+	if err != nil {
+		return err
+	}
+	defer visit.Close()
+	const systemd = "org.freedesktop.systemd1"
+	known := false
+	for _, unit := range c.units {
+		path := "/org/freedesktop/systemd1/unit/" + busLabel(unit)
+		state, err := visit.Property(systemd, path, systemd+".Unit", "LoadState")
+		if errors.Is(err, bus.ErrAbsent) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if state != "loaded" {
+			continue
+		}
+		known = true
+		value, err := visit.Property(systemd, path, systemd+".Service", "NRestarts")
+		if errors.Is(err, bus.ErrAbsent) {
+			continue // not a service, or a systemd before 235
+		}
+		if err != nil {
+			return err
+		}
+		if n, ok := bus.Number(value); ok {
+			r.add("unit.restarts_total", metric.Tags("unit", unit), n)
+		}
+	}
+	if !known {
+		return nil
+	}
+	value, err := visit.Property(systemd, "/org/freedesktop/systemd1", systemd+".Manager", "NFailedUnits")
+	if n, ok := bus.Number(value); err == nil && ok {
+		r.add("system.units_failed", "", n)
+	}
+	return err
+}
+
+// busLabel is a name as a part of a path on the bus: all but letters and digits
+// becomes _ and two hexadecimal digits.
+func busLabel(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' && i > 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	return b.String()
 }
 
 // sliceOf is where systemd keeps the cgroup of a unit: the instances of a

@@ -274,6 +274,7 @@ func DefaultMetrics() []Metric {
 		every("unit.usage", 30*time.Second),
 		every("board.power", time.Minute),
 		every("textfile", 30*time.Second),
+		first("modem.status", 30*time.Second),
 		first("hdmi.input", 10*time.Second),
 		first("receiver.srt", 10*time.Second),
 		last("system.pressure", 30*time.Second),
