@@ -136,8 +136,7 @@ func (v *Visit) call(program, path, method string, args []any, into any) error {
 
 // explain says what an error means to who asked.
 func (v *Visit) explain(err error) error {
-	var answer dbus.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[dbus.Error](err); ok {
 		switch strings.TrimPrefix(answer.Name, "org.freedesktop.DBus.Error.") {
 		case "NameHasNoOwner", "ServiceUnknown", "UnknownObject", "UnknownInterface", "UnknownProperty", "UnknownMethod":
 			return fmt.Errorf("%w: %s", ErrAbsent, answer.Name)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -27,9 +28,7 @@ type atModem struct {
 func (m *atModem) set(answers map[string]string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for command, answer := range answers {
-		m.answers[command] = answer
-	}
+	maps.Copy(m.answers, answers)
 }
 
 func newATModem(answers map[string]string) *atModem {

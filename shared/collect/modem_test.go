@@ -154,17 +154,14 @@ func fromBusctl(t *testing.T, raw any) any {
 		return raw
 	}
 	if kind, ok := m["type"].(string); ok && len(m) == 2 {
-		data := m["data"]
-		switch {
-		case kind == "a{sv}":
-			all := bus.Properties{}
-			for k, v := range data.(map[string]any) {
-				all[k] = fromBusctl(t, v)
-			}
-			return all
-		default:
-			return data
+		if kind != "a{sv}" {
+			return m["data"]
 		}
+		all := bus.Properties{}
+		for k, v := range m["data"].(map[string]any) {
+			all[k] = fromBusctl(t, v)
+		}
+		return all
 	}
 	return m
 }
