@@ -5,7 +5,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -68,7 +67,7 @@ func (k *Keeper) limitSeries(ctx context.Context, f figures, now time.Time) erro
 	if f.room.Used() < f.limit-f.limit/8 {
 		s.tight = false
 	}
-	share := int64(k.cfg.MaxSizeMB) * mega / 4
+	share := int64(k.cfg.MaxSizeMB) * miB / 4
 	if s.tight {
 		share /= 4
 	}
@@ -205,19 +204,6 @@ func (k *Keeper) sweepSeries(ctx context.Context) error {
 		s.tier++
 	}
 	return nil
-}
-
-// tiers are for how long what was delivered is kept while there is room: what
-// settled goes first, then what the server would have to crash soon to miss, and
-// then the rest.
-func (k *Keeper) tiers() []time.Duration { return []time.Duration{k.settle, config.Unsettled, 0} }
-
-// deliveredSince returns the times of what was delivered within the given time.
-func (k *Keeper) deliveredSince(ctx context.Context, now time.Time, since time.Duration) ([]store.Span, error) {
-	if since <= 0 {
-		return nil, nil
-	}
-	return k.db.DeliveredSince(ctx, now.Add(-since).UnixMilli())
 }
 
 // forgetFirst deletes series without samples before undelivered samples are

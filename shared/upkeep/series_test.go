@@ -30,8 +30,8 @@ func (f *fixture) churn(first, n int) {
 // bounded fails if the files have outgrown the limit.
 func (f *fixture) bounded(names int) {
 	f.t.Helper()
-	if total := f.total(); total > int64(f.cfg.MaxSizeMB)*mega {
-		f.t.Fatalf("after %d names the files have %d bytes of %d", names, total, int64(f.cfg.MaxSizeMB)*mega)
+	if total := f.total(); total > int64(f.cfg.MaxSizeMB)*miB {
+		f.t.Fatalf("after %d names the files have %d bytes of %d", names, total, int64(f.cfg.MaxSizeMB)*miB)
 	}
 }
 

@@ -49,7 +49,9 @@ type Keeper struct {
 	part   *status.Component
 
 	checkpoints
-	retention
+	room
+	bySize
+	byAge
 	series bySeries
 
 	said    time.Time // when the status was written last
@@ -64,7 +66,7 @@ func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keep
 		db:       db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
 		part:        status.NewComponent(d, status.StorageRow, sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
-		retention:   retention{swept: -1},
+		bySize:      bySize{passDoneAt: -1},
 		figures:     self.Beat{Every: figuresEvery},
 	}
 }

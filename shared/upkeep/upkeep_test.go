@@ -165,11 +165,11 @@ func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
 		f.steps()
 		most = max(most, f.total())
 	}
-	if most > 2*mega+100<<10 {
-		t.Errorf("the files took %d bytes, bound %d", most, 2*mega)
+	if most > 2*miB+100<<10 {
+		t.Errorf("the files took %d bytes, bound %d", most, 2*miB)
 	}
-	if most < mega {
-		t.Errorf("the files never took more than %d bytes of %d: too much is deleted", most, 2*mega)
+	if most < miB {
+		t.Errorf("the files never took more than %d bytes of %d: too much is deleted", most, 2*miB)
 	}
 	l, lost := f.ledger()
 	if lost[status.LostSizeLimit] == 0 || l.Lost != lost[status.LostSizeLimit] || l.Captured < 120*15*60 {
@@ -243,7 +243,7 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 			f.deliver(5000) // of samples that the sweep has passed
 		}
 		before := f.count("SELECT count(*) FROM samples WHERE uploaded = 1")
-		if _, err := f.makeRoom(t.Context(), fig, time.Now()); err != nil {
+		if _, err := f.evict(t.Context(), fig, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if _, lost := f.ledger(); lost[status.LostSizeLimit] > 0 {
@@ -305,7 +305,7 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 	f.collect(2000)
 	f.steps()
 	before := f.total()
-	if l, _ := f.ledger(); l.Lost != 0 || before < 3*mega {
+	if l, _ := f.ledger(); l.Lost != 0 || before < 3*miB {
 		t.Fatalf("%+v, %d bytes", l, before)
 	}
 	f.cfg.MinFreeMB = 1 << 30 // more than any disk has
@@ -319,8 +319,8 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 		t.Errorf("kept %v, %v; want only the newest damaged file", kept, err)
 	}
 	after := f.total()
-	if after > mega*5/4 || after < mega/2 {
-		t.Errorf("the files have %d bytes, had %d; want about %d", after, before, mega)
+	if after > miB*5/4 || after < miB/2 {
+		t.Errorf("the files have %d bytes, had %d; want about %d", after, before, miB)
 	}
 	_, lost := f.ledger()
 	if lost[status.LostLowSpace] == 0 || lost[status.LostSizeLimit] != 0 {
@@ -440,7 +440,7 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 		t.Errorf("%d tries counted; log: %s", f.busyTries, f.log.String())
 	}
 	// Over the bound: deleting would lengthen the log, so nothing is given up.
-	for used, rounds := int64(0), 0; used < mega && rounds < 30; rounds++ {
+	for used, rounds := int64(0), 0; used < miB && rounds < 30; rounds++ {
 		f.collect(50)
 		f.steps()
 		room, err := f.db.PageUse(t.Context())
@@ -462,8 +462,8 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	if d := f.detail(); d["checkpoint_busy_since_ms"] != nil || !f.busySince.IsZero() {
 		t.Errorf("still busy: %v", d)
 	}
-	if f.total() > mega {
-		t.Errorf("%d bytes after the reader left, bound %d", f.total(), mega)
+	if f.total() > miB {
+		t.Errorf("%d bytes after the reader left, bound %d", f.total(), miB)
 	}
 }
 
@@ -513,7 +513,7 @@ func TestStopLeavesAnEmptyLogAndASignOfIt(t *testing.T) {
 }
 
 func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
-	const mb = mega
+	const mb = miB
 	for _, c := range []struct {
 		name                  string
 		db, wal, free, want   int64

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,12 +150,14 @@ func (c *contest) logged() (n int64) {
 
 // stored counts the distinct samples that the server has of a stretch of time.
 func (c *contest) stored(ctx context.Context, from, until time.Time) (n int64, err error) {
-	url := fmt.Sprintf("http://%s/api/v1/export?match[]={__name__!=\"\"}&start=%d&end=%d", c.api, from.UnixMilli(), until.UnixMilli()-1)
+	export := "http://" + c.api + "/api/v1/export?" + url.Values{
+		"match[]": {`{__name__!=""}`}, "start": {seconds(from)}, "end": {seconds(until.Add(-time.Millisecond))},
+	}.Encode()
 	err = c.get(ctx, "http://"+c.api+"/internal/force_flush", func(*bufio.Scanner) error { return nil })
 	if err != nil {
 		return 0, err
 	}
-	return n, c.get(ctx, url, func(lines *bufio.Scanner) error {
+	return n, c.get(ctx, export, func(lines *bufio.Scanner) error {
 		for lines.Scan() {
 			var line struct{ Timestamps []int64 }
 			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
@@ -165,6 +168,8 @@ func (c *contest) stored(ctx context.Context, from, until time.Time) (n int64, e
 		return lines.Err()
 	})
 }
+
+func seconds(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64) }
 
 var inserted = regexp.MustCompile(`^vm_rows_inserted_total\{.*\} (\d+)$`)
 
@@ -184,8 +189,8 @@ func (c *contest) received(ctx context.Context) (n int64, err error) {
 	})
 }
 
-func (c *contest) get(ctx context.Context, url string, read func(*bufio.Scanner) error) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (c *contest) get(ctx context.Context, from string, read func(*bufio.Scanner) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return err
 	}
@@ -195,7 +200,7 @@ func (c *contest) get(ctx context.Context, url string, read func(*bufio.Scanner)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s: %s", url, resp.Status)
+		return fmt.Errorf("%s: %s", from, resp.Status)
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 16<<20)
