@@ -54,33 +54,43 @@ func (c *cpuCollector) Collect(now time.Time) ([]metric.Sample, error) {
 		r.fault(ErrNoData)
 		return r.done()
 	}
-	var all cpuDelta
-	var cores []metric.Sample
-	if stat.coreLines > 0 {
-		for _, core := range slices.Sorted(maps.Keys(stat.cores)) {
-			before, ok := last.cores[core]
-			if !ok {
-				continue // a first reading
-			}
-			label := strconv.Itoa(core)
-			d, err := since(before, stat.cores[core])
-			if err != nil {
-				r.addf("read %s: cpu%s %w", c.path, label, err)
-				continue
-			}
-			all.add(d)
-			if v, ok := metric.Percent(d.busy(), d.total); ok {
-				cores = append(cores, metric.Sample{Name: "cpu.usage_percent", Tags: metric.Tags("core", label), TimeMs: r.timeMs, Value: v})
-			}
-		}
-	} else if last.coreLines == 0 && stat.all != nil && last.all != nil {
-		d, err := since(*last.all, *stat.all)
-		if err != nil {
+	all := c.cores(&r, last, &stat)
+	if stat.coreLines == 0 && last.coreLines == 0 && stat.all != nil && last.all != nil {
+		if all, err = since(*last.all, *stat.all); err != nil {
 			r.addf("read %s: cpu %w", c.path, err)
 		}
-		all = d
 	}
+	c.sums(&r, all)
+	return r.done()
+}
+
+// cores adds the usage of each core that is in both readings, and returns the
+// time of all of them.
+func (c *cpuCollector) cores(r *reading, last, stat *cpuStat) (all cpuDelta) {
+	for _, core := range slices.Sorted(maps.Keys(stat.cores)) {
+		before, ok := last.cores[core]
+		if !ok {
+			continue // a first reading
+		}
+		label := strconv.Itoa(core)
+		d, err := since(before, stat.cores[core])
+		if err != nil {
+			r.addf("read %s: cpu%s %w", c.path, label, err)
+			continue
+		}
+		all.add(d)
+		if v, ok := metric.Percent(d.busy(), d.total); ok {
+			r.add("cpu.usage_percent", metric.Tags("core", label), v)
+		}
+	}
+	return all
+}
+
+// sums adds the shares of all cores together; the usage comes first.
+func (c *cpuCollector) sums(r *reading, all cpuDelta) {
 	tags := metric.Tags("core", "all")
+	cores := r.samples
+	r.samples = nil
 	if v, ok := metric.Percent(all.busy(), all.total); ok {
 		r.add("cpu.usage_percent", tags, v)
 	}
@@ -91,7 +101,6 @@ func (c *cpuCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	if v, ok := metric.Percent(all.steal, all.total); ok && !all.noSteal {
 		r.add("cpu.steal_percent", tags, v)
 	}
-	return r.done()
 }
 
 // The fields of a CPU line. guest and guest_nice come after them and are already

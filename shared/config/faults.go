@@ -41,9 +41,9 @@ func (f *Faults) sort() {
 	})
 }
 
-// show quotes what the file holds for a message, cut to 60 bytes. A text with
+// quote quotes what the file holds for a message, cut to 60 bytes. A text with
 // an @ may be an address with a password before it and is never repeated.
-func show(s string) string {
+func quote(s string) string {
 	if strings.Contains(s, "@") {
 		return "a text with an @ (not shown)"
 	}

@@ -36,7 +36,7 @@ func (w *walker) unknown(k *yaml.Node, parent string, t reflect.Type) {
 	}
 	shown := k.Value
 	if !plainKey(shown) {
-		shown = show(shown)
+		shown = quote(shown)
 	}
 	at, names := join(parent, shown), namesOf(t)
 	if name := nearest(k.Value, names); name != "" {
@@ -93,8 +93,8 @@ func join(parent, key string) string {
 	return parent + "." + key
 }
 
-// got says what a node is.
-func got(n *yaml.Node) string {
+// describe says what a node is.
+func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return "keys and values"
@@ -108,9 +108,9 @@ func got(n *yaml.Node) string {
 	case tag == "!!null":
 		return "nothing"
 	case tag == "!!str":
-		return show(n.Value)
+		return quote(n.Value)
 	case slices.Contains([]string{"!!int", "!!float", "!!bool", "!!timestamp"}, tag):
-		return strings.Trim(show(n.Value), `"`)
+		return strings.Trim(quote(n.Value), `"`)
 	}
-	return "a value with the tag " + show(tag)
+	return "a value with the tag " + quote(tag)
 }

@@ -43,23 +43,23 @@ var variable = regexp.MustCompile(`\$(?:\{|\(|[A-Za-z_])`)
 func misreadText(want, text string) string {
 	switch {
 	case variable.MatchString(text):
-		return fmt.Sprintf("%s is taken as it stands; variables are not replaced", show(text))
+		return fmt.Sprintf("%s is taken as it stands; variables are not replaced", quote(text))
 	case quoted(text):
-		return fmt.Sprintf(`the quotes of %s are part of the value; use ' or ", or none`, show(text))
+		return fmt.Sprintf(`the quotes of %s are part of the value; use ' or ", or none`, quote(text))
 	}
 	switch want {
 	case "pattern", "pattern or empty":
 		return misreadPattern(text)
 	case "new path", "path or empty":
 		if strings.HasPrefix(text, "~") {
-			return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", show(text))
+			return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", quote(text))
 		}
 		if want == "new path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/.") {
-			return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", show(text), text)
+			return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", quote(text), text)
 		}
 	case "mountpoint":
 		if strings.ContainsAny(text, "*?[") {
-			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not known here", show(text))
+			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not known here", quote(text))
 		}
 	}
 	return ""
@@ -81,12 +81,12 @@ func quoted(text string) bool {
 func misreadPattern(p string) string {
 	switch {
 	case strings.ContainsAny(p, " ,") && !strings.ContainsAny(p, "{["):
-		return fmt.Sprintf("%s is one pattern, which no name matches; write one item for each", show(p))
+		return fmt.Sprintf("%s is one pattern, which no name matches; write one item for each", quote(p))
 	case strings.Contains(p, "/"):
-		return fmt.Sprintf("%s matches no name: names come without a folder", show(p))
+		return fmt.Sprintf("%s matches no name: names come without a folder", quote(p))
 	}
 	if fixed := fromGlob(p); fixed != p {
-		return fmt.Sprintf("%s is taken as a regular expression, in which * and ? repeat what stands before them; if a shell's pattern is meant, write %s", show(p), fixed)
+		return fmt.Sprintf("%s is taken as a regular expression, in which * and ? repeat what stands before them; if a shell's pattern is meant, write %s", quote(p), fixed)
 	}
 	return ""
 }

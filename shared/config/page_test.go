@@ -215,7 +215,7 @@ func takes(t *testing.T, of reflect.Type, want string) string {
 	case of.Kind() == reflect.Int, of.Kind() == reflect.Int64:
 		return fmt.Sprintf("a whole number of %s to %s", low, high)
 	}
-	words, _ := wrong(want, "(\x00") // a text that none of the kinds is
+	words, _ := checkText(want, "(\x00") // a text that none of the kinds is
 	if words == "" {
 		t.Errorf("the kind of text %q has no words", want)
 	}

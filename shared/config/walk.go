@@ -2,10 +2,8 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +43,7 @@ func (w *walker) config(n *yaml.Node, c *Config) {
 func (w *walker) mapping(n *yaml.Node, key string, into reflect.Value, collector string) {
 	if n.Kind != yaml.MappingNode {
 		if n.ShortTag() != "!!null" || n.Kind != yaml.ScalarNode {
-			w.fault(n.Line, key, "want keys and values, got %s", got(n))
+			w.fault(n.Line, key, "want keys and values, got %s", describe(n))
 		}
 		return
 	}
@@ -53,7 +51,7 @@ func (w *walker) mapping(n *yaml.Node, key string, into reflect.Value, collector
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		if k.Kind != yaml.ScalarNode {
-			w.fault(k.Line, key, "want a word for a key, got %s", got(k))
+			w.fault(k.Line, key, "want a word for a key, got %s", describe(k))
 			continue
 		}
 		at := join(key, k.Value)
@@ -97,72 +95,17 @@ func (w *walker) value(n *yaml.Node, key string, into reflect.Value, want, colle
 	wanted, text, ok := w.scalar(n, into, want)
 	if !ok {
 		if text == "" {
-			text = got(n)
+			text = describe(n)
 		}
 		w.fault(n.Line, key, "want %s, got %s", wanted, text)
 	}
-}
-
-// scalar puts a number, a duration, a text, true or false into a field, or
-// says what is wanted and, where got would not do, what is there instead.
-func (w *walker) scalar(n *yaml.Node, into reflect.Value, want string) (wanted, instead string, ok bool) {
-	tag := ""
-	if n.Kind == yaml.ScalarNode {
-		tag = n.ShortTag()
-	}
-	low, high, _ := strings.Cut(want, "..")
-	switch into.Interface().(type) {
-	case time.Duration:
-		wanted = fmt.Sprintf("a duration of %s to %s such as %s", low, high, short(time.Duration(into.Int())))
-		d, err := time.ParseDuration(n.Value)
-		if ok = tag == "!!str" && err == nil && d >= mustDuration(low) && d <= mustDuration(high); ok {
-			into.SetInt(int64(d))
-		}
-	case int, int64:
-		wanted = fmt.Sprintf("a whole number of %s to %s", low, high)
-		i, err := strconv.ParseInt(n.Value, 10, 64)
-		leadingZero := len(n.Value) > 1 && n.Value[0] == '0' // YAML 1.1 reads it as octal, 1.2 does not
-		if ok = tag == "!!int" && err == nil && !leadingZero && i >= mustInt(low) && i <= mustInt(high); ok {
-			into.SetInt(i)
-		}
-	case float64:
-		wanted = fmt.Sprintf("a number of %s to %s", low, high)
-		f, err := strconv.ParseFloat(n.Value, 64)
-		if ok = (tag == "!!int" || tag == "!!float") && err == nil && !math.IsNaN(f) && f >= float64(mustInt(low)) && f <= float64(mustInt(high)); ok {
-			into.SetFloat(f)
-		}
-	case bool:
-		wanted = "true or false"
-		if ok = tag == "!!bool"; ok {
-			into.SetBool(strings.EqualFold(n.Value, "true"))
-		}
-	case string:
-		text := n.Value
-		if tag == "!!null" {
-			text = ""
-		}
-		wanted, instead = wrong(want, text)
-		switch {
-		case tag == "!!str" && wanted == "":
-			ok = true
-			into.SetString(text)
-		case tag != "!!str":
-			instead = "" // the kind of value is what is wrong
-			if wanted == "" {
-				wanted = "a text in quotes"
-			}
-		}
-	default:
-		panic("BUG: no reader for a field of type " + into.Type().String())
-	}
-	return wanted, instead, ok
 }
 
 // texts puts a list of texts, each of the kind want, into a field. The list
 // replaces the default; an empty one means none.
 func (w *walker) texts(n *yaml.Node, key string, into *[]string, want string) {
 	if n.Kind != yaml.SequenceNode {
-		w.fault(n.Line, key, "want a list such as [a, b], or [] for none, got %s", got(n))
+		w.fault(n.Line, key, "want a list such as [a, b], or [] for none, got %s", describe(n))
 		return
 	}
 	if len(n.Content) > maxItems {
@@ -183,7 +126,7 @@ func (w *walker) metrics(n *yaml.Node, key string, into *[]Metric) {
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		w.fault(n.Line, key, "want a list of collectors, or [] for none, got %s", got(n))
+		w.fault(n.Line, key, "want a list of collectors, or [] for none, got %s", describe(n))
 		return
 	}
 	defaults := DefaultMetrics()
@@ -196,7 +139,7 @@ func (w *walker) metrics(n *yaml.Node, key string, into *[]Metric) {
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		if item.Kind != yaml.MappingNode {
-			w.fault(item.Line, at, "want a collector such as {name: cpu.usage}, got %s", got(item))
+			w.fault(item.Line, at, "want a collector such as {name: cpu.usage}, got %s", describe(item))
 			continue
 		}
 		name, m := nameOf(item), Metric{Interval: 30 * time.Second}
@@ -213,7 +156,7 @@ func (w *walker) metrics(n *yaml.Node, key string, into *[]Metric) {
 		case known < 0 && m.Name == "":
 			w.rule(at, "want %s, got nothing", orList(names))
 		case known < 0:
-			w.rule(at, "want %s, got %s", orList(names), show(m.Name))
+			w.rule(at, "want %s, got %s", orList(names), quote(m.Name))
 		case twice:
 			w.rule(at, "%s is given twice, first on line %d; want it once", name, line)
 		default:

@@ -104,7 +104,7 @@ func TestEveryFieldSaysWhatItWants(t *testing.T) {
 					t.Errorf("%s.%s: want %q is no range", of, f.Name, want)
 				}
 			case f.Type == reflect.TypeFor[string](), f.Type == reflect.TypeFor[[]string]():
-				wrong(want, "x") // panics at a kind it does not know
+				checkText(want, "x") // panics at a kind it does not know
 			default:
 				if !isRange || mustInt(low) >= mustInt(high) {
 					t.Errorf("%s.%s: want %q is no range", of, f.Name, want)
@@ -156,7 +156,7 @@ func TestAddrJoinsListenAndPort(t *testing.T) {
 		{"fe80::1%eth0", 9100, "[fe80::1%eth0]:9100"},
 		{"[fe80::1%eth0]:1", 9100, "[fe80::1%eth0]:1"},
 	} {
-		if want, got := wrong("listen", c.listen); want != "" {
+		if want, got := checkText("listen", c.listen); want != "" {
 			t.Errorf("%s: refused, got %s", c.listen, got)
 		}
 		if got := (Health{Listen: c.listen, Port: c.port}).Addr(); got != c.want {
@@ -164,7 +164,7 @@ func TestAddrJoinsListenAndPort(t *testing.T) {
 		}
 	}
 	for _, listen := range []string{"", ":", ":9101", ":0", "[", "[]", "[::1", "[127.0.0.1]", "1.2.3", "a:b", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:080", "::1:x", "a b", "-a", "a/b", "unix:/x"} {
-		if want, _ := wrong("listen", listen); want == "" {
+		if want, _ := checkText("listen", listen); want == "" {
 			t.Errorf("accepted %q", listen)
 		}
 	}

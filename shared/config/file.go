@@ -64,7 +64,7 @@ func parse(file string, data []byte, hostname string) (Config, error) {
 		c.Device.ID = hostname
 		if hostname == "" {
 			w.rule("device.id", "want a name such as belabox-001, got none, and this machine has no hostname")
-		} else if want, got := wrong("label", hostname); want != "" {
+		} else if want, got := checkText("label", hostname); want != "" {
 			w.rule("device.id", "want %s, got none, and the hostname is %s", want, got)
 		}
 	}

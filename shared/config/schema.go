@@ -6,8 +6,8 @@
 // and all faults are reported together.
 //
 // A new key is a field with two tags: yaml is its name in the file, want is what
-// it takes (a range, the words it may be, or a kind of text that wrong knows).
-// What ties two keys together is in relate.go. configs/config.yaml must show
+// it takes (a range, the words it may be, or a kind of text that values.go knows).
+// What ties two keys together is in rules.go. configs/config.yaml must show
 // every key with its default, and a comment that says what it means; a test
 // compares them, and makes docs/configuration.md of both (make golden).
 package config

@@ -69,102 +69,129 @@ func (l Links) Match(name []byte) bool {
 	return (len(l.include) == 0 || l.include.Match(name)) && !l.exclude.Match(name)
 }
 
-// wrong says what is wanted where s is not a text of the kind a want tag
-// names, and what s is instead. It returns "", "" for a text that will do.
-func wrong(kind, s string) (want, instead string) {
-	if strings.Contains(kind, "|") {
-		words := strings.Split(kind, "|")
-		if slices.Contains(words, s) {
-			return "", ""
-		}
-		return orList(words), show(s)
-	}
-	ok := false
-	switch kind {
-	case "name": // of a collector; looked up by the list
-		ok = true
-	case "label":
-		want = "at most 256 bytes without control characters or spaces around them"
-		ok = len(s) <= 256 && plainText(s) && strings.TrimSpace(s) == s
-	case "path":
-		want = "a path"
-		ok = s != "" && len(s) <= 4096 && plainText(s)
-	case "new path":
-		want = "a path outside /dev, /proc and /sys"
-		ok = s != "" && len(s) <= 4096 && plainText(s) && !belowKernel(s)
-		if s == "" {
-			want = "a path"
-		}
-	case "path or empty":
-		want = "a path"
-		ok = len(s) <= 4096 && plainText(s)
-	case "user name or empty":
-		want = "a user name without a colon" // RFC 7617, section 2
-		ok = len(s) <= 256 && plainText(s) && !strings.Contains(s, ":")
-	case "pin":
-		want = "sha256/ and the base64 of a public key's SHA-256"
-		ok = pin(s)
-	case "root":
-		want = "an absolute path such as /proc"
-		ok = strings.HasPrefix(s, "/") && len(s) <= 4096 && plainText(s)
-	case "root or empty":
-		want = "an absolute path such as /run"
-		ok = s == "" || strings.HasPrefix(s, "/") && len(s) <= 4096 && plainText(s)
-	case "mountpoint":
-		want = "an absolute path such as /var"
-		ok = strings.HasPrefix(s, "/") && path.Clean(s) == s && len(s) <= 4096 && plainText(s)
-	case "loopback or empty":
-		want = "an http URL of this machine, such as http://127.0.0.1:8181/stats"
-		if ok = s == "" || loopback(s); !ok {
-			instead = "another address" // which may hold a password, or the name of a stream
-		}
-	case "stream name":
-		want = "8 digits of a stream's SHA-256, = and a name, such as 1a2b3c4d=studio"
-		ok = streamName.MatchString(s) && plainText(s)
-	case "unit":
-		want = "a systemd unit such as belaUI.service"
-		ok = unitName.MatchString(s) && len(s) <= 255
-	case "endpoint":
-		want = "a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api"
-		ok = endpoint(s)
-	case "listen":
-		want = "an address such as 127.0.0.1, with a port or without"
-		var host string
-		if host, _, ok = splitListen(s); ok && host == "" {
-			// To net.Listen no host is every address; who wants that has to say so.
-			want, ok = "0.0.0.0 or [::] to open it everywhere", false
-		}
-	case "url", "url or empty":
-		want = "an http or https URL with a host, such as http://localhost:8428" + ImportPath
-		if kind == "url or empty" {
-			want = "an http or https URL with a host, such as http://localhost:8428/health"
-		}
-		if s != "" || kind == "url" {
-			instead = wrongURL(s)
-		}
-		ok = instead == ""
-	case "pattern", "pattern or empty":
-		want = "a regular expression for the whole name such as eth.*"
-		_, err := Pattern(s)
-		if e := (*syntax.Error)(nil); errors.As(err, &e) {
-			instead = fmt.Sprintf("%s (%s)", show(s), e.Code)
-		}
-		ok = err == nil && len(s) <= 1024 && (s != "" || kind != "pattern")
-	default:
-		panic("BUG: no such kind of text: " + kind)
-	}
-	if ok {
-		return "", ""
-	}
-	if instead == "" {
-		instead = show(s)
-	}
-	return want, instead
+// A textKind is what a want tag says of a text.
+type textKind struct {
+	want string // in words
+	ok   func(s string) bool
 }
 
-// wrongURL says what is wrong with a URL, without any part of it: it may hold
+// textKinds are the kinds whose check is a yes or no. Those that say more are in
+// checkText.
+var textKinds = map[string]textKind{
+	"name":               {"a collector", func(string) bool { return true }}, // looked up by the list
+	"label":              {"at most 256 bytes without control characters or spaces around them", label},
+	"path":               {"a path", func(s string) bool { return s != "" && pathText(s) }},
+	"path or empty":      {"a path", pathText},
+	"user name or empty": {"a user name without a colon", userName},
+	"pin":                {"sha256/ and the base64 of a public key's SHA-256", pin},
+	"root":               {"an absolute path such as /proc", absolute},
+	"root or empty":      {"an absolute path such as /run", func(s string) bool { return s == "" || absolute(s) }},
+	"stream name":        {"8 digits of a stream's SHA-256, = and a name, such as 1a2b3c4d=studio", func(s string) bool { return streamName.MatchString(s) && plainText(s) }},
+	"mountpoint":         {"an absolute path such as /var", mountpoint},
+	"unit":               {"a systemd unit such as belaUI.service", func(s string) bool { return unitName.MatchString(s) && len(s) <= 255 }},
+	"endpoint":           {"a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api", endpoint},
+}
+
+func label(s string) bool {
+	return len(s) <= 256 && plainText(s) && strings.TrimSpace(s) == s
+}
+
+func pathText(s string) bool { return len(s) <= 4096 && plainText(s) }
+
+// userName follows RFC 7617, section 2.
+func userName(s string) bool {
+	return len(s) <= 256 && plainText(s) && !strings.Contains(s, ":")
+}
+
+func absolute(s string) bool { return strings.HasPrefix(s, "/") && pathText(s) }
+
+func mountpoint(s string) bool { return absolute(s) && path.Clean(s) == s }
+
+// checkText says what is wanted where s is not a text of the kind a want tag
+// names, and what s is instead. It returns "", "" for a text that will do.
+func checkText(kind, s string) (want, instead string) {
+	if k, ok := textKinds[kind]; ok {
+		if k.ok(s) {
+			return "", ""
+		}
+		return k.want, quote(s)
+	}
+	switch kind {
+	case "new path":
+		return checkNewPath(s)
+	case "loopback or empty":
+		if s == "" || loopback(s) {
+			return "", ""
+		}
+		// It may hold a password, or the name of a stream.
+		return "an http URL of this machine, such as http://127.0.0.1:8181/stats", "another address"
+	case "listen":
+		return checkListen(s)
+	case "url", "url or empty":
+		return checkURL(kind, s)
+	case "pattern", "pattern or empty":
+		return checkPattern(kind, s)
+	}
+	words := strings.Split(kind, "|")
+	if len(words) == 1 {
+		panic("BUG: no such kind of text: " + kind)
+	}
+	if slices.Contains(words, s) {
+		return "", ""
+	}
+	return orList(words), quote(s)
+}
+
+func checkNewPath(s string) (want, instead string) {
+	switch {
+	case s == "":
+		return "a path", quote(s)
+	case !pathText(s) || belowKernel(s):
+		return "a path outside /dev, /proc and /sys", quote(s)
+	}
+	return "", ""
+}
+
+func checkListen(s string) (want, instead string) {
+	host, _, ok := splitListen(s)
+	switch {
+	case !ok:
+		return "an address such as 127.0.0.1, with a port or without", quote(s)
+	case host == "":
+		// To net.Listen no host is every address; who wants that has to say so.
+		return "0.0.0.0 or [::] to open it everywhere", quote(s)
+	}
+	return "", ""
+}
+
+func checkURL(kind, s string) (want, instead string) {
+	if s == "" && kind == "url or empty" {
+		return "", ""
+	}
+	if instead = problemOfURL(s); instead == "" {
+		return "", ""
+	}
+	if kind == "url or empty" {
+		return "an http or https URL with a host, such as http://localhost:8428/health", instead
+	}
+	return "an http or https URL with a host, such as http://localhost:8428" + ImportPath, instead
+}
+
+func checkPattern(kind, s string) (want, instead string) {
+	_, err := Pattern(s)
+	if err == nil && len(s) <= 1024 && (s != "" || kind == "pattern or empty") {
+		return "", ""
+	}
+	instead = quote(s)
+	if e := (*syntax.Error)(nil); errors.As(err, &e) {
+		instead = fmt.Sprintf("%s (%s)", instead, e.Code)
+	}
+	return "a regular expression for the whole name such as eth.*", instead
+}
+
+// problemOfURL says what is wrong with a URL, without any part of it: it may hold
 // a password, and the parser's own messages repeat it.
-func wrongURL(s string) string {
+func problemOfURL(s string) string {
 	u, err := url.Parse(s)
 	switch {
 	case s == "":
@@ -219,7 +246,7 @@ var streamName = regexp.MustCompile(`^[0-9a-f]{8}=[^=]{1,64}$`)
 // loopback reports whether s is an http URL that never leaves this machine.
 func loopback(s string) bool {
 	u, err := url.Parse(s)
-	if err != nil || wrongURL(s) != "" || u.Scheme != "http" {
+	if err != nil || problemOfURL(s) != "" || u.Scheme != "http" {
 		return false
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
