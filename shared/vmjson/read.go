@@ -107,7 +107,7 @@ func (l *Line) parse(text []byte) error {
 	if err := s.expect('{'); err != nil {
 		return err
 	}
-	var metric, values, timestamps bool
+	var seen members
 	for first := true; ; first = false {
 		more, err := s.next(first, '}')
 		if err != nil {
@@ -116,52 +116,60 @@ func (l *Line) parse(text []byte) error {
 		if !more {
 			break
 		}
-		key, err := s.str()
-		if err != nil {
+		if err := l.member(&s, &seen); err != nil {
 			return err
 		}
-		if err := s.expect(':'); err != nil {
-			return err
-		}
-		var seen *bool
-		switch key {
-		case "metric":
-			seen = &metric
-			if !metric {
-				l.Labels, err = s.labels(l.Labels)
-			}
-		case "values":
-			seen = &values
-			if !values {
-				l.Values, err = s.floats(l.Values)
-			}
-		case "timestamps":
-			seen = &timestamps
-			if !timestamps {
-				l.Timestamps, err = s.integers(l.Timestamps)
-			}
-		default:
-			return fmt.Errorf("unknown key %s", clip(key))
-		}
-		if *seen {
-			return fmt.Errorf("key %q twice", key)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		*seen = true
 	}
 	if s.peek(); s.pos < len(s.data) {
 		return s.errorf("bytes after the object: %s", s.found())
 	}
 	switch {
-	case !metric:
+	case !seen.metric:
 		return errors.New(`no "metric"`)
 	case len(l.Values) == 0:
 		return errors.New("no values")
 	case len(l.Values) != len(l.Timestamps):
 		return fmt.Errorf("%d values at %d timestamps", len(l.Values), len(l.Timestamps))
 	}
+	return l.takeName()
+}
+
+// members says which keys of a line were read.
+type members struct{ metric, values, timestamps bool }
+
+// member reads one key and its value.
+func (l *Line) member(s *scanner, have *members) error {
+	key, err := s.str()
+	if err != nil {
+		return err
+	}
+	if err := s.expect(':'); err != nil {
+		return err
+	}
+	var seen *bool
+	var read func() error
+	switch key {
+	case "metric":
+		seen, read = &have.metric, func() (err error) { l.Labels, err = s.labels(l.Labels); return err }
+	case "values":
+		seen, read = &have.values, func() (err error) { l.Values, err = s.floats(l.Values); return err }
+	case "timestamps":
+		seen, read = &have.timestamps, func() (err error) { l.Timestamps, err = s.integers(l.Timestamps); return err }
+	default:
+		return fmt.Errorf("unknown key %s", clip(key))
+	}
+	if *seen {
+		return fmt.Errorf("key %q twice", key)
+	}
+	*seen = true
+	if err := read(); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+// takeName takes the name out of the labels.
+func (l *Line) takeName() error {
 	for i, label := range l.Labels {
 		if label.Name == "__name__" {
 			l.Name = label.Value
