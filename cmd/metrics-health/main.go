@@ -22,6 +22,7 @@ const judgeEvery = 30 * time.Second
 
 func main() {
 	var show display
+	var file string
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    "metrics-health",
 		Summary: "answers over HTTP whether the pipeline is well",
@@ -33,6 +34,9 @@ func main() {
 			}},
 			{Flag: "status", Help: "print the status for people, straight from the database; exits as -once", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
 				return print(ctx, p, show)
+			}},
+			{Flag: "bundle", Value: &file, Help: "write a support bundle to `FILE`: status, configuration without secrets, the last hours of samples, events and log lines", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
+				return 0, writeBundle(ctx, p, file)
 			}},
 		},
 		Flags: func(fs *flag.FlagSet) {

@@ -70,8 +70,9 @@ type Program struct {
 // stdout holds the answer and nothing else.
 type Command struct {
 	Flag, Help string
-	Args       string // what it takes beside flags, such as "[NAME...]"; empty: nothing
-	Locked     bool   // takes the daemon's lock, so that it cannot run beside it
+	Args       string  // what it takes beside flags, such as "[NAME...]"; empty: nothing
+	Value      *string // what the flag is given; nil: it stands alone
+	Locked     bool    // takes the daemon's lock, so that it cannot run beside it
 	Run        func(ctx context.Context, p *Process) (exit int, err error)
 }
 

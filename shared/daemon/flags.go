@@ -28,7 +28,17 @@ func (pr Program) options(args []string) (options, error) {
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	chosen := make([]bool, len(pr.Commands))
 	for i, c := range pr.Commands {
-		fs.BoolVar(&chosen[i], c.Flag, false, c.Help)
+		if c.Value == nil {
+			fs.BoolVar(&chosen[i], c.Flag, false, c.Help)
+			continue
+		}
+		fs.Func(c.Flag, c.Help, func(value string) error {
+			if value == "" || strings.HasPrefix(value, "-") {
+				return errors.New("needs a file name")
+			}
+			chosen[i], *c.Value = true, value
+			return nil
+		})
 	}
 	own := map[string]bool{}
 	fs.VisitAll(func(f *flag.Flag) { own[f.Name] = true })
@@ -61,9 +71,9 @@ func (pr Program) options(args []string) (options, error) {
 	fs.Visit(func(f *flag.Flag) {
 		switch {
 		case f.Name == "config" && o.config == "":
-			err = errors.New("-config names no file")
+			err = errors.New("-config needs a file name")
 		case !own[f.Name] && o.command == nil:
-			err = fmt.Errorf("-%s belongs to one of the commands, and none is given", f.Name)
+			err = fmt.Errorf("-%s needs one of the commands", f.Name)
 		}
 	})
 	return o, err

@@ -54,7 +54,7 @@ func (s *Server) newest(r *http.Request) string {
 	if found.status != http.StatusOK { // a reason says why
 		return samplesExposition(nil, use.samples())
 	}
-	return string(found.body)
+	return found.body
 }
 
 // samples are what this process has taken from the machine so far, as the other
