@@ -77,7 +77,7 @@ func (in Input) copySamples(ctx context.Context, db *store.DB, r *store.Reader, 
 	var batch []metric.Sample
 	tags := map[string]string{}
 	flush := func() error {
-		_, err := db.Record(ctx, store.Update{Groups: []store.Group{{Samples: batch, Sure: true}}})
+		_, err := db.Record(ctx, store.Update{Groups: []store.Group{{Samples: batch, ClockTrusted: true}}})
 		batch = batch[:0]
 		return err
 	}
@@ -125,7 +125,7 @@ func copyRest(ctx context.Context, db *store.DB, r *store.Reader, s scrubber) er
 	for i := range events {
 		events[i].Text, events[i].Link = s.text(events[i].Text), s.text(events[i].Link)
 	}
-	_, err = db.Record(ctx, store.Update{Status: kept, Groups: []store.Group{{Events: events, Sure: true}}})
+	_, err = db.Record(ctx, store.Update{Status: kept, Groups: []store.Group{{Events: events, ClockTrusted: true}}})
 	return err
 }
 
