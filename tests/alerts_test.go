@@ -154,6 +154,30 @@ func trials() []trial {
 		{"UnitRestartLoop", "five in five minutes", true, one("unit.restarts_scheduled_total", between(100, 999, 8, 3), "unit", "belaUI.service")},
 		{"UnitRestartLoop", "once", false, one("unit.restarts_scheduled_total", between(100, 999, 4, 3), "unit", "belaUI.service")},
 
+		{"Throttled", "for ten minutes", true, one("soc.cooling_state", between(100, 110, 3, 0), "device", "thermal-cpufreq-1", "index", "1")},
+		{"Throttled", "a GPU, on mainline", true, one("soc.cooling_state", between(100, 110, 1, 0), "device", "devfreq-fb000000.gpu", "index", "3")},
+		{"Throttled", "for three minutes", false, one("soc.cooling_state", between(100, 103, 3, 0), "device", "thermal-cpufreq-1", "index", "1")},
+		{"Throttled", "it is the fan", false, one("soc.cooling_state", steady(3), "device", "pwm-fan", "index", "4")},
+
+		{"FanStopped", "no turns", true, []curve{of("fan.rpm", between(100, 120, 0, 2300), "sensor", "pwmfan/fan1"), of("cpu.temperature", steady(78))}},
+		{"FanStopped", "no power", true, []curve{of("fan.pwm_percent", between(100, 120, 0, 50), "sensor", "pwmfan/pwm1"), of("cpu.temperature", steady(78))}},
+		{"FanStopped", "turned off by the kernel", true, []curve{of("soc.cooling_state", between(100, 120, 0, 2), "device", "pwm-fan", "index", "4"), of("cpu.temperature", steady(78))}},
+		{"FanStopped", "the board is cool", false, []curve{of("fan.rpm", between(100, 120, 0, 2300), "sensor", "pwmfan/fan1"), of("cpu.temperature", steady(55))}},
+		{"FanStopped", "one of two sockets is empty", false, []curve{of("fan.rpm", steady(0), "sensor", "a/fan1"), of("fan.rpm", steady(2000), "sensor", "a/fan2"), of("cpu.temperature", steady(78))}},
+		{"FanStopped", "no fan", false, one("cpu.temperature", steady(78))},
+
+		{"StorageWorn", "a warning", true, since(-300, one("storage.pre_eol", between(60, 999, 2, 1), "device", "mmcblk0"))},
+		{"StorageWorn", "its life is over", true, since(-300, one("storage.life_used_percent", steady(110), "device", "mmcblk0", "type", "a"))},
+		{"StorageWorn", "half of its life", false, since(-300, append(one("storage.pre_eol", steady(1), "device", "mmcblk0"), one("storage.life_used_percent", steady(50), "device", "mmcblk0", "type", "a")...))},
+
+		{"ModemWithoutSIM", "came loose", true, one("modem.sim_missing", between(100, 120, 1, 0), "modem", "01234567")},
+		{"ModemWithoutSIM", "has one", false, one("modem.sim_missing", steady(0), "modem", "01234567", "interface", "wwan0")},
+
+		{"DatagramsDropped", "while it streams", true, []curve{of("stream.active", steady(1)), of("udp.in_errors_total", perMinute(60))}},
+		{"DatagramsDropped", "nothing is streamed", false, []curve{of("stream.active", steady(0)), of("udp.in_errors_total", perMinute(60))}},
+		{"DatagramsDropped", "a few", false, []curve{of("stream.active", steady(1)), of("udp.in_errors_total", perMinute(5))}},
+		{"DatagramsDropped", "long ago", false, []curve{of("stream.active", steady(1)), of("udp.in_errors_total", steady(50_000))}},
+
 		{"UploadsFail", "one in five", true, []curve{of("uploader.upload_failures_total", perMinute(0.4)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
 		{"UploadsFail", "one in twenty", false, []curve{of("uploader.upload_failures_total", perMinute(0.1)), of("uploader.upload_duration_seconds_count", perMinute(2))}},
 		{"UploadsFail", "three minutes without the server", false, []curve{of("uploader.upload_failures_total", func(m float64) float64 { return min(max(m-100, 0), 3) }), of("uploader.upload_duration_seconds_count", perMinute(2))}},
