@@ -58,18 +58,30 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 // of a round, and by themselves only while they have something to do.
 func (c *collector) collect(ctx context.Context) (next time.Duration, err error) {
 	if c.db.Fault() != nil {
-		wake(c.wakeRepair) // the round waits for it for a while
+		c.askRepair() // the round waits for it for a while
 	}
 	next, err = c.rounds.Round(ctx)
-	wake(c.wakeRepair)
+	c.askRepair()
 	wake(c.wakeUpkeep)
 	return next, err
+}
+
+// askRepair lets the repair look at the database now, unless it waits for its
+// next try.
+func (c *collector) askRepair() {
+	if time.Now().UnixMilli() >= c.retryMs.Load() {
+		wake(c.wakeRepair)
+	}
 }
 
 // repair is one step of it. A database that belongs to another program ends this
 // one.
 func (c *collector) repair(ctx context.Context) (next time.Duration, err error) {
 	next, err = c.owner.Step(ctx)
+	c.retryMs.Store(0)
+	if err != nil {
+		c.retryMs.Store(time.Now().Add(next).UnixMilli())
+	}
 	if repair.Refused(err) {
 		err = daemon.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,7 @@ type collector struct {
 	keeper *upkeep.Keeper   // checkpoints and deletes
 
 	wakeRepair, wakeUpkeep chan struct{}
+	retryMs                atomic.Int64 // Unix time of the next try of a repair that failed, 0: it did not
 }
 
 // wake makes a loop run, once more if it runs already.

@@ -47,6 +47,7 @@ func (o *Owner) KeepBallast(now time.Time) {
 	case changed == ballastReleased:
 		o.log.Warn("the disk is nearly full; the ballast beside the database was released")
 	case changed == ballastKept:
+		o.history.written, o.history.due = store.Ledger{}, time.Time{} // the new file does not have it
 		o.log.Info("ballast is kept beside the database, for when the disk is full")
 	}
 }

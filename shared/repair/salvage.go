@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/salvage"
@@ -25,7 +26,7 @@ func damageRow(text string, d status.Damage) status.Row {
 func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	start := time.Now()
 	o.log.Error("the database is damaged; what can be read of it goes into a new one, the damaged file is kept",
-		"database", o.path, "cause", cause.Error())
+		"database", o.path, "cause", causeText(cause))
 	if free, err := store.FreeBytes(o.path); err == nil && free < sizeOf(o.path)+o.keepFree {
 		if _, err := removeBallast(o.path); err != nil {
 			o.log.Warn("the ballast file could not be released before the salvage", "error", err)
@@ -64,8 +65,13 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 // salvagedRow tells health what a salvage came to.
 func salvagedRow(cause error, r salvage.Report, kept string) status.Row {
 	text := fmt.Sprintf("the database was damaged (%s); %d samples were salvaged, lost: %s; the damaged file is kept as %s",
-		cause.Error(), r.Samples, lostText(r.Lost), kept)
+		causeText(cause), r.Samples, lostText(r.Lost), kept)
 	return damageRow(text, status.Damage{DamagedMs: r.At.UnixMilli(), Salvaged: r.Samples, Lost: r.Lost, Kept: kept, Halted: r.Halted})
+}
+
+// causeText is why a file is replaced, without saying that it is damaged again.
+func causeText(cause error) string {
+	return strings.TrimPrefix(cause.Error(), store.ErrDamaged.Error()+": ")
 }
 
 func lostText(lost *int64) string {

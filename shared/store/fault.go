@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// Fault says what keeps the database from being relied on, nil for nothing: it
+// is detached, an error spoke of the file, or the path leads to another file
+// than the one that is open. Into a deleted file everything can be written
+// without an error, and is gone. It costs two stats, and never opens the file:
+// closing a second descriptor would drop the locks that SQLite holds on it.
+func (db *DB) Fault() error {
+	g := db.guard
+	g.mu.Lock()
+	detached, suspect := g.detached, g.suspect
+	g.mu.Unlock()
+	if detached != nil {
+		return detached
+	}
+	// First what explains the rest: a file that is gone leads to all kinds of
+	// errors, and is rescued.
+	if err := db.PathFault(); err != nil {
+		return err
+	}
+	return suspect
+}
+
+// PathFault says whether the path leads to other files than those that are open,
+// also while the database is detached.
+func (db *DB) PathFault() error {
+	g := db.guard
+	g.mu.Lock()
+	file, wal, shm := g.file, g.wal, g.shm
+	g.mu.Unlock()
+	if err := sameFile(g.path, file, ErrDeleted, ErrReplaced); err != nil {
+		return err
+	}
+	if err := sameFile(g.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {
+		return err
+	}
+	// A process that opens the database now would make another index, with other
+	// locks than ours.
+	if shm == nil {
+		return nil // it is just being opened
+	}
+	return sameFile(g.path+"-shm", shm, ErrSHMDeleted, ErrSHMDeleted)
+}
+
+// checkFiles fails if the files at the path are not those that are open, or were
+// emptied: what is written into them then is lost, or destroys more. It comes
+// before every transaction, on its connection.
+func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
+	g := db.guard
+	if g == nil {
+		return nil
+	}
+	if err := db.PathFault(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	before := g.walBytes
+	g.mu.Unlock()
+	if fileSize(g.path) == 0 {
+		return fmt.Errorf("%w while it was open", ErrEmptied)
+	}
+	if fileSize(g.path+"-wal") < before {
+		if cut, err := walIsCut(ctx, conn, g.path); err != nil || cut {
+			return errors.Join(err, cutError(cut))
+		}
+	}
+	g.noteWAL()
+	return nil
+}
+
+func cutError(cut bool) error {
+	if cut {
+		return ErrWALCut
+	}
+	return nil
+}
+
+// noteWAL remembers how long the WAL is: only a checkpoint makes it shorter.
+func (g *guard) noteWAL() {
+	if g == nil {
+		return
+	}
+	size := fileSize(g.path + "-wal")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.walBytes = size
+}
+
+// walIsCut says whether the WAL is shorter than its index says.
+func walIsCut(ctx context.Context, conn *sql.Conn, path string) (bool, error) {
+	var pageSize int64
+	if err := conn.QueryRowContext(ctx, "PRAGMA page_size").Scan(&pageSize); err != nil {
+		return false, err
+	}
+	var busy, frames, again, moved int64
+	for { // another process may write or empty it between the two
+		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
+			return false, err
+		}
+		size := fileSize(path + "-wal")
+		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &again, &moved); err != nil {
+			return false, err
+		}
+		if frames == again {
+			return frames > 0 && size < logHeader+frames*(frameHeader+pageSize), nil
+		}
+	}
+}
+
+// CheckFiles looks whether the files at the path are those that are open and
+// have what was written into them, for Fault.
+func (db *DB) CheckFiles(ctx context.Context) (err error) {
+	if db.guard.check() != nil {
+		return nil //nolint:nilerr // Fault says so
+	}
+	conn, err := db.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	return db.guard.observe(db.checkFiles(ctx, conn))
+}
+
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func hasBytes(path string) bool { return fileSize(path) > 0 }
+
+// noteLedger remembers the ledger of an update that was recorded.
+func (g *guard) noteLedger(l Ledger) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ledger = l
+}
+
+// LastLedger is the ledger after the last update that this process recorded.
+func (db *DB) LastLedger() Ledger {
+	db.guard.mu.Lock()
+	defer db.guard.mu.Unlock()
+	return db.guard.ledger
+}
+
+// Await waits while the database is being opened. It returns nil once it can be
+// used, and what Fault says as soon as opening it has failed or ctx ends.
+func (db *DB) Await(ctx context.Context) error {
+	for {
+		fault := db.Fault()
+		failed := false
+		if fault != nil {
+			db.guard.mu.Lock()
+			detached := db.guard.detached
+			db.guard.mu.Unlock()
+			failed = detached != nil && !errors.Is(detached, errNotOpen) && !errors.Is(detached, errReopening)
+		}
+		if fault == nil || failed {
+			return fault
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the database is still being opened or repaired (%w)", fault)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func sameFile(path string, open os.FileInfo, gone, replaced error) error {
+	at, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return gone
+	case err != nil:
+		return fmt.Errorf("look at the database: %w", err)
+	case !os.SameFile(at, open):
+		return replaced
+	}
+	return nil
+}
