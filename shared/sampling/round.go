@@ -17,6 +17,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/selfmetrics"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -37,7 +38,7 @@ type Rounds struct {
 	all    []*scheduled
 	daemon string
 	loop   *status.Component // the daemon as a whole
-	self   own
+	self   selfmetrics.Reporter
 	queue  queue
 	clock  clock
 	begun  time.Time
@@ -54,7 +55,7 @@ type Rounds struct {
 // database need not be open yet.
 func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Rounds {
 	now := time.Now()
-	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newOwn(d.Name, now)}
+	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newReporter(d.Name, now)}
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
@@ -210,7 +211,7 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	// A database that cannot be used must not cost what was collected.
 	ready := r.ready(waiting, ctx)
 	if r.restored { // before, our counters would go back to what this run counted
-		if own := r.self.samples(now.Wall); len(own) > 0 {
+		if own := r.self.Due(now.Wall); len(own) > 0 {
 			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Self: true, Samples: own})
 			r.uncounted = true
 		}

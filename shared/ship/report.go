@@ -58,7 +58,7 @@ func (s *Shipper) update(now status.Moment) store.Update {
 
 // samples are our own that are due.
 func (s *Shipper) samples(now time.Time) []metric.Sample {
-	own := s.report.self.samples(now)
+	own := s.report.self.Due(now)
 	if len(own) == 0 {
 		return nil
 	}
@@ -73,7 +73,7 @@ func (s *Shipper) Stop(ctx context.Context) error {
 	}
 	s.report.component.Stop(now)
 	s.clocks.check.part.Stop(now)
-	s.report.self.postpone(now.Wall)
+	s.report.self.Postpone(now.Wall)
 	u := s.update(now)
 	u.Status = append(u.Status, s.clocks.check.part.Row())
 	_, err = s.db.Record(ctx, u)

@@ -67,7 +67,7 @@ func (s *Shipper) Drain(ctx context.Context) (delivered int, err error) {
 		return 0, errors.New("remote.enabled is false: nothing was sent")
 	}
 	s.drainAll, s.first.until = true, time.Time{}
-	s.report.self.postpone(time.Now()) // samples about this run would never end
+	s.report.self.Postpone(time.Now()) // samples about this run would never end
 	for {
 		b := newRound(time.Time{})
 		err = s.sendAll(ctx, b)

@@ -17,7 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
-	"github.com/taniwha3/thugshells/shared/self"
+	"github.com/taniwha3/thugshells/shared/selfmetrics"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -55,7 +55,7 @@ type Keeper struct {
 	series bySeries
 
 	said    time.Time // when the status was written last
-	figures self.Beat
+	figures selfmetrics.Schedule
 	mark    string // what it said, in short
 }
 
@@ -67,7 +67,7 @@ func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keep
 		part:        status.NewComponent(d, status.StorageRow, sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		bySize:      bySize{passDoneAt: -1},
-		figures:     self.Beat{Every: figuresEvery},
+		figures:     selfmetrics.Schedule{Every: figuresEvery},
 	}
 }
 

@@ -1,7 +1,8 @@
-package self
+package selfmetrics
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,15 +10,15 @@ import (
 )
 
 func TestCountersGoOnWhereTheLastRunStopped(t *testing.T) {
-	first := New("metrics-shipper")
+	first := New("metrics-shipper", time.Now())
 	first.Tally.Add("uploader.metrics_uploaded_total", 7)
-	first.Process(1000)
+	first.process(1000)
 	kept := append(first.Tally.All(), metric.Count{Name: "collector.metrics_failed_total", Value: 3},
 		metric.Count{Name: cpuSeconds, Tags: metric.Tags("daemon", "metrics-collector"), Value: 1e6})
 
-	second := New("metrics-shipper")
+	second := New("metrics-shipper", time.Now())
 	second.Restore(kept, "uploader.")
-	for _, s := range second.Process(2000) {
+	for _, s := range second.process(2000) {
 		before := first.Tally.Value(s.Name, "daemon", "metrics-shipper")
 		if s.Name != resident && (s.Value < metric.Round(before) || s.Value > before+1e5 && s.Name == cpuSeconds) {
 			t.Errorf("%s went from %v to %v", s.Name, before, s.Value)
@@ -31,16 +32,16 @@ func TestCountersGoOnWhereTheLastRunStopped(t *testing.T) {
 	}
 }
 
-func TestSamplesLeavesTheProcessToProcess(t *testing.T) {
-	v := New("d")
+func TestCountsLeaveTheProcessOut(t *testing.T) {
+	v := New("d", time.Now())
 	v.Tally.Add("collector.metrics_failed_total", 1, "collector", "a")
 	v.Tally.Observe("collector.collection_duration_seconds", 0.05, "collector", "a")
-	v.Process(1)
+	v.process(1)
 	var counts, parts []string
-	for _, s := range v.Samples(1, func(name string) bool { return !OfHistogram(name) }) {
+	for _, s := range v.counts(1, func(name string) bool { return !OfHistogram(name) }) {
 		counts = append(counts, s.Name)
 	}
-	for _, s := range v.Samples(1, OfHistogram) {
+	for _, s := range v.counts(1, OfHistogram) {
 		parts = append(parts, s.Name)
 	}
 	if !slices.Equal(counts, []string{"collector.metrics_failed_total"}) || len(parts) != 6 {
@@ -48,9 +49,9 @@ func TestSamplesLeavesTheProcessToProcess(t *testing.T) {
 	}
 }
 
-func TestABeatIsNeitherLateNorDoubled(t *testing.T) {
+func TestAScheduleIsNeitherLateNorDoubled(t *testing.T) {
 	start := time.Now()
-	b := Beat{Every: time.Minute}
+	b := Schedule{Every: time.Minute}
 	n := 0
 	// Asked each ten seconds, always a little off.
 	for i := range 6 * 60 {
@@ -68,5 +69,41 @@ func TestABeatIsNeitherLateNorDoubled(t *testing.T) {
 	b.Start(start, time.Hour)
 	if b.Due(start.Add(50 * time.Minute)) {
 		t.Error("due before its start")
+	}
+}
+
+func TestEachGroupHasItsOwnScheduleAndAllCanBePostponed(t *testing.T) {
+	start := time.Now()
+	all := func(string) bool { return true }
+	r := New("d", start, Group{Every: time.Minute, Of: all}, Group{Every: 3 * time.Minute, Process: true}, Group{Every: 10 * time.Minute, First: 2 * time.Minute, Of: OfHistogram})
+	r.Tally.Add("collector.metrics_failed_total", 1, "collector", "a")
+	r.Tally.Observe("collector.collection_duration_seconds", 0.05, "collector", "a")
+	due := func(after time.Duration) (text string) {
+		for _, s := range r.Due(start.Add(after)) {
+			switch {
+			case OfHistogram(s.Name):
+				text += "h"
+			case strings.HasPrefix(s.Name, "process."):
+				text += "p"
+			default:
+				text += "c"
+			}
+		}
+		return text
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		want  string
+	}{{0, "hhhhhhcppp"}, {30 * time.Second, ""}, {time.Minute, "hhhhhhc"}, {2 * time.Minute, "hhhhhhchhhhhh"}, {3 * time.Minute, "hhhhhhcppp"}} {
+		if got := due(tt.after); got != tt.want {
+			t.Errorf("after %s: %s, want %s", tt.after, got, tt.want)
+		}
+	}
+	r.Postpone(start.Add(10 * time.Minute))
+	if got := due(10*time.Minute + 50*time.Second); got != "" {
+		t.Errorf("postponed, and yet: %s", got)
+	}
+	if got := due(11 * time.Minute); got != "hhhhhhc" {
+		t.Errorf("an interval later: %s", got)
 	}
 }
