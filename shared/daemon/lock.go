@@ -52,7 +52,7 @@ func takeLock(path string) (*lock, error) {
 
 func lockFile(f *os.File) error {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(errors.New("want a regular file"), err)
+		return errors.Join(errors.New("it is not a regular file"), err)
 	}
 	// The process that holds it may end between the two calls.
 	for range 10 {

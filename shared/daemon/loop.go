@@ -53,7 +53,7 @@ func (p *Process) LoopOn(ctx context.Context, name string, wake <-chan struct{},
 		}
 		if ctx.Err() != nil {
 			if err != nil {
-				f.log.Debug("run broken off", "error", err)
+				f.log.Debug("run interrupted by the stop", "error", err)
 			}
 			return nil
 		}

@@ -150,7 +150,7 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff([]string{"DEBUG run broken off loop=running"}, p.lines(t, "loop")); diff != "" {
+		if diff := cmp.Diff([]string{"DEBUG run interrupted by the stop loop=running"}, p.lines(t, "loop")); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}
 		if hearts := p.Hearts(); len(hearts) != 0 {
@@ -328,7 +328,7 @@ func TestWithoutSystemdAStuckLoopIsLoggedOnce(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		close(hold)
 		time.Sleep(time.Minute)
-		want := []string{"ERROR loop is stuck, waiting for it to move loop=upload", "INFO loop moves again loop=upload"}
+		want := []string{"ERROR the loop makes no progress; it is waited for loop=upload", "INFO the loop makes progress again loop=upload"}
 		if diff := cmp.Diff(want, p.lines(t, "loop")); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}
@@ -375,7 +375,7 @@ func TestEachStuckLoopIsLoggedWhenItBecomesSo(t *testing.T) {
 		time.Sleep(time.Minute)
 		close(second)
 		time.Sleep(time.Minute)
-		const stuck, moves = "ERROR loop is stuck, the watchdog ping is withheld until it moves", "INFO loop moves again"
+		const stuck, moves = "ERROR the loop makes no progress; the watchdog is not pinged until it does", "INFO the loop makes progress again"
 		want := []string{stuck + " loop=early", stuck + " loop=late", moves + " loop=early", moves + " loop=late"}
 		if diff := cmp.Diff(want, p.lines(t, "loop")); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)

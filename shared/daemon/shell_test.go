@@ -549,7 +549,7 @@ func TestTheWatchdogPingIsWithheldFromAStuckLoop(t *testing.T) {
 	if err := os.WriteFile(block, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitLog(t, `"level":"ERROR","msg":"loop is stuck, the watchdog ping is withheld until it moves","daemon":"metrics-test","loop":"upload"`)
+	p.awaitLog(t, `"level":"ERROR","msg":"the loop makes no progress; the watchdog is not pinged until it does","daemon":"metrics-test","loop":"upload"`)
 	await(t, "STATUS", func() bool { return s.count("STATUS=stuck: upload") == 1 })
 	before := s.count("WATCHDOG=1")
 	time.Sleep(500 * time.Millisecond) // 25 pings' time
@@ -560,9 +560,9 @@ func TestTheWatchdogPingIsWithheldFromAStuckLoop(t *testing.T) {
 	if err := os.Remove(block); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitLog(t, `"msg":"loop moves again","daemon":"metrics-test","loop":"upload"`)
+	p.awaitLog(t, `"msg":"the loop makes progress again","daemon":"metrics-test","loop":"upload"`)
 	await(t, "pings", func() bool { return s.count("WATCHDOG=1") > before+5 })
-	if n := strings.Count(p.stdout.String(), `until it moves","daemon":"metrics-test","loop":"upload"`); n != 1 {
+	if n := strings.Count(p.stdout.String(), `until it does","daemon":"metrics-test","loop":"upload"`); n != 1 {
 		t.Errorf("said %d times that it is stuck:\n%s", n, &p.stdout)
 	}
 }

@@ -18,7 +18,7 @@ const watchEvery = 30 * time.Second
 func (p *Process) startWatch() (stop func()) {
 	limit, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
-		p.Log.Warn("no watchdog, going on without", "error", err)
+		p.Log.Warn("the watchdog cannot be set up; the daemon goes on without it", "error", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -43,7 +43,7 @@ func (p *Process) watch(ctx context.Context, limit time.Duration) {
 	for {
 		stuck := p.Stuck()
 		if !slices.Equal(stuck, before) {
-			p.tellStuck(stuck, before, limit > 0)
+			p.logStuck(stuck, before, limit > 0)
 		}
 		before = stuck
 		if limit > 0 && len(stuck) == 0 {
@@ -57,20 +57,20 @@ func (p *Process) watch(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// tellStuck logs which loops became stuck and which move again.
-func (p *Process) tellStuck(now, before []string, watchdog bool) {
+// logStuck logs which loops became stuck and which move again.
+func (p *Process) logStuck(now, before []string, watchdog bool) {
 	for _, name := range now {
 		switch {
 		case slices.Contains(before, name):
 		case watchdog:
-			p.Log.Error("loop is stuck, the watchdog ping is withheld until it moves", "loop", name)
+			p.Log.Error("the loop makes no progress; the watchdog is not pinged until it does", "loop", name)
 		default:
-			p.Log.Error("loop is stuck, waiting for it to move", "loop", name)
+			p.Log.Error("the loop makes no progress; it is waited for", "loop", name)
 		}
 	}
 	for _, name := range before {
 		if !slices.Contains(now, name) {
-			p.Log.Info("loop moves again", "loop", name)
+			p.Log.Info("the loop makes progress again", "loop", name)
 		}
 	}
 	if len(now) > 0 {
