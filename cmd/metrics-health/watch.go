@@ -19,9 +19,9 @@ func logReach(p *daemon.Process, l net.Listener) {
 	p.Log.Info("listening", "address", l.Addr().String())
 	switch health.ReachOf(l.Addr()) {
 	case health.ReachAll:
-		p.Log.Warn("the status page is open to every network; it has no password", "address", l.Addr().String())
+		p.Log.Warn("the status page can be read from every network; it has no password", "address", l.Addr().String())
 	case health.ReachSome:
-		p.Log.Warn("the status page is open to the network of its address; it has no password", "address", l.Addr().String())
+		p.Log.Warn("the status page can be read from the network of its address; it has no password", "address", l.Addr().String())
 	}
 }
 
@@ -56,9 +56,9 @@ func watchOf(p *daemon.Process) *health.Watch {
 		p.Log.Warn("the boot id cannot be read, ages are taken from the wall clock", "error", err)
 	}
 	return health.NewWatch(p.Config, health.Host{
-		Now: func() health.Now {
+		Now: func() health.Moment {
 			var err error
-			now := health.Now{Moment: status.Moment{Wall: time.Now()}, BootID: bootID}
+			now := health.Moment{Moment: status.Moment{Wall: time.Now()}, BootID: bootID}
 			if now.Boot, err = hostfs.BootTime(); err != nil {
 				now.BootID = ""
 			}
@@ -73,9 +73,9 @@ func watchOf(p *daemon.Process) *health.Watch {
 			return lock, err
 		},
 		ConfigFault: configFault(p.ConfigPath),
-		Self: func() (health.Use, error) {
+		Self: func() (health.ProcessUse, error) {
 			use, err := hostfs.Self()
-			return health.Use(use), err
+			return health.ProcessUse(use), err
 		},
 	})
 }

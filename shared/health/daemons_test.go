@@ -168,7 +168,7 @@ func TestALockThatCannotBeReadIsNotAFreeOne(t *testing.T) {
 	b.fill(t)
 	w := b.watch(t)
 	w.host.Lock = func(string) (Lock, error) { return Lock{}, errors.New("input/output error") }
-	if seen := w.see(t.Context()); seen.Locks[collector].Fault == "" || seen.Locks[shipper].Fault == "" {
+	if seen := w.observe(t.Context()); seen.Locks[collector].Fault == "" || seen.Locks[shipper].Fault == "" {
 		t.Errorf("%+v", seen.Locks)
 	}
 	if got := verdict(w.Once(t.Context())); got != "ok" {

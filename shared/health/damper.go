@@ -39,7 +39,7 @@ type remembered struct {
 // beginning of each from memory. Blind says that the database could not be read:
 // what was wrong with anything else is then neither over nor coming back, and
 // its time stands still.
-func (d *damper) settle(r *Report, now Now, blind bool) {
+func (d *damper) settle(r *Report, now Moment, blind bool) {
 	passed := now.Boot - d.last
 	d.last = now.Boot
 	if d.memory == nil {

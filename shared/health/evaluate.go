@@ -17,7 +17,7 @@ const (
 )
 
 // Evaluate judges one look. It reads no clock and no file.
-func Evaluate(seen Seen, t Thresholds, now Now) Report {
+func Evaluate(seen Observation, t Thresholds, now Moment) Report {
 	e := evaluation{seen: seen, t: t, now: now, rows: map[string]status.Row{}}
 	e.r = Report{
 		Timestamp:  now.Wall.UTC().Format(time.RFC3339),
@@ -49,9 +49,9 @@ func Evaluate(seen Seen, t Thresholds, now Now) Report {
 
 // An evaluation is one call of Evaluate.
 type evaluation struct {
-	seen Seen
+	seen Observation
 	t    Thresholds
-	now  Now
+	now  Moment
 	rows map[string]status.Row // by component
 	// boots are the boot ids that mean this boot.
 	boots map[string]bool

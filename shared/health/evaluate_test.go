@@ -23,14 +23,14 @@ var wall = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // A world is a board on which all is well, to be spoiled by one thing.
 type world struct {
-	seen Seen
+	seen Observation
 	t    Thresholds
-	now  Now
+	now  Moment
 }
 
 func well() *world {
 	w := &world{
-		now: Now{status.Moment{Wall: wall, Boot: uptime}, bootID},
+		now: Moment{status.Moment{Wall: wall, Boot: uptime}, bootID},
 		t:   ThresholdsOf(config.Default()),
 	}
 	w.t.Expected = []Expected{{"cpu.usage", 10 * time.Second}, {"memory.usage", 30 * time.Second}}
@@ -392,7 +392,7 @@ func TestADatabaseThatCannotBeReadIsAnError(t *testing.T) {
 		DatabaseUnreadable: errors.New("input/output error"),
 	} {
 		code, text := faultOf(err, "metrics.db")
-		r := Evaluate(Seen{Fault: code, FaultText: text}, well().t, well().now)
+		r := Evaluate(Observation{Fault: code, FaultText: text}, well().t, well().now)
 		if want := "error " + string(fault); verdict(r) != want || r.Uploader.Status == StatusOK || r.Storage.Status == StatusOK || r.Ready {
 			t.Errorf("%v: %s, want %s; %+v", err, verdict(r), want, r)
 		}
@@ -474,7 +474,7 @@ func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
 		if since != "" {
 			r.Reasons = []Reason{{Code: PendingHigh, Component: "shipper", Severity: StatusDegraded, Message: "many", Since: since}}
 		}
-		d.settle(&r, Now{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, false)
+		d.settle(&r, Moment{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, false)
 		if len(r.Reasons) == 0 {
 			return string(r.Status)
 		}
@@ -492,7 +492,7 @@ func TestDamperStandsStillWhileTheDatabaseCannotBeRead(t *testing.T) {
 	at := func(second int, reasons ...Reason) string {
 		r := Report{Reasons: reasons}
 		blind := len(reasons) > 0 && reasons[0].Component == "storage"
-		d.settle(&r, Now{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, blind)
+		d.settle(&r, Moment{Moment: status.Moment{Wall: wall, Boot: time.Duration(second) * time.Second}}, blind)
 		said := string(r.Status)
 		for _, reason := range r.Reasons {
 			said += " " + string(reason.Code) + " " + reason.Since + " " + reason.Message

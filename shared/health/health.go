@@ -2,7 +2,7 @@
 // machines. It reads the database and writes nothing.
 //
 // The one rule here: unknown is not ok. What could not be seen is a reason of
-// its own. Start at Evaluate, which is pure: one look (Seen), the thresholds
+// its own. Start at Evaluate, which is pure: one look (Observation), the thresholds
 // and the time give a Report. Watch looks and keeps the database open; Server
 // answers over HTTP; Text prints for a terminal.
 package health
@@ -44,8 +44,8 @@ const (
 	shipper   = "metrics-shipper"
 )
 
-// Seen is what one look found.
-type Seen struct {
+// Observation is what one look found.
+type Observation struct {
 	Fault     Code // "": the database could be read
 	FaultText string
 	Snapshot  store.Snapshot
@@ -68,8 +68,8 @@ type Lock struct {
 	Since   time.Time // when it was last taken or given up; zero: not known
 }
 
-// Now is the time of a look on both clocks, and which boot it is.
-type Now struct {
+// A Moment is the time of an observation on both clocks, and which boot it is.
+type Moment struct {
 	status.Moment
 	BootID string // "": not known; ages are then taken from the wall clock
 }

@@ -130,8 +130,8 @@ func (s *Server) answer(r *http.Request) (a reply, allow string) {
 	return route(r), ""
 }
 
-// look returns the present judgement with what is only known here.
-func (s *Server) look(r *http.Request) Report {
+// report returns the present judgement with what is only known here.
+func (s *Server) report(r *http.Request) Report {
 	report := s.watch.Look(r.Context())
 	report.Version, report.DeviceID = s.version, s.device
 	report.UptimeSeconds = int64(time.Since(s.started).Seconds())
@@ -140,7 +140,7 @@ func (s *Server) look(r *http.Request) Report {
 
 // health answers with the report: 200 for ok and degraded, 503 for error.
 func (s *Server) health(r *http.Request) reply {
-	report := s.look(r)
+	report := s.report(r)
 	status := http.StatusOK
 	if report.Status == StatusError {
 		status = http.StatusServiceUnavailable
@@ -154,7 +154,7 @@ func (s *Server) live(*http.Request) reply { return text(http.StatusOK, "live\n"
 // ready answers 503 until something was ever delivered, and then 200 only while
 // the status is ok.
 func (s *Server) ready(r *http.Request) reply {
-	report := s.look(r)
+	report := s.report(r)
 	if !report.Ready || report.Status != StatusOK {
 		why := "nothing was ever delivered\n"
 		if len(report.Reasons) > 0 {

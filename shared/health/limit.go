@@ -28,9 +28,9 @@ type limited struct {
 // guarded is a connection of a limited listener.
 type guarded struct {
 	net.Conn
-	from   *limited
-	atWork atomic.Bool // an answer is being made
-	once   sync.Once
+	from *limited
+	busy atomic.Bool // an answer is being made
+	once sync.Once
 }
 
 // Accept waits for the next connection that there is room for.
@@ -57,7 +57,7 @@ func (l *limited) admit(c net.Conn) *guarded {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.conns) >= maxConns {
-		idle := slices.IndexFunc(l.conns, func(old *guarded) bool { return !old.atWork.Load() })
+		idle := slices.IndexFunc(l.conns, func(old *guarded) bool { return !old.busy.Load() })
 		if idle < 0 {
 			return nil
 		}
@@ -95,6 +95,6 @@ func work(ctx context.Context) (done func()) {
 	if !ok {
 		return func() {}
 	}
-	g.atWork.Store(true)
-	return func() { g.atWork.Store(false) }
+	g.busy.Store(true)
+	return func() { g.busy.Store(false) }
 }

@@ -26,7 +26,7 @@ func TestAFullListenerMakesRoomForWhoComesUnlessAllAreAtWork(t *testing.T) {
 		t.Cleanup(func() { client.Close() })
 		conns, clients = append(conns, l.admit(server)), append(clients, client)
 	}
-	conns[0].atWork.Store(true)
+	conns[0].busy.Store(true)
 	server, client := net.Pipe()
 	defer client.Close()
 	if l.admit(server) == nil {
@@ -39,7 +39,7 @@ func TestAFullListenerMakesRoomForWhoComesUnlessAllAreAtWork(t *testing.T) {
 		t.Errorf("%d connections", len(l.conns))
 	}
 	for _, c := range l.conns {
-		c.atWork.Store(true)
+		c.busy.Store(true)
 	}
 	other, otherClient := net.Pipe()
 	defer otherClient.Close()
@@ -67,7 +67,7 @@ func TestWhoComesWhileAllAreAtWorkIsToldAtOnce(t *testing.T) {
 			if err != nil {
 				return
 			}
-			c.(*guarded).atWork.Store(true)
+			c.(*guarded).busy.Store(true)
 			accepted <- c
 		}
 	}()

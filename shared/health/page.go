@@ -73,7 +73,7 @@ var indexParts = sync.OnceValues(func() (head, tail string) {
 // without scripts.
 func (s *Server) page(r *http.Request) reply {
 	head, tail := indexParts()
-	body := head + plainStatus(s.look(r)) + tail
+	body := head + plainStatus(s.report(r)) + tail
 	return reply{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, etag: etagOf(body), cache: cacheAndAsk}
 }
 
@@ -98,7 +98,7 @@ func plainStatus(r Report) string {
 // tag holds for a minute while no status and no reason changes, so that a page
 // that asks every ten seconds is answered with 304 and few bytes.
 func (s *Server) status(r *http.Request) reply {
-	report := s.look(r)
+	report := s.report(r)
 	a := jsonReply(http.StatusOK, report.JSON())
 	a.etag, a.cache = etagOf(gist(report)), cacheAndAsk
 	return a

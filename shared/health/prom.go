@@ -16,13 +16,13 @@ import (
 // (https://prometheus.io/docs/instrumenting/exposition_formats/). It is 200
 // whatever the status: the scrape itself succeeded.
 func (s *Server) metrics(r *http.Request) reply {
-	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.look(r)) + s.newest(r)}
+	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.report(r)) + s.newest(r)}
 }
 
-// A Use is what this process has taken from the machine so far; -1: not known.
+// A ProcessUse is what this process has taken from the machine so far; -1: not known.
 // The writers store theirs as samples. We write nothing, so it is shown here
 // under the same names.
-type Use struct {
+type ProcessUse struct {
 	CPUSeconds    float64
 	ResidentBytes int64
 	WrittenBytes  int64
@@ -46,7 +46,12 @@ func Exposition(r Report) string {
 
 	x.daemons(r.Daemons)
 	x.collectors(r.Collectors)
+	x.uploads(r)
+	x.clock(r.Time)
+	return x.b.String()
+}
 
+func (x *exposition) uploads(r Report) {
 	x.family("belabox_upload_last_success_timestamp_seconds", "gauge", "When samples were last delivered, as Unix time.")
 	x.when(r.Uploader.LastUpload)
 	x.family("belabox_upload_age_seconds", "gauge", "Time since samples were last delivered.")
@@ -82,20 +87,21 @@ func Exposition(r Report) string {
 	}
 	x.family("belabox_samples_oldest_timestamp_seconds", "gauge", "Time of the oldest stored sample.")
 	x.when(s.OldestMetricTimestamp)
+}
 
+func (x *exposition) clock(t Time) {
 	x.family("belabox_clock_skew_seconds", "gauge", "Local clock minus the server's; positive when the board is ahead.")
-	x.milli(r.Time.SkewMs)
+	x.milli(t.SkewMs)
 	x.family("belabox_clock_skew_error_seconds", "gauge", "Bound of the error of belabox_clock_skew_seconds.")
-	x.milli(r.Time.SkewErrorMs)
+	x.milli(t.SkewErrorMs)
 	x.family("belabox_clock_synced", "gauge", "1 if the kernel or systemd-timesyncd says that the clock is synchronised, 0 if not; absent if neither can be asked.")
-	if r.Time.NTPSynced != nil {
-		x.value(one(*r.Time.NTPSynced))
+	if t.NTPSynced != nil {
+		x.value(one(*t.NTPSynced))
 	}
 	x.family("belabox_clock_trusted", "gauge", "1 if samples are stored with the time of this clock, 0 if they are held; absent if that is not known.")
-	if r.Time.Trusted != nil {
-		x.value(one(*r.Time.Trusted))
+	if t.Trusted != nil {
+		x.value(one(*t.Trusted))
 	}
-	return x.b.String()
 }
 
 func (x *exposition) daemons(all map[string]Daemon) {

@@ -149,7 +149,7 @@ func TestMetricsHaveOurOwnUse(t *testing.T) {
 }
 
 func TestMetricsOfABoardThatSaysNothing(t *testing.T) {
-	series, faults := lint(Exposition(Evaluate(Seen{Fault: DatabaseMissing, FaultText: "none"}, well().t, well().now)))
+	series, faults := lint(Exposition(Evaluate(Observation{Fault: DatabaseMissing, FaultText: "none"}, well().t, well().now)))
 	for _, f := range faults {
 		t.Error(f)
 	}

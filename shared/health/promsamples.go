@@ -59,7 +59,7 @@ func (s *Server) newest(r *http.Request) string {
 
 // samples are what this process has taken from the machine so far, as the other
 // daemons store it.
-func (u Use) samples() (all []store.Latest) {
+func (u ProcessUse) samples() (all []store.Latest) {
 	for name, value := range map[string]float64{
 		"process.cpu_seconds_total": u.CPUSeconds, "process.resident_memory_bytes": float64(u.ResidentBytes), "process.written_bytes_total": float64(u.WrittenBytes),
 	} {

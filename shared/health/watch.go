@@ -26,14 +26,14 @@ const (
 // Host is what a Watch is told of the machine.
 type Host struct {
 	// Now reads the clocks.
-	Now func() Now
+	Now func() Moment
 	// Lock says who holds the lock of the named writer.
 	Lock func(program string) (Lock, error)
 	// ConfigFault says what is wrong with the configuration file now; "": nothing.
 	// It may be nil.
 	ConfigFault func() string
 	// Self says what this process uses. With an error, what is known.
-	Self func() (Use, error)
+	Self func() (ProcessUse, error)
 }
 
 // A Watch looks at the database at a path, whatever becomes of it: it opens the
@@ -103,7 +103,7 @@ func (w *Watch) Look(ctx context.Context) Report {
 		go func() {
 			defer close(done)
 			// An asker that gives up does not spoil it for the others.
-			w.look(context.WithoutCancel(ctx))
+			w.refresh(context.WithoutCancel(ctx))
 		}()
 	}
 	done := w.looking
@@ -120,14 +120,14 @@ func (w *Watch) Look(ctx context.Context) Report {
 	defer w.mu.Unlock()
 	if w.looking == done { // still at it
 		now := w.host.Now()
-		return Evaluate(Seen{Fault: DatabaseSilent, FaultText: fmt.Sprintf("%s has not answered for %s; the disk may be failing", w.path, lookPatience)}, w.thresholds, now)
+		return Evaluate(Observation{Fault: DatabaseSilent, FaultText: fmt.Sprintf("%s has not answered for %s; the disk may be failing", w.path, lookPatience)}, w.thresholds, now)
 	}
 	return w.last
 }
 
-// look takes one look and keeps what came of it.
-func (w *Watch) look(ctx context.Context) {
-	seen := w.see(ctx)
+// refresh observes once and keeps the judgement.
+func (w *Watch) refresh(ctx context.Context) {
+	seen := w.observe(ctx)
 	now := w.host.Now()
 	r := Evaluate(seen, w.thresholds, now)
 	w.mu.Lock()
@@ -138,16 +138,16 @@ func (w *Watch) look(ctx context.Context) {
 
 // Once takes one look without memory of earlier ones.
 func (w *Watch) Once(ctx context.Context) Report {
-	return Evaluate(w.see(ctx), w.thresholds, w.host.Now())
+	return Evaluate(w.observe(ctx), w.thresholds, w.host.Now())
 }
 
-// see reads all there is to judge.
-func (w *Watch) see(ctx context.Context) Seen {
+// observe reads all there is to judge.
+func (w *Watch) observe(ctx context.Context) Observation {
 	// A writer that starts or ends between the reading of its lock and of its
 	// row must not look as if it had crashed: ask for free locks on both sides.
 	locks := map[string]Lock{}
 	w.ask(locks, collector, shipper)
-	seen := Seen{Locks: locks}
+	seen := Observation{Locks: locks}
 	err := w.Read(func(r *store.Reader) error {
 		var err error
 		if seen.Snapshot, err = r.Snapshot(ctx); err != nil {
@@ -182,72 +182,6 @@ func (w *Watch) ask(locks map[string]Lock, programs ...string) {
 		}
 		locks[program] = lock
 	}
-}
-
-// Read lends the open database to fn. An error of fn's closes it, so that the
-// next reading starts afresh.
-func (w *Watch) Read(fn func(*store.Reader) error) error {
-	r, err := w.borrow()
-	if err != nil {
-		return err
-	}
-	err = fn(r)
-	return errors.Join(err, w.giveBack(r, err != nil && store.FaultOf(err) != store.FaultNone))
-}
-
-// borrow returns the reader of the file that is at the path now.
-func (w *Watch) borrow() (*store.Reader, error) {
-	w.file.Lock()
-	defer w.file.Unlock()
-	at, err := os.Stat(w.path)
-	if w.reader != nil && (err != nil || !os.SameFile(at, w.opened)) {
-		if err := w.drop(); err != nil {
-			return nil, err
-		}
-	}
-	if w.reader == nil {
-		// The background: whoever asks first must not take it away from the rest.
-		r, err := store.OpenCurrent(context.Background(), w.path)
-		if err != nil {
-			return nil, err
-		}
-		then, err := os.Stat(w.path)
-		if err == nil && !os.SameFile(at, then) {
-			err = fmt.Errorf("%s was replaced while it was opened; it is opened again", w.path)
-		}
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-		w.reader, w.opened = r, then
-	}
-	w.borrowed[w.reader]++
-	return w.reader, nil
-}
-
-// giveBack ends a loan; broken says that the reader is of no more use.
-func (w *Watch) giveBack(r *store.Reader, broken bool) error {
-	w.file.Lock()
-	defer w.file.Unlock()
-	w.borrowed[r]--
-	if r == w.reader && broken {
-		return w.drop()
-	}
-	if r != w.reader && w.borrowed[r] == 0 {
-		delete(w.borrowed, r)
-		return r.Close()
-	}
-	return nil
-}
-
-// drop gives up the present reader; the last borrower closes it.
-func (w *Watch) drop() error {
-	r := w.reader
-	w.reader, w.opened = nil, nil
-	if r == nil || w.borrowed[r] > 0 {
-		return nil
-	}
-	delete(w.borrowed, r)
-	return r.Close()
 }
 
 // faultOf says what an error of the database means, to people.

@@ -49,13 +49,13 @@ func (b *board) now() status.Moment { return status.Moment{Wall: time.Now(), Boo
 func (b *board) watch(t *testing.T) *Watch {
 	t.Helper()
 	w := NewWatch(b.config(), Host{
-		Now: func() Now { return Now{b.now(), bootID} },
+		Now: func() Moment { return Moment{b.now(), bootID} },
 		Lock: func(program string) (Lock, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return b.locks[program], nil
 		},
-		Self: func() (Use, error) { return Use{1.5, 9 << 20, -1}, errors.New("io: permission denied") },
+		Self: func() (ProcessUse, error) { return ProcessUse{1.5, 9 << 20, -1}, errors.New("io: permission denied") },
 	})
 	w.thresholds.NoCollectors = false // the collectors are not played
 	t.Cleanup(func() {
@@ -196,7 +196,7 @@ func TestAskersShareOneLook(t *testing.T) {
 	w := b.watch(t)
 	looks := 0
 	now := w.host.Now
-	w.host.Now = func() Now { looks++; return now() }
+	w.host.Now = func() Moment { looks++; return now() }
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
