@@ -25,7 +25,7 @@ import (
 type collector struct {
 	db     *store.DB
 	owner  *repair.Owner    // opens and repairs the database
-	rounds *sampling.Rounds // stores samples in it
+	rounds *sampling.Sampler // stores samples in it
 	keeper *upkeep.Keeper   // checkpoints and deletes
 
 	wakeRepair, wakeUpkeep chan struct{}

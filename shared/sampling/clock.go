@@ -58,39 +58,39 @@ type clock struct {
 	offset    time.Duration // wall minus boot clock at the last look
 	steppedAt time.Duration // on the boot clock; 0: no step was seen in this boot
 	since     time.Duration // on the boot clock, when it was found not trusted
-	noted     bool          // the database knows
-	notedAt   time.Duration // on the boot clock
-	said      bool          // the log knows
+	stored    bool          // the database knows
+	storedAt  time.Duration // on the boot clock
+	logged    bool          // the log knows
 }
 
-// look judges the clock at one moment. Skew returns the shipper's status row
+// update judges the clock at one moment. Skew returns the shipper's status row
 // about the server's clock; it is asked for when nothing else vouches for ours.
-func (c *clock) look(now status.Moment, skew func() status.Row) {
+func (c *clock) update(now status.Moment, skew func() status.Row) {
 	offset := time.Duration(now.Wall.UnixNano()) - now.Boot
 	step, known, was := offset-c.offset, c.known, c.trusted
 	c.known, c.offset = true, offset
 	stepped := known && step.Abs() > clockStep
 	if stepped {
-		c.steppedAt, c.noted, c.said = now.Boot, false, false
+		c.steppedAt, c.stored, c.logged = now.Boot, false, false
 		c.log.Warn("the clock was stepped", "step_ms", step.Milliseconds(), "trusted_before", was)
 	}
 	if synced := c.synchronised(now); !same(synced, c.synced) {
-		c.synced, c.noted = synced, false
+		c.synced, c.stored = synced, false
 	}
 	if !stepped && known && was && (c.ship || !now.Wall.Before(notBefore)) {
 		return // as long as it is not set, it drifts by a second or two a day
 	}
-	c.by = c.vouch(now, skew)
+	c.by = c.evidence(now, skew)
 	if c.trusted = c.by != ""; c.trusted != was || !known {
-		c.noted, c.said = false, false
+		c.stored, c.logged = false, false
 	}
 	if !c.trusted && (was || !known) {
 		c.since = now.Boot
 	}
 }
 
-// vouch says what vouches for the clock, "" for nothing.
-func (c *clock) vouch(now status.Moment, skew func() status.Row) string {
+// evidence says what vouches for the clock, "" for nothing.
+func (c *clock) evidence(now status.Moment, skew func() status.Row) string {
 	switch {
 	case c.ship:
 		return byOperator
@@ -147,29 +147,29 @@ func (c *clock) serverVouches(skew status.Row) bool {
 	return math.Abs(*d.SkewMs) <= allowed
 }
 
-// note tells the database what was found, which releases what is held once the
+// store tells the database what was found, which releases what is held once the
 // clock is trusted.
-func (c *clock) note(ctx context.Context, db *store.DB, now status.Moment) error {
-	if now.Boot-c.notedAt > renote {
-		c.noted = false
+func (c *clock) store(ctx context.Context, db *store.DB, now status.Moment) error {
+	if now.Boot-c.storedAt > renote {
+		c.stored = false
 	}
 	released, lost := 0, 0
 	var shift time.Duration
-	for !c.noted {
+	for !c.stored {
 		change, err := db.RecordClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, NTP: c.synced, Since: c.since})
 		if err != nil {
 			return err
 		}
-		released, lost, c.noted = released+change.Released, lost+change.Lost, !change.More
+		released, lost, c.stored = released+change.Released, lost+change.Lost, !change.More
 		if change.Released > 0 {
 			shift = change.Shift
 		}
-		if !c.noted {
+		if !c.stored {
 			continue
 		}
-		c.notedAt = now.Boot
+		c.storedAt = now.Boot
 		switch {
-		case c.said && released == 0:
+		case c.logged && released == 0:
 		case !c.trusted:
 			c.log.Warn("the clock is not trusted; samples are held until it is", "wall_clock", now.Wall.UTC().Format(time.RFC3339), "untrusted_for", (now.Boot - c.since).Round(time.Second).String())
 		case released > 0:
@@ -177,7 +177,7 @@ func (c *clock) note(ctx context.Context, db *store.DB, now status.Moment) error
 		default:
 			c.log.Info("the clock is trusted", "trusted_by", c.by)
 		}
-		c.said = true
+		c.logged = true
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func (c *clock) restore(ctx context.Context, db *store.DB) error {
 	if err != nil || !ok || c.known || last.By == byOperator && !c.ship {
 		return err
 	}
-	c.said = last.Trusted
+	c.logged = last.Trusted
 	c.known, c.trusted, c.by, c.since, c.offset = true, last.Trusted, last.By, last.Since, offset
 	return nil
 }

@@ -67,7 +67,7 @@ func TestWhatVouchesForTheClock(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			k.look(status.Moment{Wall: c.wall, Boot: 10 * minute}, func() status.Row { return c.skew })
+			k.update(status.Moment{Wall: c.wall, Boot: 10 * minute}, func() status.Row { return c.skew })
 			if k.by != c.want || k.trusted != (c.want != "") {
 				t.Errorf("trusted %v by %q, want %q", k.trusted, k.by, c.want)
 			}
@@ -93,7 +93,7 @@ func TestWhatNTPSaysIsApartFromWhatIsTrusted(t *testing.T) {
 		{"nothing", nil, false, false, false, &no, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, db := mustRounds(t, &strings.Builder{})
+			r, db := mustSampler(t, &strings.Builder{})
 			r.clock = newClock("b", false, slog.New(slog.DiscardHandler))
 			k := &r.clock
 			k.kernel, k.file = func() (bool, error) { return c.says, c.kernel }, filepath.Join(t.TempDir(), "synchronized")
@@ -112,8 +112,8 @@ func TestWhatNTPSaysIsApartFromWhatIsTrusted(t *testing.T) {
 			stored := func() status.Clock {
 				t.Helper()
 				now := status.Moment{Wall: now2026, Boot: 10 * time.Minute}
-				k.look(now, func() status.Row { return skew })
-				if err := k.note(t.Context(), db, now); err != nil {
+				k.update(now, func() status.Row { return skew })
+				if err := k.store(t.Context(), db, now); err != nil {
 					t.Fatal(err)
 				}
 				rows, err := db.Statuses(t.Context())
@@ -150,7 +150,7 @@ func TestTrustHoldsUntilTheClockIsSet(t *testing.T) {
 	look := func(want bool, why string) {
 		t.Helper()
 		boot += 10 * time.Second
-		k.look(status.Moment{Wall: time.Unix(0, int64(offset+boot)), Boot: boot}, none)
+		k.update(status.Moment{Wall: time.Unix(0, int64(offset+boot)), Boot: boot}, none)
 		if k.trusted != want {
 			t.Errorf("%s: trusted %v", why, k.trusted)
 		}
@@ -177,7 +177,7 @@ func TestTrustHoldsUntilTheClockIsSet(t *testing.T) {
 }
 
 // hold makes the rounds' clock one that nothing vouches for.
-func hold(r *Rounds, boot string) (kernel *bool) {
+func hold(r *Sampler, boot string) (kernel *bool) {
 	kernel = new(bool)
 	r.clock = newClock(boot, false, r.log)
 	r.clock.kernel, r.clock.file = func() (bool, error) { return *kernel, nil }, "/nonexistent"
@@ -191,7 +191,7 @@ func at(wall time.Time, boot time.Duration) status.Moment {
 
 func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
 	var log strings.Builder
-	r, db := mustRounds(t, &log, everyTen)
+	r, db := mustSampler(t, &log, everyTen)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
 
 func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
 	var log strings.Builder
-	r, db := mustRounds(t, &log, everyTen)
+	r, db := mustSampler(t, &log, everyTen)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
 
 func TestARestartWithinTheBootSeesTheStepThatItMissed(t *testing.T) {
 	var log strings.Builder
-	r, db := mustRounds(t, &log, everyTen)
+	r, db := mustSampler(t, &log, everyTen)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -317,14 +317,14 @@ func TestARestartWithinTheBootSeesTheStepThatItMissed(t *testing.T) {
 		if err := r2.restore(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r2.clock.look(at(c.wall, 20*time.Second), func() status.Row { return status.Row{SuccessBootMs: -1} })
+		r2.clock.update(at(c.wall, 20*time.Second), func() status.Row { return status.Row{SuccessBootMs: -1} })
 		if r2.clock.trusted != c.want {
 			t.Errorf("%s: trusted %v", c.name, r2.clock.trusted)
 		}
 	}
 }
 
-func r2all(r *Rounds) (all []collect.Scheduled) {
+func r2all(r *Sampler) (all []collect.Scheduled) {
 	for _, a := range r.all {
 		all = append(all, a.Scheduled)
 	}
@@ -338,7 +338,7 @@ func TestARoundUsesTheRealBootClock(t *testing.T) {
 		t.Skip(err)
 	}
 	var log strings.Builder
-	r, db := mustRounds(t, &log, everyTen)
+	r, db := mustSampler(t, &log, everyTen)
 	hold(r, "b")
 	if _, err := r.Round(t.Context()); err != nil {
 		t.Fatal(err)

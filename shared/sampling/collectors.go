@@ -85,7 +85,7 @@ func (a *scheduled) collect(now collect.Moment) (o collect.Observation, err erro
 }
 
 // await waits for the collector's answer and enters it in its status and counts.
-func (r *Rounds) await(ctx context.Context, a *scheduled, now status.Moment) collect.Observation {
+func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) collect.Observation {
 	var got answer
 	select { // an answer counts, also when the time for another's has run out
 	case got = <-a.answer:
@@ -123,7 +123,7 @@ func (r *Rounds) await(ctx context.Context, a *scheduled, now status.Moment) col
 }
 
 // count adds to what is said of a collector.
-func (r *Rounds) count(collector string, samples, failed int) {
+func (r *Sampler) count(collector string, samples, failed int) {
 	r.self.Tally.Add("collector.metrics_collected_total", float64(samples), "collector", collector)
 	r.self.Tally.Add("collector.metrics_failed_total", float64(failed), "collector", collector)
 }
@@ -131,7 +131,7 @@ func (r *Rounds) count(collector string, samples, failed int) {
 // logChange logs what a collector cannot read once, when it begins or becomes
 // more, and its end. The text alone may change with every round: it quotes lines
 // with counters. What it leaves out on purpose is logged once as well.
-func (r *Rounds) logChange(a *scheduled, failed int, err error) {
+func (r *Sampler) logChange(a *scheduled, failed int, err error) {
 	var panicked *panicError
 	switch {
 	case errors.As(err, &panicked):

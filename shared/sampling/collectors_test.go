@@ -43,7 +43,7 @@ func TestACollectorThatPanicsCostsItsOwnSamplesAndIsToldOnce(t *testing.T) {
 		}
 		return good("sick")(now)
 	})
-	r, db := mustRounds(t, &log, every(time.Second, "sick", panics), every(time.Second, "fine", good("fine")))
+	r, db := mustSampler(t, &log, every(time.Second, "sick", panics), every(time.Second, "fine", good("fine")))
 	r.log = slog.New(slog.NewJSONHandler(&log, nil))
 	base := time.Now()
 	for i := range 3 {
@@ -88,7 +88,7 @@ func TestWhatIsLeftOutOnPurposeIsLoggedOnceAndIsNoFailure(t *testing.T) {
 		round++
 		return s, errors.Join(collect.Note("the stick of somebody else"), collect.Note(fmt.Sprint("stick ", round/2)))
 	})
-	r, db := mustRounds(t, &log, every(time.Second, "a", leaves))
+	r, db := mustSampler(t, &log, every(time.Second, "a", leaves))
 	base := time.Now()
 	for i := range 4 {
 		if _, err := r.collect(t.Context(), r.all, base.Add(time.Duration(i)*time.Second)); err != nil {
@@ -111,7 +111,7 @@ func TestWhatIsLeftOutOnPurposeIsLoggedOnceAndIsNoFailure(t *testing.T) {
 
 func TestEachCollectionIsLoggedAtDebugLevel(t *testing.T) {
 	var log strings.Builder
-	r, _ := mustRounds(t, &log, every(time.Second, "a", good("a")), every(time.Second, "none", collectFunc(func(time.Time) ([]metric.Sample, error) { return nil, collect.ErrNoData })))
+	r, _ := mustSampler(t, &log, every(time.Second, "a", good("a")), every(time.Second, "none", collectFunc(func(time.Time) ([]metric.Sample, error) { return nil, collect.ErrNoData })))
 	r.log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if _, err := r.collect(t.Context(), r.all, time.Now()); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ type keeping struct {
 }
 
 // askable leaves out the keepers as long as they do not know where they stopped.
-func (r *Rounds) askable(due []*scheduled) []*scheduled {
+func (r *Sampler) askable(due []*scheduled) []*scheduled {
 	if r.restored {
 		return due
 	}
@@ -37,7 +37,7 @@ func (r *Rounds) askable(due []*scheduled) []*scheduled {
 }
 
 // hurry makes those due soon that have more to read.
-func (r *Rounds) hurry(due []*scheduled, begun time.Time) {
+func (r *Sampler) hurry(due []*scheduled, begun time.Time) {
 	for _, a := range due {
 		if a.more {
 			a.due = begun.Add(min(soon, a.Interval))
@@ -76,8 +76,8 @@ func groupsOf(priority int, o collect.Observation) []store.Group {
 
 // quiet says whether a round has nothing to store: each transaction writes pages,
 // however little is in it, and a collector that only looks has nothing to say.
-func (r *Rounds) quiet(due []*scheduled, groups []store.Group, now time.Time) bool {
-	if !r.restored || len(due) == 0 || len(groups) > 0 || r.waited || r.uncounted || !r.clock.noted || !r.clock.trusted {
+func (r *Sampler) quiet(due []*scheduled, groups []store.Group, now time.Time) bool {
+	if !r.restored || len(due) == 0 || len(groups) > 0 || r.queued || r.countersDirty || !r.clock.stored || !r.clock.trusted {
 		return false
 	}
 	if age := now.Sub(r.beaten); age < 0 || age >= quietFor {
@@ -91,9 +91,9 @@ func (r *Rounds) quiet(due []*scheduled, groups []store.Group, now time.Time) bo
 // counters are the counts to write. Of what the daemon says of itself only what
 // was said must never go back after a restart; to keep the counts of each round
 // would write a fifth more.
-func (r *Rounds) counters() []metric.Count {
+func (r *Sampler) counters() []metric.Count {
 	var counts []metric.Count
-	if r.uncounted {
+	if r.countersDirty {
 		counts = r.self.Tally.All()
 	}
 	for _, a := range r.all {

@@ -80,7 +80,7 @@ func TestAKeeperIsAskedOnlyWhenItKnowsWhereItStoppedAndGoesOnThere(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
-		r, db := mustRounds(t, &log, every(5*time.Second, "stream.events", d))
+		r, db := mustSampler(t, &log, every(5*time.Second, "stream.events", d))
 		for range 4 {
 			next, err := r.Round(t.Context())
 			if err != nil {
@@ -114,7 +114,7 @@ func TestAKeepersPlaceWaitsWithItsSamples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
-		r, db := mustRounds(t, &log, every(5*time.Second, "stream.events", d), every(5*time.Second, "a", good("a")))
+		r, db := mustSampler(t, &log, every(5*time.Second, "stream.events", d), every(5*time.Second, "a", good("a")))
 		round := func() error {
 			_, err := r.Round(t.Context())
 			time.Sleep(5 * time.Second)
@@ -151,7 +151,7 @@ func TestAKeeperWithMoreToReadIsAskedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true, soon: true}
-		r, _ := mustRounds(t, &log, every(5*time.Second, "stream.events", d))
+		r, _ := mustSampler(t, &log, every(5*time.Second, "stream.events", d))
 		for begun := time.Now(); time.Since(begun) < 10*time.Second; {
 			next, err := r.Round(t.Context())
 			if err != nil {
@@ -171,7 +171,7 @@ func TestARoundWithNothingToSayWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{}
-		r, db := mustRounds(t, &log, every(5*time.Second, "stream.events", d))
+		r, db := mustSampler(t, &log, every(5*time.Second, "stream.events", d))
 		written, wal := 0, int64(0)
 		for begun := time.Now(); time.Since(begun) < 5*time.Minute; {
 			next, err := r.Round(t.Context())

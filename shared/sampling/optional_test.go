@@ -23,7 +23,7 @@ func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
 			return good("modem")(now)
 		}))
 		modem.Optional = true
-		r, db := mustRounds(t, &log, modem, every(10*time.Second, "first", collectFunc(func(time.Time) ([]metric.Sample, error) {
+		r, db := mustSampler(t, &log, modem, every(10*time.Second, "first", collectFunc(func(time.Time) ([]metric.Sample, error) {
 			return nil, collect.ErrNoData
 		})))
 		about := func(collector string) int {

@@ -6,7 +6,7 @@ import "github.com/taniwha3/thugshells/shared/status"
 // round, and those of collectors of which more changed than when they were read
 // last and how many samples that made. That is in the daemon's: a page is written
 // for each row.
-func (r *Rounds) rows(now status.Moment) []status.Row {
+func (r *Sampler) rows(now status.Moment) []status.Row {
 	if opened := r.db.Opening(); opened != r.opened {
 		// Another file was put in place, in which there may be none.
 		r.opened = opened
@@ -45,7 +45,7 @@ func sameButTime(row, written status.Row) bool {
 }
 
 // wrote notes what the database has.
-func (r *Rounds) wrote(rows []status.Row) {
+func (r *Sampler) wrote(rows []status.Row) {
 	for _, row := range rows {
 		for _, a := range r.all {
 			if row.Component == status.ReadingRow(a.Name) {

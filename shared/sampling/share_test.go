@@ -25,7 +25,7 @@ func TestWhatWeSayAboutOurselvesIsATenthAtMost(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log strings.Builder
-		r, db := mustRounds(t, &log, all...)
+		r, db := mustSampler(t, &log, all...)
 		for start := time.Now(); time.Since(start) < time.Hour; {
 			next, err := r.Round(t.Context())
 			if err != nil {

@@ -84,7 +84,7 @@ func fill(t *testing.T, dir string, but int64) string {
 }
 
 // owned are rounds on a database at path, as the collector has them.
-func owned(t *testing.T, path string, log *strings.Builder) (*Rounds, *database) {
+func owned(t *testing.T, path string, log *strings.Builder) (*Sampler, *database) {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	db := store.New(path, store.Options{Device: "d"})
@@ -119,7 +119,7 @@ func mustCount(t *testing.T, db *database, rounds int, log *strings.Builder) sto
 // A driver is rounds at moments of its own.
 type driver struct {
 	*testing.T
-	r    *Rounds
+	r    *Sampler
 	db   *database
 	done int
 	at   time.Duration

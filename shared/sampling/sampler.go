@@ -4,7 +4,7 @@
 // The one rule here: nothing stops the others. A sensor that never answers is
 // left behind, a database that cannot be written is waited for with the samples
 // in memory, and a clock that is not trusted holds samples back instead of
-// giving them wrong times. Start at Rounds' Round.
+// giving them wrong times. Start at Sampler.Round.
 package sampling
 
 import (
@@ -26,13 +26,13 @@ import (
 // heartbeats, however seldom the collectors run.
 const idle = time.Minute
 
-// tryAgain is how soon a round follows one that could not be stored.
-const tryAgain = 5 * time.Second
+// storeRetry is how soon a round follows one that could not be stored.
+const storeRetry = 5 * time.Second
 
-// Rounds runs the collectors when they are due and stores what they return: all
+// A Sampler runs the collectors when they are due and stores what they return: all
 // that is due together shares one clock reading and one transaction. It is
 // owned by one goroutine.
-type Rounds struct {
+type Sampler struct {
 	db     *store.DB
 	log    *slog.Logger
 	all    []*scheduled
@@ -43,19 +43,19 @@ type Rounds struct {
 	clock  clock
 	begun  time.Time
 
-	opened    int64     // which file was written last, as store.DB.Opening tells them apart
-	restored  bool      // what an earlier run left was taken over
-	uncounted bool      // something was said of our own counts that are not stored yet
-	waited    bool      // something is in the queue since an earlier round
-	beaten    time.Time // when a heartbeat was stored last
+	opened        int64     // which file was written last, as store.DB.Opening tells them apart
+	restored      bool      // what an earlier run left was taken over
+	countersDirty bool      // something was said of our own counts that are not stored yet
+	queued        bool      // something is in the queue since an earlier round
+	beaten        time.Time // when a heartbeat was stored last
 }
 
 // New prepares the rounds of the given collectors. Untrusted is what
 // becomes of samples while nothing vouches for the clock: "hold" or "ship". The
 // database need not be open yet.
-func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Rounds {
+func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Sampler {
 	now := time.Now()
-	r := &Rounds{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newReporter(d.Name, now)}
+	r := &Sampler{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newReporter(d.Name, now)}
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
@@ -74,7 +74,7 @@ func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted strin
 
 // restore takes over what an earlier run counted, as soon as the database can
 // be read.
-func (r *Rounds) restore(ctx context.Context) error {
+func (r *Sampler) restore(ctx context.Context) error {
 	statuses, err := r.db.Statuses(ctx)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (r *Rounds) restore(ctx context.Context) error {
 // Round runs what is due now, stores it and returns how long to wait for the
 // next. An error is of storing; what a collector could not read is in its
 // status and its count.
-func (r *Rounds) Round(ctx context.Context) (next time.Duration, err error) {
+func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 	begun := time.Now()
 	var due []*scheduled
 	for _, a := range r.all {
@@ -141,7 +141,7 @@ func (r *Rounds) Round(ctx context.Context) (next time.Duration, err error) {
 		next = min(next, askAgain)
 	}
 	if err != nil {
-		next = min(next, tryAgain)
+		next = min(next, storeRetry)
 	}
 	return max(next, 0), err
 }
@@ -156,7 +156,7 @@ func after(start time.Time, interval time.Duration, now time.Time) time.Time {
 // Once runs every collector, and again a second later those that had nothing to
 // say yet, as one does that reports a difference. It returns the number of
 // samples stored and what could not be read.
-func (r *Rounds) Once(ctx context.Context) (stored int, err error) {
+func (r *Sampler) Once(ctx context.Context) (stored int, err error) {
 	stored, err = r.collect(ctx, r.all, time.Now())
 	if err != nil {
 		return stored, err
@@ -186,7 +186,7 @@ func (r *Rounds) Once(ctx context.Context) (stored int, err error) {
 
 // collect asks the given collectors at the same time and stores their answers,
 // along with what an earlier round could not store.
-func (r *Rounds) collect(ctx context.Context, due []*scheduled, wall time.Time) (stored int, err error) {
+func (r *Sampler) collect(ctx context.Context, due []*scheduled, wall time.Time) (stored int, err error) {
 	now := status.Moment{Wall: wall}
 	if now.Boot, err = hostfs.BootTime(); err != nil {
 		return 0, fmt.Errorf("read the boot clock: %w", err)
@@ -194,7 +194,7 @@ func (r *Rounds) collect(ctx context.Context, due []*scheduled, wall time.Time) 
 	return r.collectAt(ctx, due, now)
 }
 
-func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Moment) (stored int, err error) {
+func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Moment) (int, error) {
 	due = r.askable(due)
 	for _, a := range due {
 		a.start(collect.Moment{Wall: now.Wall, Boot: now.Boot, BootID: r.clock.bootID, ClockTrusted: r.clock.trusted})
@@ -213,22 +213,28 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	if r.restored { // before, our counters would go back to what this run counted
 		if own := r.self.Due(now.Wall); len(own) > 0 {
 			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Self: true, Samples: own})
-			r.uncounted = true
+			r.countersDirty = true
 		}
 	}
 	n := 0
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
-	r.clock.look(now, func() status.Row { return r.skew(ctx, ready) })
+	r.clock.update(now, func() status.Row { return r.skew(ctx, ready) })
 	u.Groups, u.Lost = r.queue.add(u.Groups, &r.clock)
 	// A timer may be early by a little; a heartbeat a second late is no fault.
 	beat := now.Wall.Sub(r.beaten).Abs() >= idle-time.Second
-	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.noted && !beat {
+	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.stored && !beat {
 		return 0, nil // only the clock was observed
 	}
+	return r.record(ctx, u, n, ready, now)
+}
+
+// record stores the n samples of a round with all that belongs to them, unless
+// ready says why nothing can be stored; then they wait in the queue.
+func (r *Sampler) record(ctx context.Context, u store.Update, n int, ready error, now status.Moment) (stored int, err error) {
 	if err = ready; err == nil {
-		err = r.clock.note(ctx, r.db, now)
+		err = r.clock.store(ctx, r.db, now)
 	}
 	if err == nil {
 		r.loop.Succeed(now, n)
@@ -238,14 +244,14 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 	}
 	if err != nil {
 		r.loop.Fail(now, err, 1)
-		r.waited = true
+		r.queued = true
 		return 0, fmt.Errorf("%w; samples wait in memory for the next round", err)
 	}
-	if r.waited {
-		r.waited = false
-		r.log.Info("what waited in memory is stored", "samples", r.queue.size(), "lost", u.Lost[status.LostMemoryFull])
+	if r.queued {
+		r.queued = false
+		r.log.Info("samples that waited in memory are stored", "samples", r.queue.size(), "lost", u.Lost[status.LostMemoryFull])
 	}
-	r.uncounted, r.beaten = false, now.Wall
+	r.countersDirty, r.beaten = false, now.Wall
 	for _, a := range r.all {
 		a.unkept = false
 	}
@@ -256,14 +262,14 @@ func (r *Rounds) collectAt(ctx context.Context, due []*scheduled, now status.Mom
 
 // ready says why nothing can be stored, nil for nothing. What is being opened or
 // repaired in another loop is waited for.
-func (r *Rounds) ready(waiting, ctx context.Context) error {
+func (r *Sampler) ready(waiting, ctx context.Context) error {
 	if err := r.db.Await(waiting); err != nil {
 		return err
 	}
 	return r.takeOver(ctx)
 }
 
-func (r *Rounds) takeOver(ctx context.Context) error {
+func (r *Sampler) takeOver(ctx context.Context) error {
 	if r.restored {
 		return nil
 	}
@@ -271,7 +277,7 @@ func (r *Rounds) takeOver(ctx context.Context) error {
 }
 
 // skew is what the shipper found of the server's clock.
-func (r *Rounds) skew(ctx context.Context, ready error) status.Row {
+func (r *Sampler) skew(ctx context.Context, ready error) status.Row {
 	none := status.Row{SuccessBootMs: -1}
 	if ready != nil {
 		return none
@@ -290,7 +296,7 @@ func (r *Rounds) skew(ctx context.Context, ready error) status.Row {
 
 // Stop writes that the collector and its parts ended on purpose, and ends the
 // session.
-func (r *Rounds) Stop(ctx context.Context) error {
+func (r *Sampler) Stop(ctx context.Context) error {
 	now := status.Moment{Wall: time.Now()}
 	var err error
 	if now.Boot, err = hostfs.BootTime(); err != nil {
@@ -306,7 +312,7 @@ func (r *Rounds) Stop(ctx context.Context) error {
 		last = append(last, a.part.Row())
 	}
 	r.loop.Stop(now)
-	r.uncounted = true
+	r.countersDirty = true
 	u := store.Update{Status: r.rows(now), Counters: r.counters()}
 	u.Groups, u.Lost = r.queue.add(nil, &r.clock)
 	if err == nil {

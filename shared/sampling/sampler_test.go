@@ -33,7 +33,7 @@ func every(interval time.Duration, name string, c collect.Collector) collect.Sch
 	return collect.Scheduled{Collector: c, Name: name, Interval: interval, Priority: 2}
 }
 
-func mustRounds(t *testing.T, log *strings.Builder, all ...collect.Scheduled) (*Rounds, *store.DB) {
+func mustSampler(t *testing.T, log *strings.Builder, all ...collect.Scheduled) (*Sampler, *store.DB) {
 	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "metrics.db"), store.Options{Device: "d"})
 	if err != nil {
@@ -59,7 +59,7 @@ func pendingNames(t *testing.T, db *store.DB) map[string]int {
 func TestCollectorsRunAtTheirOwnIntervalsAndShareOneTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		r, db := mustRounds(t, &log, every(10*time.Second, "a", good("a")), every(30*time.Second, "b", good("b")))
+		r, db := mustSampler(t, &log, every(10*time.Second, "a", good("a")), every(30*time.Second, "b", good("b")))
 		start := time.Now()
 		for time.Since(start) < time.Minute {
 			next, err := r.Round(t.Context())
@@ -88,7 +88,7 @@ func TestCollectorsRunAtTheirOwnIntervalsAndShareOneTime(t *testing.T) {
 // A round comes at least once a minute, with nothing to do if the collectors run
 // seldom or there is none.
 func TestAHeartbeatIsStoredEachIdleMinute(t *testing.T) {
-	r, db := mustRounds(t, &strings.Builder{})
+	r, db := mustSampler(t, &strings.Builder{})
 	for _, c := range []struct{ at, want time.Duration }{
 		{0, 0},
 		{time.Second, 0},
@@ -129,7 +129,7 @@ func TestACollectorThatNeverAnswersDoesNotStopTheOthers(t *testing.T) {
 			<-release
 			return good("stuck")(now)
 		})
-		r, db := mustRounds(t, &log, every(10*time.Second, "stuck", stuck), every(10*time.Second, "fine", good("fine")))
+		r, db := mustSampler(t, &log, every(10*time.Second, "stuck", stuck), every(10*time.Second, "fine", good("fine")))
 		for range 3 {
 			next, err := r.Round(t.Context())
 			if err != nil {
@@ -173,7 +173,7 @@ func TestWhatCannotBeReadIsCountedAndSaidOnce(t *testing.T) {
 		s, _ := good("half")(now)
 		return s, errors.Join(errors.New("zone 1: gone"), errors.New("zone 2: gone"))
 	})
-	r, db := mustRounds(t, &log, every(time.Second, "half", half))
+	r, db := mustSampler(t, &log, every(time.Second, "half", half))
 	for range 3 {
 		if _, err := r.collect(t.Context(), r.all, time.Now()); err != nil {
 			t.Fatal(err)
@@ -206,7 +206,7 @@ func TestSamplesOfAFullDiskWaitInMemoryAndAreCountedWhenTheyMustGo(t *testing.T)
 		}
 		return all, nil
 	})
-	r, db := mustRounds(t, &log, every(time.Second, "big", big))
+	r, db := mustSampler(t, &log, every(time.Second, "big", big))
 	good := r.db
 	broken, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "other.db"), store.Options{Device: "d"})
 	if err != nil {
