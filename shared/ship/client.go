@@ -30,9 +30,14 @@ const (
 	// grace is how long a request in hand may go on after the daemon was told to
 	// stop: what the server has taken by then is marked and does not go again.
 	grace = 2 * time.Second
+	// deadlineAfter is how long after the timeout of a request its connection ends.
+	deadlineAfter = time.Second
 	// maxWords is how much of the server's words an error repeats.
 	maxWords = 200
 )
+
+// errSwitched is the answer 101: what follows it is not HTTP.
+var errSwitched = errors.New("HTTP 101 Switching Protocols, which was not asked for")
 
 // A client makes single requests to one server. No redirect is followed: a
 // redirected POST becomes a GET that succeeds and stores nothing, and takes the
@@ -142,11 +147,17 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 		a.took = time.Since(a.begun)
 		a.sent, a.received = c.link.sent.Load()-sent, c.link.received.Load()-received
 	}()
+	c.link.limit(a.begun.Add(c.timeout + deadlineAfter))
+	defer c.link.limit(time.Time{})
 	resp, err := c.transport.RoundTrip(req.WithContext(limited))
 	if err != nil {
 		return a, c.explain(limited, err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		a.status = resp.StatusCode
+		return a, errSwitched
+	}
 	a.headerTook = time.Since(a.begun)
 	a.status, a.header, a.peer = resp.StatusCode, resp.Header, c.link.peer()
 	a.verified = resp.TLS != nil && len(resp.TLS.VerifiedChains) > 0
@@ -163,7 +174,7 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 
 // plain words an error of the connection for people.
 func (c *client) explain(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer within %s", c.timeout)
 	}
 	if f, ok := errors.AsType[*fault](err); ok {

@@ -153,6 +153,30 @@ func hang(conn net.Conn) bool {
 	return false
 }
 
+// switches speaks another protocol from now on, and says nothing in it.
+func switches(f *faultServer, conn net.Conn, r *http.Request) bool {
+	f.keep(r)
+	write(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+	return hang(conn)
+}
+
+func switchesProperly(f *faultServer, conn net.Conn, r *http.Request) bool {
+	f.keep(r)
+	write(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
+	return hang(conn)
+}
+
+// continues says that it is about to answer, for ever.
+func continues(f *faultServer, conn net.Conn, r *http.Request) bool {
+	f.keep(r)
+	for {
+		if _, err := conn.Write([]byte("HTTP/1.1 103 Early Hints\r\n\r\n")); err != nil {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func hangsBeforeReading(_ *faultServer, conn net.Conn, _ *http.Request) bool { return hang(conn) }
 
 func hangsAfterReading(f *faultServer, conn net.Conn, r *http.Request) bool {

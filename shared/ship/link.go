@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,6 +21,30 @@ type link struct {
 	ended          atomic.Bool  // a connection ended without a word; likewise
 	closing        atomic.Bool  // the server said that it will close the connection
 	address        atomic.Value // string: of the other side of the last connection
+
+	mu       sync.Mutex
+	conn     net.Conn  // the last connection; there is one at a time
+	deadline time.Time // of the request under way, zero: none is
+}
+
+// limit bounds all that the connection does from now on; the zero time takes the
+// bound away. It holds where no timeout of net/http does, as after 101 Switching
+// Protocols, which leaves the connection to the caller.
+func (l *link) limit(deadline time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deadline = deadline
+	if l.conn != nil {
+		l.conn.SetDeadline(deadline) //nolint:errcheck // it fails on a connection that is closed
+	}
+}
+
+// adopt makes a connection the one that limit bounds.
+func (l *link) adopt(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = conn
+	conn.SetDeadline(l.deadline) //nolint:errcheck // likewise
 }
 
 // peer returns the address of the other side, "" before the first connection.
@@ -45,6 +70,7 @@ func (l *link) dial(d *net.Dialer) func(ctx context.Context, network, addr strin
 		}
 		l.dials.Add(1)
 		l.address.Store(conn.RemoteAddr().String())
+		l.adopt(conn)
 		l.closing.Store(false)
 		c := &counted{Conn: conn, link: l}
 		c.used.Store(time.Now().UnixNano())

@@ -1,10 +1,13 @@
 package ship
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -202,5 +205,44 @@ func TestAWrongClockBlamesNoSample(t *testing.T) {
 		}
 		b.want(0, 100, 1)
 		server.Close()
+	}
+}
+
+// After 101 the connection is no longer net/http's, and no timeout of it holds.
+func TestASwitchOfProtocolsEndsTheCheckOfTheClockInTime(t *testing.T) {
+	for _, step := range []step{switches, switchesProperly, continues, hangsBeforeReading} {
+		f := newFaultServer(t, step)
+		b := newBench(t, f.url, func(c *config.Config) { c.Remote.Timeout = 500 * time.Millisecond })
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.ship.CheckSkew(t.Context())
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Error("no fault")
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("it hangs")
+		}
+		if _, err := b.ship.Verify(t.Context(), time.Hour, false, 0); err != nil {
+			t.Error(err) // nothing was delivered, so nothing is asked
+		}
+	}
+}
+
+// Whatever net/http makes of an answer, its connection ends with the request.
+func TestAConnectionEndsWithItsDeadline(t *testing.T) {
+	f := newFaultServer(t, hangsBeforeReading)
+	var l link
+	conn, err := l.dial(&net.Dialer{})(t.Context(), "tcp", f.listen.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	l.limit(time.Now().Add(50 * time.Millisecond))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
 	}
 }

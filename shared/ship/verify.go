@@ -249,16 +249,24 @@ func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) er
 	if authorization != "" {
 		req.Header["Authorization"] = []string{authorization}
 	}
+	c.link.limit(time.Now().Add(c.timeout + deadlineAfter))
+	defer c.link.limit(time.Time{})
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), c.explain(ctx, err))
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return errSwitched
+	}
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
 		return errors.Join(fmt.Errorf("HTTP %d%s", resp.StatusCode, quoted(c.creds.excerpt(body))), err)
 	}
-	if err := use(watched{resp.Body, func() { stalled.Reset(c.timeout) }}); err != nil {
+	if err := use(watched{resp.Body, func() {
+		stalled.Reset(c.timeout)
+		c.link.limit(time.Now().Add(c.timeout + deadlineAfter))
+	}}); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	return nil
