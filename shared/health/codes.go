@@ -50,6 +50,7 @@ const (
 	UploadLate           Code = "upload_late"
 	UploadStuck          Code = "upload_stuck"
 	UploadBudgetSpent    Code = "upload_budget_spent"
+	ServerTakesLittle    Code = "server_takes_little"
 	PendingHigh          Code = "pending_high"
 )
 

@@ -69,6 +69,9 @@ func (e *evaluation) uploads() {
 		e.add(StatusDegraded, ShipperMisconfigured, status.ShipperRow, row.FailingSinceMs,
 			"uploads fail, and not because of single samples: %s. Samples are kept. Check remote.url and the token", d.Misconfigured)
 	}
+	if d.LittleTaken != "" && e.alive(shipper) {
+		e.add(StatusDegraded, ServerTakesLittle, status.ShipperRow, 0, "%s. Samples are kept; requests are small and wait longer between them.", d.LittleTaken)
+	}
 	if d.BudgetSpent && e.alive(shipper) {
 		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0, "the bytes allowed for today (remote.max_bytes_per_day) are used up; samples are kept and sent tomorrow")
 	}

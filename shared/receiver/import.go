@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -55,6 +56,7 @@ func refuse(status int, format string, args ...any) error {
 //	400  the body did not arrive whole, is not what its encoding says, or has
 //	     more than MaxRejected bad lines (a shorter list would pass the others
 //	     off as delivered; send less at a time)
+//	408  the body came too slowly
 //	401  no token, or a wrong one
 //	413  over one of the limits above
 //	415  an encoding other than one layer of gzip
@@ -100,22 +102,20 @@ func (r *Receiver) take(w http.ResponseWriter, req *http.Request) (*Answer, erro
 	if err != nil {
 		return nil, err
 	}
-	turn := time.NewTimer(importWait)
+	body, done, err := r.readBody(w, req)
+	defer done()
+	if err != nil {
+		return nil, err
+	}
+	turn := time.NewTimer(parseWait)
 	defer turn.Stop()
 	select {
-	case r.imports <- struct{}{}:
-		defer func() { <-r.imports }()
+	case r.parsing <- struct{}{}:
+		defer func() { <-r.parsing }()
 	case <-turn.C:
-		return nil, refuse(http.StatusServiceUnavailable, "%d imports are being read already", parallelImports)
+		return nil, refuse(http.StatusServiceUnavailable, "%d imports are being unpacked already", parallelParses)
 	case <-req.Context().Done():
 		return nil, refuse(http.StatusServiceUnavailable, "the sender went away")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBodyBytes))
-	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, refuse(http.StatusRequestEntityTooLarge, "the body is over %d bytes", MaxBodyBytes)
-		}
-		return nil, refuse(http.StatusBadRequest, "read the body: %v", err)
 	}
 	b, err := parse(body, compressed, time.Now())
 	if err != nil {
@@ -124,6 +124,40 @@ func (r *Receiver) take(w http.ResponseWriter, req *http.Request) (*Answer, erro
 	r.table.add(b)
 	r.print(b)
 	return &Answer{Accepted: b.samples, Rejected: b.rejected}, nil
+}
+
+// readBody reads a body to its end. It has bodyGrace and then has to come at
+// bodyRate, so that a slow sender keeps a connection and nothing else. Done gives
+// back the room that it takes.
+func (r *Receiver) readBody(w http.ResponseWriter, req *http.Request) (body []byte, done func(), err error) {
+	control, begun, taken := http.NewResponseController(w), time.Now(), int64(0)
+	done = func() { r.reading.Add(-taken) }
+	from, part := http.MaxBytesReader(w, req.Body, MaxBodyBytes), make([]byte, 32<<10)
+	for {
+		due := begun.Add(bodyGrace + time.Duration(len(body))*time.Second/bodyRate)
+		if err := control.SetReadDeadline(due); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return nil, done, err
+		}
+		n, err := from.Read(part)
+		taken += int64(n)
+		if r.reading.Add(int64(n)) > maxReading {
+			return nil, done, refuse(http.StatusServiceUnavailable, "%d bytes of imports are being read already", maxReading)
+		}
+		body = append(body, part[:n]...)
+		switch {
+		case errors.Is(err, io.EOF):
+			return body, done, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, done, refuse(http.StatusRequestTimeout, "%d bytes of the body came in %s; at least %d a second are wanted",
+				len(body), time.Since(begun).Round(time.Second), bodyRate)
+		}
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, done, refuse(http.StatusRequestEntityTooLarge, "the body is over %d bytes", MaxBodyBytes)
+		}
+		if err != nil {
+			return nil, done, refuse(http.StatusBadRequest, "read the body: %v", err)
+		}
+	}
 }
 
 // encoding reads the Content-Encoding fields: none, identity, or gzip once.

@@ -23,6 +23,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,16 +44,22 @@ type Receiver struct {
 	name    string             // of this machine
 	token   *[sha256.Size]byte // nil: none asked for
 	table   *table
-	imports chan struct{} // one for each body that may be read at a time
+	parsing chan struct{} // one for each body that may be unpacked at a time
+	reading atomic.Int64  // bytes of the bodies that are being read
 
 	verboseMu sync.Mutex
 	verbose   io.Writer
 }
 
-// How many bodies are read at a time, and how long another one waits for its turn.
+// How many bodies are unpacked at a time, and how long another one waits for its
+// turn. Any number may be read meanwhile, as long as all that has come of them
+// stays below maxReading and each comes in time: see readBody.
 const (
-	parallelImports = 4
-	importWait      = 5 * time.Second
+	parallelParses = 4
+	parseWait      = 5 * time.Second
+	maxReading     = 64 << 20
+	bodyGrace      = 5 * time.Second
+	bodyRate       = 4 << 10 // bytes a second after that
 )
 
 // New returns a Receiver that has seen nothing yet.
@@ -65,7 +72,7 @@ func New(o Options) *Receiver {
 		log:     o.Log,
 		name:    name,
 		table:   newTable(time.Now()),
-		imports: make(chan struct{}, parallelImports),
+		parsing: make(chan struct{}, parallelParses),
 		verbose: o.Verbose,
 	}
 	if o.Token != "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -90,13 +91,12 @@ func TestImportWaitsItsTurnAndIsThenPutOff(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		p := newPipes()
 		ended := make(chan error, 1)
-		go func() { ended <- New(Options{Log: noLog}).Serve(ctx, p) }()
-		for range parallelImports {
-			conn := p.dial(unfinished)
-			defer conn.Close()
+		r := New(Options{Log: noLog})
+		go func() { ended <- r.Serve(ctx, p) }()
+		for range parallelParses {
+			r.parsing <- struct{}{}
 		}
-		synctest.Wait()
-		conn := p.dial(strings.Replace(unfinished, "Content-Length", "Connection: close\r\nContent-Length", 1) + "123456789")
+		conn := p.dial("POST /api/v1/import HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n123456789")
 		answer, err := io.ReadAll(conn)
 		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") || !strings.Contains(string(answer), "\r\nRetry-After: 1\r\n") {
 			t.Errorf("%s %v", answer, err)
@@ -104,4 +104,57 @@ func TestImportWaitsItsTurnAndIsThenPutOff(t *testing.T) {
 		stop()
 		<-ended
 	})
+}
+
+// Senders whose bodies do not come keep no other out, and are sent away.
+func TestSlowBodiesKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		p := newPipes()
+		ended := make(chan error, 1)
+		go func() { ended <- New(Options{Log: noLog}).Serve(ctx, p) }()
+		slow := make(chan string)
+		for range 50 {
+			conn := p.dial(strings.Replace(unfinished, "Content-Length", "Connection: close\r\nContent-Length", 1))
+			defer conn.Close()
+			go func() {
+				answer, _ := io.ReadAll(conn)
+				slow <- string(answer)
+			}()
+		}
+		synctest.Wait()
+		begun := time.Now()
+		body := sample("up", 1, time.Now().UnixMilli())
+		conn := p.dial(fmt.Sprintf("POST /api/v1/import HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") || time.Since(begun) > time.Second {
+			t.Errorf("beside slow senders after %s: %s %v", time.Since(begun), answer, err)
+		}
+		for range 50 {
+			if answer := <-slow; !strings.HasPrefix(answer, "HTTP/1.1 408 ") {
+				t.Errorf("a slow sender got %q", answer)
+			}
+		}
+		if took := time.Since(begun); took > 2*bodyGrace {
+			t.Errorf("they were sent away after %s", took)
+		}
+		stop()
+		<-ended
+	})
+}
+
+// What is being read is bounded, whatever the senders promise.
+func TestWhatIsReadAtATimeIsBounded(t *testing.T) {
+	r := New(Options{Log: noLog})
+	r.reading.Store(maxReading)
+	body := sample("up", 1, time.Now().UnixMilli())
+	req := httptest.NewRequest("POST", "/api/v1/import", strings.NewReader(body))
+	w := httptest.NewRecorder()
+	r.Handler().ServeHTTP(w, req)
+	if w.Code != 503 {
+		t.Errorf("HTTP %d", w.Code)
+	}
+	if got := r.reading.Load(); got != maxReading {
+		t.Errorf("%d bytes are counted as being read, %d before", got, int64(maxReading))
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
@@ -68,6 +69,7 @@ type answer struct {
 	empty          bool // no byte of a body came, not even of an empty gzip stream
 	cut            bool // the body went on beyond maxAnswerBytes
 	sent, received int64
+	bodySent       bool // the connection took some of the body, or all
 	begun          time.Time
 	took           time.Duration // to the end of the body
 	headerTook     time.Duration
@@ -136,15 +138,19 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 
 	req := &http.Request{Method: method, URL: to, Host: to.Host, Header: header, Body: http.NoBody, ProtoMajor: 1, ProtoMinor: 1}
+	var bodyRead atomic.Bool
 	if len(body) > 0 {
 		req.ContentLength = int64(len(body))
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		out := func() io.ReadCloser {
+			return io.NopCloser(watched{bytes.NewReader(body), func() { bodyRead.Store(true) }})
+		}
+		req.Body = out()
+		req.GetBody = func() (io.ReadCloser, error) { return out(), nil }
 	}
 	sent, received := c.link.sent.Load(), c.link.received.Load()
 	a.begun = time.Now()
 	defer func() {
-		a.took = time.Since(a.begun)
+		a.took, a.bodySent = time.Since(a.begun), bodyRead.Load()
 		a.sent, a.received = c.link.sent.Load()-sent, c.link.received.Load()-received
 	}()
 	c.link.limit(a.begun.Add(c.timeout + deadlineAfter))

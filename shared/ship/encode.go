@@ -31,6 +31,7 @@ type chunk struct {
 	lines []int       // how many of rows each line holds
 	body  []byte
 	bad   []store.Rejection // rows that the server would drop without a word
+	last  bool              // its lane has nothing behind it
 	held  int               // rows that stay pending until their times can be judged
 
 	plain  []byte

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -29,6 +30,9 @@ const (
 func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	if b.isolated >= maxIsolation {
 		return errRoundOver
+	}
+	if s.search.budget.isSpent() {
+		return s.searchSpent(r)
 	}
 	// A small request has none of the series that are known for it, unless it has
 	// nothing else: so this is news, and found out once.
@@ -62,6 +66,16 @@ func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	return nil
 }
 
+// searchSpent is the fault of a chunk with bad samples, on a day whose bytes for
+// finding them are used up. The chunks after it are smaller, and find good ones.
+func (s *Shipper) searchSpent(r *refusal) error {
+	what := fmt.Sprintf("%s answered HTTP %d to %d samples%s, and the bytes for finding the bad ones are used up for today",
+		s.client.url.Host, r.status, len(r.rows), quoted(r.words))
+	s.pacing.littleTaken = true
+	s.report.detail.LittleTaken = what
+	return &fault{outcome: Later, status: r.status, err: errors.New(what)}
+}
+
 // takeApart sends halves of the refused rows, and halves of those that are
 // refused again, down to single rows; it returns the rows that were refused
 // alone. Left says that it had to stop before it was through.
@@ -83,7 +97,7 @@ func (s *Shipper) takeApart(ctx context.Context, b *round, r *refusal) (suspects
 	} else {
 		divide(r.rows)
 	}
-	for len(parts) > 0 && b.isolated < maxIsolation {
+	for len(parts) > 0 && b.isolated < maxIsolation && !s.search.budget.isSpent() {
 		part := parts[len(parts)-1]
 		parts = parts[:len(parts)-1]
 		rest, err := s.pack(ctx, b, &s.chunks.one, part)
@@ -179,8 +193,10 @@ func (s *Shipper) send(ctx context.Context, b *round) (*request, result, error) 
 		return nil, result{}, err
 	}
 	b.isolated++
+	b.searching = true
 	f := s.start(ctx, b, &s.chunks.one)
 	v := s.wait(ctx, b, f)
+	b.searching = false
 	return f, v, v.err
 }
 

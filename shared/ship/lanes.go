@@ -70,9 +70,11 @@ func (s *Shipper) chunkLimit() int {
 func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once bool) error {
 	for {
 		var err error
-		if s.chunks.rows, err = s.db.NewestSince(ctx, s.chunks.rows[:0], border, s.chunkLimit()); err != nil {
+		limit := s.chunkLimit()
+		if s.chunks.rows, err = s.db.NewestSince(ctx, s.chunks.rows[:0], border, limit); err != nil {
 			return err
 		}
+		b.short = len(s.chunks.rows) < limit
 		if len(s.chunks.rows) == 0 {
 			return nil
 		}
@@ -127,6 +129,7 @@ func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row
 	if rest, err = s.enc.pack(c, rows, s.pacing.budget.chunkBytes(), rule); err != nil {
 		return nil, err
 	}
+	c.last = b.short && len(rest) == 0
 	if c.held > 0 {
 		b.held = true
 	}
@@ -141,23 +144,31 @@ func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row
 
 // enter does what a result asks for: marks what was taken and looks for the
 // rows that made a chunk be refused. An error is a fault, or of the database.
-func (s *Shipper) apply(ctx context.Context, b *round, f *request, v result) error {
+func (s *Shipper) apply(ctx context.Context, b *round, r *request, v result) error {
 	if f, ok := errors.AsType[*fault](v.err); !ok || !f.foreign {
-		s.adjustChunk(v.outcome)
+		s.adjustChunk(r, v)
 	}
 	if v.err != nil {
 		return v.err
 	}
-	if err := s.acknowledge(ctx, b, v.accepted, f.index); err != nil {
+	if err := s.acknowledge(ctx, b, v.accepted, r.index); err != nil {
 		return err
 	}
 	if err := s.review(ctx); err != nil {
 		return err
 	}
 	if v.refused != nil {
-		return s.isolate(ctx, b, v.refused)
+		if err := s.isolate(ctx, b, v.refused); err != nil {
+			return err
+		}
+		if v.outcome != Delivered { // the search found samples that are accepted
+			if !s.pacing.littleTaken {
+				s.pacing.failed, s.pacing.notBefore = 0, time.Time{}
+			}
+			return nil
+		}
 	}
-	return nil
+	return s.judgeProgress(r, v)
 }
 
 // backlog sends what is older than border, by priority and in the order of
@@ -174,7 +185,7 @@ func (s *Shipper) sendBacklog(ctx context.Context, b *round, border int64) error
 		ahead, err = s.packNext(ctx, b, &at, border)
 		v := s.wait(ctx, b, f)
 		var g *request
-		if ahead != nil && err == nil && v.outcome == Delivered && v.refused == nil && s.pacing.budget.rate == 0 && s.mayContinue(ctx, b) == nil {
+		if ahead != nil && err == nil && v.outcome == Delivered && len(v.accepted) == len(f.c.rows) && s.pacing.budget.rate == 0 && s.mayContinue(ctx, b) == nil {
 			g = s.start(ctx, b, ahead)
 		}
 		// What was taken is marked first, whatever else went wrong.
@@ -215,10 +226,12 @@ func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, bord
 	c := &s.chunks.pair[s.chunks.turn]
 	for {
 		var err error
-		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", s.chunkLimit())
+		limit := s.chunkLimit()
+		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", limit)
 		if err != nil || len(c.in) == 0 {
 			return nil, err
 		}
+		b.short = len(c.in) < limit
 		rest, err := s.pack(ctx, b, c, c.in)
 		if err != nil {
 			return nil, err

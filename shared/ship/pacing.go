@@ -14,7 +14,10 @@ type pacing struct {
 	notBefore time.Time // of the next request, zero: any time
 	lastSent  time.Time // when a round last sent something
 	failed    int       // failures in a row
-	fault     error     // of the last round
+	// littleTaken says that the server accepted little of a chunk, and took no
+	// larger one whole since.
+	littleTaken bool
+	fault       error // of the last round
 }
 
 // busy says whether the links are to be left to others.

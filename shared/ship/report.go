@@ -52,7 +52,7 @@ func (s *Shipper) update(now status.Moment) store.Update {
 	if own := s.samples(now.Wall); len(own) > 0 {
 		u.Groups = []store.Group{{Priority: status.SelfPriority, Self: true, Samples: own}}
 	}
-	u.Counters = s.report.self.changed(s.pacing.budget.counts()) // with what was just said
+	u.Counters = s.report.self.changed(append(s.pacing.budget.counts(), s.search.budget.counts()...)) // with what was just said
 	return u
 }
 

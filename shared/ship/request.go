@@ -29,6 +29,8 @@ type round struct {
 	answered  bool  // the server accepted something
 	askedTime bool  // the server was asked for the time
 	held      bool  // samples wait until the server's time is confirmed
+	searching bool  // the request under way looks for bad samples
+	short     bool  // the rows read last were all that the lane has
 	small     bool  // there are no bytes for more than one small request
 	sent      int64 // bytes on the wire
 	received  int64
@@ -111,6 +113,7 @@ func (s *Shipper) count(b *round, a answer) {
 	s.report.self.Tally.Add(bytesSent, float64(a.sent))
 	s.report.self.Tally.Observe(duration, a.took.Seconds())
 	s.chargeBudget()
+	s.search.budget.charge(s.pacing.budget.day, a.sent+a.received, b.searching)
 }
 
 // prove sends the probe to an endpoint that answered as a metrics server does and
@@ -265,15 +268,6 @@ func quoted(said string) string {
 	return fmt.Sprintf(": %q", said)
 }
 
-// adjustChunk sets the size of the next chunk after an answer.
-func (s *Shipper) adjustChunk(o Outcome) {
-	if o == Delivered {
-		s.chunks.limit = min(s.chunks.limit*2, s.cfg.BatchSize)
-	} else {
-		s.chunks.limit = max(1, s.chunks.limit/2)
-	}
-}
-
 // acknowledge marks rows as delivered, with the receipt, the counts and the
 // status in the same transaction. It is not broken off: what the server has
 // taken and we do not mark goes twice.
@@ -292,7 +286,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	before := *s.report.component
 	s.report.self.Tally.Add(uploaded, float64(count))
 	s.report.component.Succeed(now, count)
-	s.pacing.failed, s.pacing.notBefore, s.search.lastAccepted = 0, time.Time{}, rows[0]
+	s.search.lastAccepted = rows[0]
 	s.replay.remember(now.Wall, rows)
 	u := s.update(now)
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}

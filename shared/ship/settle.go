@@ -223,11 +223,12 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 			return false, err
 		}
 		if len(s.chunks.one.rows) > 0 {
-			v := s.wait(ctx, b, s.start(ctx, b, &s.chunks.one))
+			r := s.start(ctx, b, &s.chunks.one)
+			v := s.wait(ctx, b, r)
 			if v.err != nil {
 				return false, v.err
 			}
-			s.adjustChunk(v.outcome)
+			s.adjustChunk(r, v)
 			b.resent += len(v.accepted)
 			if s.replay.consecutive <= ignoreAfter { // or all since the first sign would go with each
 				s.replay.remember(time.Now(), v.accepted)

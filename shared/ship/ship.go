@@ -75,6 +75,7 @@ type clocks struct {
 type search struct {
 	badSeries    map[int64]bool // ids of series that had samples rejected
 	lastAccepted store.Row      // zero: not known
+	budget       searchBudget
 }
 
 // New prepares the shipping of db's samples and takes over what an earlier run
@@ -120,6 +121,7 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 	}
 	s.report.self.restore(counts)
 	s.pacing.budget.restore(counts)
+	s.search.budget.restore(counts)
 	for _, old := range rows {
 		if old.Component != status.ShipperRow {
 			continue

@@ -17,6 +17,7 @@ type Shipper struct {
 	RetryAtMs     int64  `json:"retry_at_ms,omitempty"`   // of the next request; 0: with the next round
 	BudgetSpent   bool   `json:"budget_spent,omitempty"`  // remote.max_bytes_per_day is
 	BytesToday    int64  `json:"bytes_today,omitempty"`
+	LittleTaken   string `json:"little_taken,omitempty"`    // how little the server takes of what is sent, while it does
 	Busy          bool   `json:"busy,omitempty"`            // the links carry more than remote.busy_kbps
 	Plaintext     bool   `json:"plaintext_token,omitempty"` // credentials go over http to another machine
 

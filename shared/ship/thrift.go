@@ -1,0 +1,115 @@
+package ship
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+)
+
+const (
+	// searchShare of the bytes that a day's uploads take, and searchBytes at least,
+	// may go into requests that look for samples that the server rejects.
+	searchShare = 0.1
+	searchBytes = 100e3
+	// The names under which the counts are kept. They are not metrics.
+	searchDay      = "search.day"
+	searchSpent    = "search.bytes"
+	searchUploads  = "search.uploads"
+	searchUploaded = "search.uploaded"
+)
+
+// A searchBudget bounds the bytes a day that go into looking for bad samples. A
+// server that takes single samples and no chunk could have any amount of them.
+type searchBudget struct {
+	day     float64 // as that of the budget
+	spent   float64 // bytes of this day that looked for bad samples
+	uploads float64 // all other bytes of this day
+	before  float64 // all other bytes of the day before
+}
+
+// charge enters bytes of one day.
+func (b *searchBudget) charge(day float64, bytes int64, searching bool) {
+	if day != b.day {
+		*b = searchBudget{day: day, before: b.uploads}
+	}
+	if searching {
+		b.spent += float64(bytes)
+	} else {
+		b.uploads += float64(bytes)
+	}
+}
+
+// isSpent says that the day's bytes are used up.
+func (b *searchBudget) isSpent() bool {
+	return b.spent >= max(searchBytes, searchShare*max(b.before, b.uploads))
+}
+
+// counts are what is kept over a restart, on days on which there was a search.
+func (b *searchBudget) counts() []metric.Count {
+	if b.spent == 0 {
+		return nil
+	}
+	return []metric.Count{
+		{Name: searchDay, Value: b.day}, {Name: searchSpent, Value: b.spent},
+		{Name: searchUploads, Value: b.uploads}, {Name: searchUploaded, Value: b.before},
+	}
+}
+
+func (b *searchBudget) restore(counts []metric.Count) {
+	for _, c := range counts {
+		switch c.Name {
+		case searchDay:
+			b.day = c.Value
+		case searchSpent:
+			b.spent = c.Value
+		case searchUploads:
+			b.uploads = c.Value
+		case searchUploaded:
+			b.before = c.Value
+		}
+	}
+}
+
+// adjustChunk sets the size of the next chunk after an answer to one of so many
+// samples: it follows what was accepted, and is halved when nothing was of a body
+// that went out.
+func (s *Shipper) adjustChunk(r *request, v result) {
+	c := &s.chunks
+	sent, accepted := len(r.c.sent), len(v.accepted)
+	switch {
+	case v.outcome == Delivered && accepted == sent:
+		c.limit = min(c.limit*2, s.cfg.BatchSize)
+	case v.outcome == Delivered && v.refused == nil:
+		c.limit = max(1, accepted)
+	case v.outcome == Delivered || !r.a.bodySent:
+	default:
+		c.limit = max(1, c.limit/2)
+	}
+}
+
+// judgeProgress lets an answer end the waits that failures made longer, if it
+// accepted enough. Little is a fault: the server is asked for more after a wait,
+// as if it had not answered.
+func (s *Shipper) judgeProgress(r *request, v result) error {
+	sent, accepted := len(r.c.sent), len(v.accepted)
+	enough := s.cfg.ChunkSize / 2
+	little := 2*accepted < sent || v.refused == nil && accepted < min(sent, enough)
+	if little && sent > 1 {
+		what := fmt.Sprintf("%s accepted %d of %d samples", s.client.url.Host, accepted, sent)
+		s.pacing.littleTaken = true
+		s.report.detail.LittleTaken = what
+		return &fault{outcome: Later, status: r.a.status, wait: retryAfter(r.a.header), err: errors.New(what)}
+	}
+	// While the server takes little, a small chunk that it takes whole is no reason
+	// to ask it faster.
+	if accepted == sent && (accepted >= enough || r.c.last) {
+		s.pacing.littleTaken = false
+		s.report.detail.LittleTaken = ""
+	}
+	if !s.pacing.littleTaken && sent > 0 {
+		s.pacing.failed, s.pacing.notBefore = 0, time.Time{}
+	}
+	return nil
+}
