@@ -68,7 +68,7 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 
 bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than is budgeted
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
-	$(GO) test -count 1 -v -run ASampleCostsFewBytesOnTheWire ./shared/ship
+	$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts' ./shared/ship
 	$(GO) run ./tests/peers -bin $(BIN) -check
 	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts' ./tests
 

@@ -45,7 +45,6 @@ func (s stage) String() string { return [...]string{"arrived", "answered", "pass
 
 // A passage is one request that the server took.
 type passage struct {
-	batch   string
 	samples []moment
 }
 
@@ -150,7 +149,7 @@ func (w *wire) enter(header http.Header, body []byte) {
 			return
 		}
 	}
-	p := passage{batch: header.Get("X-Batch-Id")}
+	p := passage{}
 	err := vmjson.Read(text, vmjson.Limits{}, func(number int, line vmjson.Line, refused error) error {
 		if refused != nil {
 			return fmt.Errorf("line %d: %w", number, refused)

@@ -254,7 +254,7 @@ func BenchmarkPendingQuery(b *testing.B) {
 	var rows []store.Row
 	for b.Loop() {
 		var err error
-		if rows, err = bench.db.NewestSince(b.Context(), rows[:0], math.MinInt64, 2500); err != nil || len(rows) != 2500 {
+		if rows, err = bench.db.NewestSince(b.Context(), rows[:0], math.MinInt64, store.Except{}, 2500); err != nil || len(rows) != 2500 {
 			b.Fatal(len(rows), err)
 		}
 	}

@@ -16,8 +16,12 @@ const (
 	maxChunkBytes = 256 << 10
 	// maxHeads bounds the memory of line heads; a board has some hundreds.
 	maxHeads = 10000
-	// gzipLevel was measured on a board's samples, see BenchmarkEncode.
-	gzipLevel = 6
+	// The levels of gzip were measured on a board's samples: 9 makes the small bodies
+	// of rounds 3 % smaller than 6 does, and those of a drain 1 % for a third more
+	// processor time, see BenchmarkEncode.
+	roundLevel, drainLevel = 9, 6
+	// roundBytes is how long a round's body is at most, before it is compressed.
+	roundBytes = 32 << 10
 	// timeUnknown in place of the server's time means that it is not known, and that no
 	// row is too old or too new.
 	timeUnknown = 0
@@ -58,6 +62,7 @@ type encoder struct {
 	values []float64
 	times  []int64
 	gz     *gzip.Writer
+	level  int // of gz
 }
 
 type head struct {
@@ -101,11 +106,16 @@ func (e *encoder) encode(c *chunk, rows []store.Row, rule timeRule) error {
 		return nil
 	}
 	c.packed.Reset()
-	if e.gz == nil {
+	level := drainLevel
+	if len(c.plain) <= roundBytes {
+		level = roundLevel
+	}
+	if e.gz == nil || e.level != level { // one writer, as each takes 800 KB
 		var err error
-		if e.gz, err = gzip.NewWriterLevel(&c.packed, gzipLevel); err != nil {
+		if e.gz, err = gzip.NewWriterLevel(&c.packed, level); err != nil {
 			return fmt.Errorf("start gzip: %w", err)
 		}
+		e.level = level
 	}
 	e.gz.Reset(&c.packed)
 	if _, err := e.gz.Write(c.plain); err != nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"github.com/taniwha3/thugshells/shared/status"
-
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -259,7 +258,7 @@ func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err er
 	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
 		return row, false, err
 	}
-	rows, err := s.db.NewestSince(ctx, nil, now.Wall.UnixMilli(), 1000)
+	rows, err := s.db.NewestSince(ctx, nil, now.Wall.UnixMilli(), store.Except{}, 1000)
 	if err != nil {
 		return row, false, err
 	}

@@ -2,8 +2,8 @@ package ship
 
 import (
 	"context"
-	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
@@ -68,13 +68,21 @@ func (s *Shipper) chunkLimit() int {
 // sendNewest sends pending samples from border on, the newest first; just one chunk
 // of them if once.
 func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once bool) error {
-	for {
+	// What is stored while the round goes on, self-metrics above all, belongs to the
+	// next one.
+	for meanwhile := (store.Except{}); ; meanwhile = (store.Except{FromMs: b.begun.UnixMilli(), ToMs: time.Now().UnixMilli()}) {
+		since := border
+		if s.cfg.Backfill == "newest_first" {
+			since = math.MinInt64 // all that is pending may fit into this request
+		}
 		var err error
 		limit := s.chunkLimit()
-		if s.chunks.rows, err = s.db.NewestSince(ctx, s.chunks.rows[:0], border, limit); err != nil {
+		if s.chunks.rows, err = s.db.NewestSince(ctx, s.chunks.rows[:0], since, meanwhile, limit); err != nil {
 			return err
 		}
-		b.short = len(s.chunks.rows) < limit
+		if b.short = len(s.chunks.rows) < limit; !b.short { // it does not
+			s.chunks.rows = slices.DeleteFunc(s.chunks.rows, func(r store.Row) bool { return r.TimeMs < border })
+		}
 		if len(s.chunks.rows) == 0 {
 			return nil
 		}
@@ -142,35 +150,6 @@ func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row
 	return rest, s.reject(ctx, b, c.bad)
 }
 
-// enter does what a result asks for: marks what was taken and looks for the
-// rows that made a chunk be refused. An error is a fault, or of the database.
-func (s *Shipper) apply(ctx context.Context, b *round, r *request, v result) error {
-	if f, ok := errors.AsType[*fault](v.err); !ok || !f.foreign {
-		s.adjustChunk(r, v)
-	}
-	if v.err != nil {
-		return v.err
-	}
-	if err := s.acknowledge(ctx, b, v.accepted, r.index); err != nil {
-		return err
-	}
-	if err := s.review(ctx); err != nil {
-		return err
-	}
-	if v.refused != nil {
-		if err := s.isolate(ctx, b, v.refused); err != nil {
-			return err
-		}
-		if v.outcome != Delivered { // the search found samples that are accepted
-			if !s.pacing.littleTaken {
-				s.pacing.failed, s.pacing.notBefore = 0, time.Time{}
-			}
-			return nil
-		}
-	}
-	return s.judgeProgress(r, v)
-}
-
 // backlog sends what is older than border, by priority and in the order of
 // remote.backfill, until the round is over. While a request is under way the
 // rows of the one before it are marked and the next chunk is packed.
@@ -230,6 +209,13 @@ func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, bord
 		c.in, err = s.db.Backlog(ctx, c.in[:0], at, border, s.cfg.Backfill == "oldest_first", limit)
 		if err != nil || len(c.in) == 0 {
 			return nil, err
+		}
+		for more := true; more && len(c.in) < limit; { // of the next priority
+			had := len(c.in)
+			if c.in, err = s.db.Backlog(ctx, c.in, at, border, s.cfg.Backfill == "oldest_first", limit-had); err != nil {
+				return nil, err
+			}
+			more = len(c.in) > had
 		}
 		b.short = len(c.in) < limit
 		rest, err := s.pack(ctx, b, c, c.in)

@@ -9,44 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/status"
-
-	"github.com/google/uuid"
-
 	"github.com/taniwha3/thugshells/shared/store"
 )
-
-// A round is what one run of the upload loop sends: what it sent and what came of it.
-type round struct {
-	id        string
-	begun     time.Time
-	until     time.Time // when the next round is due; zero: whenever this one is done
-	requests  int
-	delivered int // samples
-	rejected  int
-	resent    int
-	isolated  int   // requests that looked for bad rows
-	answered  bool  // the server accepted something
-	askedTime bool  // the server was asked for the time
-	held      bool  // samples wait until the server's time is confirmed
-	searching bool  // the request under way looks for bad samples
-	short     bool  // the rows read last were all that the lane has
-	small     bool  // there are no bytes for more than one small request
-	sent      int64 // bytes on the wire
-	received  int64
-	status    int // of the last answer
-}
-
-func newRound(until time.Time) *round {
-	return &round{id: uuid.NewString(), begun: time.Now(), until: until}
-}
-
-// timeIsUp says that the round has had its time.
-func (b *round) timeIsUp() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
-
-// errRoundOver ends a round without a fault: its time or its bytes are used up, or
-// the daemon is stopping. What is left goes with the next one.
-var errRoundOver = errors.New("enough for this round")
 
 // A request is one POST under way. Its chunk is in use until it is answered.
 type request struct {
@@ -64,7 +28,7 @@ func (s *Shipper) start(ctx context.Context, b *round, c *chunk) *request {
 	b.requests++
 	go func() {
 		defer close(f.done)
-		f.a, f.err = s.client.post(ctx, c.body, b.id, f.index)
+		f.a, f.err = s.client.post(ctx, c.body)
 	}()
 	return f
 }
@@ -128,7 +92,7 @@ func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
 		return s.unanswered(a, err)
 	case refused:
 		b.requests++
-		r.a, r.err = s.client.post(ctx, r.c.body, b.id, r.index)
+		r.a, r.err = s.client.post(ctx, r.c.body)
 		s.count(b, r.a)
 		return s.interpret(r.c, r.a, r.err)
 	}
@@ -268,82 +232,31 @@ func quoted(said string) string {
 	return fmt.Sprintf(": %q", said)
 }
 
-// acknowledge marks rows as delivered, with the receipt, the counts and the
-// status in the same transaction. It is not broken off: what the server has
-// taken and we do not mark goes twice.
-func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, index int) error {
-	if len(rows) == 0 {
-		return nil
+// apply does what a result asks for: marks what was taken and looks for the
+// rows that made a chunk be refused. An error is a fault, or of the database.
+func (s *Shipper) apply(ctx context.Context, b *round, r *request, v result) error {
+	if f, ok := errors.AsType[*fault](v.err); !ok || !f.foreign {
+		s.adjustChunk(r, v)
 	}
-	now, err := moment()
-	if err != nil {
+	if v.err != nil {
+		return v.err
+	}
+	if err := s.acknowledge(ctx, b, v.accepted, r.index); err != nil {
 		return err
 	}
-	// The counts go with what they count, before it is known how many rows are
-	// still pending. What was counted too much is taken off the next ones, so that
-	// the counts never go back.
-	count := max(len(rows)-s.report.overcounted, 0)
-	before := *s.report.component
-	s.report.self.Tally.Add(uploaded, float64(count))
-	s.report.component.Succeed(now, count)
-	s.search.lastAccepted = rows[0]
-	s.replay.remember(now.Wall, rows)
-	u := s.update(now)
-	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
-	marked, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u)
-	if err != nil {
-		s.report.self.Tally.Add(uploaded, -float64(count)) // that it was so was never written
-		*s.report.component = before
-		return fmt.Errorf("%w; they were delivered, and go again because that could not be noted", err)
-	}
-	s.report.self.wrote(u.Counters)
-	s.report.overcounted += count - marked
-	b.delivered += marked
-	return nil
-}
-
-// reject sets rows aside that will never be taken.
-func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) error {
-	if len(bad) == 0 {
-		return nil
-	}
-	now, err := moment()
-	if err != nil {
+	if err := s.review(ctx); err != nil {
 		return err
 	}
-	s.report.self.Tally.Add(rejected, float64(len(bad)))
-	s.report.component.Beat(now)
-	u := s.update(now)
-	n, err := s.db.Reject(context.WithoutCancel(ctx), bad, now.Wall, u)
-	if err != nil {
-		s.report.self.Tally.Add(rejected, -float64(len(bad))) // that it was so was never written
-		return err
-	}
-	s.report.self.wrote(u.Counters)
-	b.rejected += n
-	one := bad[0]
-	s.log.Warn("samples set aside, metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus, "reason", one.Reason,
-		"server_words", one.Words, "name", one.Series.Name, "tags", one.Series.Tags, "timestamp_ms", one.TimeMs)
-	return nil
-}
-
-// close logs the round.
-func (s *Shipper) close(b *round, err error) {
-	if b.requests == 0 {
-		if err == nil {
-			s.report.detail.Outcome, s.report.detail.HTTPStatus = status.OutcomeIdle, 0
+	if v.refused != nil {
+		if err := s.isolate(ctx, b, v.refused); err != nil {
+			return err
 		}
-		return
+		if v.outcome != Delivered { // the search found samples that are accepted
+			if !s.pacing.littleTaken {
+				s.pacing.failed, s.pacing.notBefore = 0, time.Time{}
+			}
+			return nil
+		}
 	}
-	attrs := []any{
-		"batch_id", b.id, "requests", b.requests, "count", b.delivered, "rejected", b.rejected, "resent", b.resent, "attempt", s.pacing.failed + 1,
-		"http_status", b.status, "bytes_sent", b.sent, "bytes_rcvd", b.received, "duration_ms", time.Since(b.begun).Milliseconds(),
-	}
-	if f, ok := errors.AsType[*fault](err); ok && f.wait > 0 {
-		attrs = append(attrs, "retry_after_sec", int64(f.wait.Seconds()))
-	}
-	s.log.Debug("round done", attrs...)
-	if now := time.Now(); s.report.sums.add(b, now) {
-		s.report.sums.say(context.Background(), s.log, now)
-	}
+	return s.judgeProgress(r, v)
 }

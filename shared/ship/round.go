@@ -5,8 +5,49 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/taniwha3/thugshells/shared/status"
 )
+
+// A round is one run of the upload loop.
+type round struct {
+	id    string // batch_id in the log and in the receipts
+	begun time.Time
+	until time.Time // when the next round is due; zero: whenever this one is done
+	small bool      // there are no bytes for more than one small request
+
+	answered  bool // the server accepted something
+	askedTime bool // the server was asked for the time
+	held      bool // samples wait until the server's time is confirmed
+	searching bool // the request under way looks for bad samples
+	short     bool // the rows read last were all that the lane has
+
+	roundCounts
+}
+
+// RoundCounts are what a round came to.
+type roundCounts struct {
+	requests  int
+	isolated  int // requests that looked for bad samples
+	delivered int // samples
+	rejected  int
+	resent    int
+	sent      int64 // bytes on the wire
+	received  int64
+	status    int // of the last answer
+}
+
+func newRound(until time.Time) *round {
+	return &round{id: uuid.NewString(), begun: time.Now(), until: until}
+}
+
+// timeIsUp says that the round has had its time.
+func (b *round) timeIsUp() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
+
+// errRoundOver ends a round without a fault: its time or its bytes are used up, or
+// the daemon is stopping. What is left goes with the next one.
+var errRoundOver = errors.New("enough for this round")
 
 // Round sends what is pending, the newest first, and returns when the next
 // round is due. While there is a reason to wait it only says that it is alive.
@@ -16,20 +57,12 @@ import (
 // that starts together spreads out.
 func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	now := time.Now()
-	if !s.cfg.Enabled {
-		s.report.detail.Outcome = status.OutcomeDisabled
-		return s.beat(), s.record(ctx, nil)
-	}
-	if wait := s.pacing.notBefore.Sub(now); wait > 0 && (s.report.detail.HTTPStatus != 401 || !s.client.creds.changed()) {
-		// Still the same fault: nothing was tried since.
-		return min(wait, s.cfg.UploadInterval), errors.Join(s.pacing.fault, s.record(ctx, nil))
-	}
-	if s.sayBudget(now) && now.Sub(s.pacing.lastSent) < spentEvery {
-		return s.beat(), s.record(ctx, nil)
-	}
-	first := !s.first.until.IsZero()
-	if wait := s.first.notBefore.Sub(now); first && wait > 0 {
+	if wait := s.first.notBefore.Sub(now); !s.first.until.IsZero() && wait > 0 {
 		return wait, nil
+	}
+	if wait, rests := s.rests(now); rests {
+		// Nothing was tried since, so the fault is the one of before.
+		return wait, errors.Join(s.pacing.fault, s.record(ctx, nil))
 	}
 	b := newRound(now.Add(s.beat()))
 	err = s.sendAll(ctx, b)
@@ -37,27 +70,44 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 		err = nil
 	}
 	s.close(b, err)
-	if b.requests > 0 {
+	if s.pacing.fault = err; b.requests > 0 {
 		s.pacing.lastSent = now
 	}
-	s.pacing.fault = err
-	switch {
-	case err != nil:
-		next = s.retry(err)
-	case first && b.requests == 0 && time.Now().Before(s.first.until):
-		if time.Since(s.report.recorded) < s.cfg.UploadInterval/2 {
-			return eagerEvery, nil // the last heartbeat is not due again
-		}
-		next = eagerEvery
-	default:
-		s.first.until = time.Time{}
-		next = max(time.Until(b.until), 0)
-	}
-	if err != nil || b.delivered == 0 || s.report.detail.BudgetSpent != s.pacing.budget.spent(now) {
+	next, quiet := s.nextRound(b, err)
+	if !quiet && (err != nil || b.delivered == 0 || s.report.detail.BudgetSpent != s.pacing.budget.spent(now)) {
 		s.sayBudget(time.Now())
 		err = errors.Join(err, s.record(ctx, err))
 	}
 	return min(next, s.cfg.UploadInterval), err
+}
+
+// rests says whether nothing is to be sent now, and when to look again.
+func (s *Shipper) rests(now time.Time) (wait time.Duration, rests bool) {
+	if !s.cfg.Enabled {
+		s.report.detail.Outcome, s.pacing.fault = status.OutcomeDisabled, nil
+		return s.beat(), true
+	}
+	if wait := s.pacing.notBefore.Sub(now); wait > 0 && (s.report.detail.HTTPStatus != 401 || !s.client.creds.changed()) {
+		return min(wait, s.cfg.UploadInterval), true
+	}
+	if s.sayBudget(now) && now.Sub(s.pacing.lastSent) < spentEvery {
+		s.pacing.fault = nil
+		return s.beat(), true
+	}
+	return 0, false
+}
+
+// nextRound says when the next round is due after one that ended, and whether
+// there is nothing to say of it.
+func (s *Shipper) nextRound(b *round, err error) (next time.Duration, quiet bool) {
+	switch {
+	case err != nil:
+		return s.retry(err), false
+	case !s.first.until.IsZero() && b.requests == 0 && time.Now().Before(s.first.until):
+		return eagerEvery, time.Since(s.report.recorded) < s.cfg.UploadInterval/2 // the last heartbeat is not due again
+	}
+	s.first.until = time.Time{}
+	return max(time.Until(b.until), 0), false
 }
 
 // Drain sends everything that is pending now, whatever the budget, with up to
@@ -102,4 +152,25 @@ func (s *Shipper) beat() time.Duration {
 		wait += s.cfg.UploadInterval
 	}
 	return wait
+}
+
+// close logs the round.
+func (s *Shipper) close(b *round, err error) {
+	if b.requests == 0 {
+		if err == nil {
+			s.report.detail.Outcome, s.report.detail.HTTPStatus = status.OutcomeIdle, 0
+		}
+		return
+	}
+	attrs := []any{
+		"batch_id", b.id, "requests", b.requests, "count", b.delivered, "rejected", b.rejected, "resent", b.resent, "attempt", s.pacing.failed + 1,
+		"http_status", b.status, "bytes_sent", b.sent, "bytes_rcvd", b.received, "duration_ms", time.Since(b.begun).Milliseconds(),
+	}
+	if f, ok := errors.AsType[*fault](err); ok && f.wait > 0 {
+		attrs = append(attrs, "retry_after_sec", int64(f.wait.Seconds()))
+	}
+	s.log.Debug("round done", attrs...)
+	if now := time.Now(); s.report.sums.add(b, now) {
+		s.report.sums.say(context.Background(), s.log, now)
+	}
 }

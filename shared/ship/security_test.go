@@ -137,7 +137,7 @@ func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
 	if _, err := gone.header(); err != nil {
 		t.Fatal(err)
 	}
-	a, err := b.ship.client.post(t.Context(), nil, "b", 0)
+	a, err := b.ship.client.post(t.Context(), nil)
 	os.Remove(gone.Path)
 	gone.changed()
 	if said := gone.excerpt(a.body); err != nil || strings.Contains(said, "newer") || !strings.Contains(said, "[secret]") {

@@ -7,15 +7,18 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/status"
-
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
 const (
 	// stretch is how much of the time one status.Span takes in.
 	stretch = 10 * time.Second
+	// unsettled is how long before the last acknowledgement what was acknowledged
+	// may be lost: VictoriaMetrics loses the last 10 s before a kill, and it was
+	// not killed before it gave that one.
+	unsettled = 15 * time.Second
 	// apart is how far apart in time samples may lie that one status.Span takes in.
 	apart = 3 * time.Minute
 	// maxSpans bounds the spans of one stretch, maxAgain all that are to be sent
@@ -25,8 +28,7 @@ const (
 	// maxHosts bounds the names of servers that are remembered.
 	maxHosts = 16
 	// ignoreAfter is how often in a row a server ends connections without a word until
-	// that is no news any more, and how many signs in a row make it get samples
-	// again that it got again already.
+	// that is no news any more.
 	ignoreAfter = 3
 )
 
@@ -36,8 +38,9 @@ const (
 type replay struct {
 	status.Settling
 
-	ended       int // connections in a row that ended without a word
-	signs       int // that made Again longer
+	ended int // connections in a row that ended without a word
+	signs int // of a restart, that made Again longer
+
 	consecutive int // signs, none more than config.Unsettled after the one before
 	lastSign    time.Time
 
@@ -52,7 +55,8 @@ type replay struct {
 func (s *replay) remember(now time.Time, rows []store.Row) {
 	at := now.UnixMilli()
 	s.Recent = slices.DeleteFunc(s.Recent, func(one status.Span) bool {
-		return at-one.AckedMs > config.Unsettled.Milliseconds() || one.AckedMs > at+config.Unsettled.Milliseconds()
+		age := time.Duration(at-one.AckedMs) * time.Millisecond
+		return age > unsettled+stretch || -age > unsettled+stretch
 	})
 	current := len(s.Recent) // where the present stretch begins
 	if n := len(s.Recent); n > 0 {
@@ -84,11 +88,11 @@ func (s *replay) remember(now time.Time, rows []store.Row) {
 	s.Recent = append(s.Recent[:current], atMost(union(spans, apart.Milliseconds()), maxSpans)...)
 }
 
-// begin goes on after a power cut, which may have been the server's as well:
-// what was not settled goes again, once.
-func (s *replay) begin(now time.Time) {
+// begin goes on after a power cut, which may have been the server's as well: what
+// was not settled goes again, once.
+func (s *replay) begin() {
 	s.sendAgain()
-	s.consecutive, s.lastSign = ignoreAfter+1, now
+	s.consecutive, s.lastSign = ignoreAfter+1, time.Now()
 }
 
 // sendAgain makes all that is not settled go again.
@@ -98,7 +102,8 @@ func (s *replay) sendAgain() {
 }
 
 // sign counts a sign of a restart, after which what is not settled goes again.
-func (s *replay) restartSign(now time.Time) {
+func (s *replay) restartSign() {
+	now := time.Now()
 	s.sendAgain()
 	s.signs++
 	if now.Sub(s.lastSign) > config.Unsettled {
@@ -180,7 +185,7 @@ func (s *Shipper) watchServer(host string, ended bool) {
 	if cause == "" || len(s.replay.Recent) == 0 {
 		return
 	}
-	s.replay.restartSign(time.Now())
+	s.replay.restartSign()
 	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
 }
 
@@ -230,7 +235,9 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 			}
 			s.adjustChunk(r, v)
 			b.resent += len(v.accepted)
-			if s.replay.consecutive <= ignoreAfter { // or all since the first sign would go with each
+			// A server that is killed again soon loses these again; one that flaps must
+			// not get all since its first sign with each.
+			if s.replay.consecutive <= ignoreAfter {
 				s.replay.remember(time.Now(), v.accepted)
 			}
 			if v.refused != nil {

@@ -12,9 +12,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/status"
-
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -110,11 +109,11 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, 
 		search: search{badSeries: map[int64]bool{}},
 	}
 	s.report.detail = status.Shipper{Outcome: status.OutcomeIdle, Endpoint: c.url.Host, Plaintext: c.plaintextSecret()}
-	return s, s.restore(ctx, d, rows, now)
+	return s, s.restore(ctx, d, rows)
 }
 
 // restore takes over what an earlier run left.
-func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Row, now time.Time) error {
+func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Row) error {
 	counts, err := s.db.Counters(ctx)
 	if err != nil {
 		return err
@@ -133,7 +132,7 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 		}
 		s.replay.Settling = left.Settling
 		if old.State != status.Stopped && old.BootID != d.BootID {
-			s.replay.begin(now)
+			s.replay.begin()
 		}
 	}
 	return nil

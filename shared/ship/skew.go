@@ -10,10 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/status"
-
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -126,7 +125,7 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 	if !s.cfg.Enabled {
 		return k.every, nil
 	}
-	header := http.Header{"User-Agent": {s.client.userAgent}, "X-Device-Id": {s.client.device}}
+	header := http.Header{"User-Agent": {s.client.userAgent}}
 	a, fault := k.client.do(ctx, http.MethodGet, k.url, header, nil)
 	if fault == nil && (a.status < 200 || a.status > 299) {
 		fault = fmt.Errorf("HTTP %d", a.status)

@@ -52,8 +52,10 @@ func (b *searchBudget) counts() []metric.Count {
 		return nil
 	}
 	return []metric.Count{
-		{Name: searchDay, Value: b.day}, {Name: searchSpent, Value: b.spent},
-		{Name: searchUploads, Value: b.uploads}, {Name: searchUploaded, Value: b.before},
+		{Name: searchDay, Value: b.day},
+		{Name: searchSpent, Value: b.spent},
+		{Name: searchUploads, Value: b.uploads},
+		{Name: searchUploaded, Value: b.before},
 	}
 }
 

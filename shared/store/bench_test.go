@@ -181,7 +181,7 @@ func (b *day) ship(n int) (shipped int) {
 	b.t.Helper()
 	for {
 		var err error
-		if b.rows, err = b.shipper.NewestSince(b.t.Context(), b.rows[:0], math.MinInt64, n); err != nil {
+		if b.rows, err = b.shipper.NewestSince(b.t.Context(), b.rows[:0], math.MinInt64, Except{}, n); err != nil {
 			b.t.Fatal(err)
 		}
 		if len(b.rows) == 0 {
@@ -351,7 +351,7 @@ func TestReadingTheNewestOfManyPending(t *testing.T) {
 		}
 		fresh = append(fresh, median(func() {
 			var err error
-			if b.rows, err = b.shipper.NewestSince(t.Context(), b.rows[:0], math.MinInt64, 2500); err != nil || len(b.rows) != 2500 {
+			if b.rows, err = b.shipper.NewestSince(t.Context(), b.rows[:0], math.MinInt64, Except{}, 2500); err != nil || len(b.rows) != 2500 {
 				t.Fatal(len(b.rows), err)
 			}
 		}))

@@ -41,7 +41,7 @@ func TestNothingThatRunsOftenReadsATable(t *testing.T) {
 		args        []any
 		search      string // what must be among the steps
 	}{
-		{"the newest pending", newestQuery(), n(2), "SEARCH samples USING INDEX samples_pending (priority=? AND timestamp_ms>?)"},
+		{"the newest pending", newestQuery(), n(4), "SEARCH samples USING INDEX samples_pending (priority=? AND timestamp_ms>?)"},
 		{"the oldest pending", oldestPending, none, "SEARCH samples USING COVERING INDEX samples_pending (priority=?)"},
 		{"the oldest", oldestStored, none, "SEARCH samples"},
 		{"the last receipt", lastReceipt, none, "SCAN upload_checkpoints"}, // from its end, one row

@@ -13,20 +13,27 @@ const LowestPriority = 3
 
 // Newest returns up to limit pending rows, the newest first.
 func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
-	return r.NewestSince(ctx, nil, math.MinInt64, limit)
+	return r.NewestSince(ctx, nil, math.MinInt64, Except{}, limit)
 }
+
+// Except is a stretch of time whose rows are left out, both ends included. The
+// zero value leaves out none.
+type Except struct{ FromMs, ToMs int64 }
 
 // NewestSince appends to into up to limit pending rows that are not older than
 // sinceMs, the newest first, and of one time those of the first priority.
-func (r *Reader) NewestSince(ctx context.Context, into []Row, sinceMs int64, limit int) ([]Row, error) {
-	return r.appendRows(ctx, into, newestQuery(), int64(limit), sinceMs)
+func (r *Reader) NewestSince(ctx context.Context, into []Row, sinceMs int64, except Except, limit int) ([]Row, error) {
+	if except == (Except{}) {
+		except = Except{FromMs: math.MaxInt64, ToMs: math.MinInt64}
+	}
+	return r.appendRows(ctx, into, newestQuery(), int64(limit), sinceMs, except.FromMs, except.ToMs)
 }
 
 // newestQuery is one walk down the pending index for each priority, then the
 // newest of all.
 func newestQuery() string {
 	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
-		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
+		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 AND timestamp_ms NOT BETWEEN ?3 AND ?4 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
 	var walks []string
 	for p := range LowestPriority + 1 {
 		walks = append(walks, fmt.Sprintf(one, p))
@@ -43,9 +50,14 @@ type Cursor struct {
 	seriesID int64
 }
 
-// Rewind moves the cursor to right behind a row of the last answer, so that the
-// rows after it come again.
-func (c *Cursor) Rewind(to Row) { c.timeMs, c.seriesID = to.TimeMs, to.Series.ID }
+// Rewind moves the cursor to right behind a row that it gave, so that the rows
+// after it come again.
+func (c *Cursor) Rewind(to Row) {
+	c.timeMs, c.seriesID = to.TimeMs, to.Series.ID
+	if c.priority >= 0 { // it goes by priority
+		c.priority, c.started = to.Priority, true
+	}
+}
 
 // Backlog appends to into up to limit pending rows that are older than beforeMs:
 // those of the first priority that has any left, in the order of their times or

@@ -39,14 +39,14 @@ func texts(rows []Row) (list []string) {
 func TestFreshIsTheNewestFirstOfAllPrioritiesWithinItsTime(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	mustRecord(t, db, named("1:a:2", "2:a:2", "2:b:0", "3:a:3", "3:b:1", "4:a:2"))
-	rows, err := db.NewestSince(t.Context(), nil, 2, 4)
+	rows, err := db.NewestSince(t.Context(), nil, 2, Except{}, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"4:a:2", "3:b:1", "3:a:3", "2:b:0"}, texts(rows)); diff != "" {
 		t.Error(diff)
 	}
-	if rows, err = db.NewestSince(t.Context(), rows[:0], 4, 100); err != nil || len(rows) != 1 {
+	if rows, err = db.NewestSince(t.Context(), rows[:0], 4, Except{}, 100); err != nil || len(rows) != 1 {
 		t.Errorf("from 4 on: %v, %v", texts(rows), err)
 	}
 }
