@@ -98,6 +98,7 @@ var Catalog = []Chapter{
 		{NoDeliveryYet, StatusDegraded, "a new board, nothing delivered yet", "wait for the first upload"},
 		{UploadLate, StatusDegraded, "no delivery for longer than the first limit", "often just no uplink; the message has the last error"},
 		{UploadStuck, StatusError, "no delivery for longer than the second limit, and much pending", "check the uplink, the server, the last error"},
+		{ServerTakesLittle, StatusDegraded, "the server accepts less than half of what is sent to it, or takes single samples and rejects chunks of them, so that the bytes for finding the bad ones (a tenth of a day's uploads, 100 kB at least) are used up for today; samples are kept, and go in small requests with growing waits between", "look at the server's log and limits, and at a proxy before it that cuts requests off"},
 		{UploadBudgetSpent, StatusDegraded, "today's bytes are used up; samples are kept", "wait for tomorrow, or raise `remote.max_bytes_per_day`"},
 		{
 			PendingHigh, StatusDegraded, "more samples are pending than the limit",
