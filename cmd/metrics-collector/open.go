@@ -24,9 +24,9 @@ import (
 // A collector is what the daemon and -once run.
 type collector struct {
 	db     *store.DB
-	owner  *repair.Owner    // opens and repairs the database
+	owner  *repair.Owner     // opens and repairs the database
 	rounds *sampling.Sampler // stores samples in it
-	keeper *upkeep.Keeper   // checkpoints and deletes
+	keeper *upkeep.Keeper    // checkpoints and deletes
 
 	wakeRepair, wakeUpkeep chan struct{}
 	retryMs                atomic.Int64 // Unix time of the next try of a repair that failed, 0: it did not

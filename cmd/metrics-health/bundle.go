@@ -34,7 +34,7 @@ func writeBundle(ctx context.Context, p *daemon.Process, path string) (err error
 	r := watch.Once(ctx)
 	r.Version, r.DeviceID = p.Version, p.Config.Device.ID
 	if denied(p.Config, r) {
-		return fmt.Errorf("the database %s cannot be read by user %d; run as root or as a member of group metrics", p.Config.Storage.Path, os.Geteuid())
+		return errors.New(deniedText(p.Config))
 	}
 	err = bundle.Write(ctx, f, bundle.Input{
 		Config: p.Config, Health: r.JSON(), Versions: versions(p), Secrets: secrets(p), Now: time.Now(),

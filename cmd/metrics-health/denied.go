@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -22,4 +23,8 @@ func denied(c config.Config, r health.Report) bool {
 	}
 	_, err := os.Stat(c.Storage.Path)
 	return errors.Is(err, fs.ErrPermission)
+}
+
+func deniedText(c config.Config) string {
+	return fmt.Sprintf("the database %s cannot be read by user %d; run as root or as a member of group metrics", c.Storage.Path, os.Geteuid())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/daemon"
@@ -39,7 +38,8 @@ func print(ctx context.Context, p *daemon.Process, show display) (exit int, err 
 	case show.json:
 		_, err = p.Stdout.Write(r.JSON())
 	case denied(p.Config, r):
-		return r.Status.ExitCode(), fmt.Errorf("the database %s cannot be read by user %d; run as root or as a member of group metrics", p.Config.Storage.Path, os.Geteuid())
+		// For people, so not in the format of the log.
+		_, err = fmt.Fprintln(p.Stderr, deniedText(p.Config))
 	case show.quiet:
 		err = health.Line(p.Stdout, r)
 	default:
