@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 // SQLite without cgo compiles and then fails when it is first used, so the
 // compiler does not notice when something here comes to depend on it.
 func TestDependsOnNoDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

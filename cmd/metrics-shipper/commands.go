@@ -44,7 +44,7 @@ func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	if err := mustExist(p); err != nil {
 		return 1, err
 	}
-	r, err := store.OpenRead(ctx, p.Config.Storage.Path)
+	r, err := store.OpenReader(ctx, p.Config.Storage.Path, store.ReadOptions{})
 	if err != nil {
 		return 1, err
 	}

@@ -22,7 +22,7 @@ const (
 // state writes what the database knows beside samples.
 func (in Input) state(s scrubber) func(context.Context, string) error {
 	return func(ctx context.Context, path string) error {
-		r, err := store.OpenStill(ctx, in.Config.Storage.Path)
+		r, err := store.OpenReader(ctx, in.Config.Storage.Path, store.ReadOptions{Still: true})
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (in Input) state(s scrubber) func(context.Context, string) error {
 // events and status rows that there are.
 func (in Input) excerpt(s scrubber) func(context.Context, string) error {
 	return func(ctx context.Context, path string) (err error) {
-		r, err := store.OpenStill(ctx, in.Config.Storage.Path)
+		r, err := store.OpenReader(ctx, in.Config.Storage.Path, store.ReadOptions{Still: true})
 		if err != nil {
 			return err
 		}

@@ -334,6 +334,9 @@ func TestOneSignalStopsCleanly(t *testing.T) {
 }
 
 func TestADaemonThatDoesNotStopIsGivenUpWithTheLoopNamed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	t.Parallel()
 	dir := board(t, "")
 	p := start(t, "hang", dir, nil, "-config", "c.yaml")
@@ -538,6 +541,9 @@ func TestAFailedStartIsNotReady(t *testing.T) {
 // TestTheWatchdogPingIsWithheldFromAStuckLoop also sees that the loop which is
 // not stuck makes no difference, and that the ping comes back with the loop.
 func TestTheWatchdogPingIsWithheldFromAStuckLoop(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	t.Parallel()
 	s := notifySocket(t)
 	dir := board(t, "")

@@ -145,6 +145,9 @@ func day(now time.Time, hours float64) []metric.Sample {
 // browser starts a headless Chromium that ends with the test.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser takes seconds")
+	}
 	const chromium = "/usr/bin/chromium"
 	if _, err := os.Stat(chromium); err != nil {
 		if os.Getenv("CI") == "true" {

@@ -66,6 +66,9 @@ func getWith(t *testing.T, url string, headers map[string]string) (int, string, 
 }
 
 func TestEndpointsFollowTheStatus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	base := b.serve(t)
 	check := func(name string, health, ready int) {
@@ -338,6 +341,9 @@ func TestTooManyQueriesAreTurnedAway(t *testing.T) {
 }
 
 func TestADiskThatHangsHoldsFewQueriesAndNobodyElse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	b.fill(t)
 	w := b.watch(t)

@@ -173,6 +173,9 @@ var looks = []struct {
 }
 
 func TestThePageHasNoFindingOfAxe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	script := axe(t)
 	for _, state := range []struct {
 		name  string

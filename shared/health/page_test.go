@@ -34,6 +34,9 @@ var dayCharts = []string{
 }
 
 func TestThePageShowsTheBoardInARealBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	b.fill(t, day(time.Now(), 1.2)...)
 	ctx, heard, base := open(t, b, len(dayCharts))
@@ -92,6 +95,9 @@ func (heard *listening) complain(t *testing.T, base string) {
 }
 
 func TestLinesSumsAndSpreadsAreThoseOfTheSamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	b.fill(t)
 	ctx, _, _ := open(t, b, 1)
@@ -113,6 +119,9 @@ func TestLinesSumsAndSpreadsAreThoseOfTheSamples(t *testing.T) {
 }
 
 func TestAValueThatIsNoLongerCurrentSaysItsAge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	var old []metric.Sample
 	for _, s := range day(time.Now(), 1.2) {
@@ -133,6 +142,9 @@ func TestAValueThatIsNoLongerCurrentSaysItsAge(t *testing.T) {
 }
 
 func TestTheRangeStartsWithTheFirstSampleAndDraggingZooms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	now := time.Now()
 	b.fill(t, day(now, 0.5)...)
@@ -173,6 +185,9 @@ func drag(ctx context.Context, t *testing.T, x0, x1, y float64) {
 }
 
 func TestThePageSaysWhenThereIsNoDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	ctx := browser(t)
 	b := newBoard(t)
 	base := b.serve(t)

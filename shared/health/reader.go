@@ -32,7 +32,7 @@ func (w *Watch) borrow() (*store.Reader, error) {
 	}
 	if w.reader == nil {
 		// The background: whoever asks first must not take it away from the rest.
-		r, err := store.OpenCurrent(context.Background(), w.path)
+		r, err := store.OpenReader(context.Background(), w.path, store.ReadOptions{})
 		if err != nil {
 			return nil, err
 		}

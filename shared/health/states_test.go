@@ -286,6 +286,9 @@ func TestRealDaemonsStoppedKilledFrozenAndStarved(t *testing.T) {
 }
 
 func TestAServerThatIsTurnedOffIdles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	b.configFile(t, "health: {enabled: false}\n")
 	p := b.start(t, "metrics-health")

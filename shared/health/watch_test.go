@@ -174,6 +174,9 @@ func TestWatchFollowsTheFileThroughEverything(t *testing.T) {
 }
 
 func TestWatchNamesALockedDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	b := newBoard(t)
 	b.fill(t)
 	db, err := sql.Open("sqlite3", "file:"+b.path+"?_locking_mode=EXCLUSIVE&_journal_mode=DELETE")

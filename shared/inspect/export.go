@@ -65,7 +65,7 @@ type line struct {
 // time is not trusted, texts, and what VictoriaMetrics would drop are left out
 // and counted.
 func Export(ctx context.Context, w io.Writer, path string, sinceMs int64, labels ...vmjson.Label) (Exported, error) {
-	r, err := store.OpenStill(ctx, path)
+	r, err := store.OpenReader(ctx, path, store.ReadOptions{Still: true})
 	if err != nil {
 		return Exported{}, err
 	}

@@ -40,7 +40,7 @@ var states = []struct {
 // goes on behind what cannot be read. Sound says that everything could be, that
 // the file makes sense and the ledger agrees with the rows.
 func Report(ctx context.Context, w io.Writer, path string, top int) (sound bool, err error) {
-	r, err := store.OpenStill(ctx, path)
+	r, err := store.OpenReader(ctx, path, store.ReadOptions{Still: true})
 	if err != nil {
 		return false, err
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
@@ -76,7 +77,7 @@ func mustSay(t testing.TB, text string, want ...string) {
 func TestReportCountsALiveDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := fill(t, path, 50, 6)
-	rows, err := db.Newest(t.Context(), 101)
+	rows, err := storetest.Newest(t.Context(), db, 101)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func TestReportOfNothingOrOfAnotherFileIsAnError(t *testing.T) {
 func TestExportGivesEverySampleFromATimeOn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := fill(t, path, 300, 40)
-	rows, err := db.Newest(t.Context(), 6000) // delivered, and still exported
+	rows, err := storetest.Newest(t.Context(), db, 6000) // delivered, and still exported
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,6 +237,9 @@ func readBack(t testing.TB, r io.Reader) int {
 }
 
 func TestExportOfManySamplesTakesLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	fill(t, path, 1500, 200).Close()
 	runtime.GC()

@@ -292,6 +292,9 @@ func TestADirectoryThatMayNotBeReadIsAnError(t *testing.T) {
 // Each way in which a file can break while it is read: the reader goes on, fails
 // where something is lost, and is whole again with the next file.
 func TestAFileThatBreaksWhileItIsReadIsAnErrorAndNoMore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	size := int64(8 << 20)
 	for name, breakIt := range map[string]func(path string) error{
 		"cut to nothing":   func(path string) error { return os.Truncate(path, 0) },

@@ -17,6 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // mustGrow makes a database that is too large to be checked whole, with damage
@@ -106,6 +107,9 @@ func TestWhatStaysInAReplacedFileIsCountedHoweverLongTheNextTakes(t *testing.T) 
 }
 
 func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustGrow(t, path)
 	var log strings.Builder
@@ -114,7 +118,7 @@ func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
 	tries := 0
 	for range 40 {
 		if db.Fault() == nil {
-			if _, err := db.Audit(t.Context()); err == nil {
+			if _, err := storetest.Audit(t.Context(), db); err == nil {
 				break
 			}
 			continue
@@ -131,7 +135,7 @@ func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
 // samplesPage is where a page of the table of samples is in the file.
 func samplesPage(t testing.TB, path string) int64 {
 	t.Helper()
-	read, err := store.OpenRead(t.Context(), path)
+	read, err := store.OpenReader(t.Context(), path, store.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +219,9 @@ func TestASoundDatabaseIsNotReplacedByAPartOfIt(t *testing.T) {
 }
 
 func TestOtherErrorsAfterDamageDoNotKeepASoundDatabaseClosed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	db := mustOwn(t, path, &strings.Builder{})
@@ -234,6 +241,9 @@ func TestOtherErrorsAfterDamageDoNotKeepASoundDatabaseClosed(t *testing.T) {
 }
 
 func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustGrow(t, path)
 	var log strings.Builder
@@ -258,6 +268,9 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 }
 
 func TestADamagedLogIsReportedAndKeptOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, at := range []int64{walHeader + frameHeader + 100, 5} { // a frame, the header
 		damagedLogOnce(t, at)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // stocked is what a board has after a while: samples in every state, receipts,
@@ -69,7 +70,7 @@ var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 		case err != nil:
 		case i == stockedTicks/2:
 			var rows []store.Row
-			if rows, err = db.Newest(ctx, stockedTotal/4); err == nil {
+			if rows, err = storetest.Newest(ctx, db, stockedTotal/4); err == nil {
 				_, err = db.Acknowledge(ctx, rows, store.Receipt{BatchID: "x"}, store.Update{})
 			}
 		case i == stockedTicks*3/4:
@@ -114,7 +115,7 @@ func copyPart(t testing.TB, from, to string) {
 // local + lost, with the rows counted.
 func mustAudit(t testing.TB, db *owned) store.Ledger {
 	t.Helper()
-	l, err := db.Audit(t.Context())
+	l, err := storetest.Audit(t.Context(), db)
 	if err != nil {
 		t.Errorf("the books do not balance: %v", err)
 	}
@@ -249,7 +250,7 @@ func mustWork(t testing.TB, db *owned) {
 	if n := mustRecord(t, db, store.Update{Groups: []store.Group{{Priority: 1, Samples: tick(1_800_000_000_000, 5)}}}); n != 5 {
 		t.Errorf("stored %d new samples, want 5", n)
 	}
-	rows, err := db.Newest(t.Context(), 5)
+	rows, err := storetest.Newest(t.Context(), db, 5)
 	if err != nil || len(rows) != 5 || rows[0].TimeMs != 1_800_000_000_000 {
 		t.Fatalf("%v, %v", rows, err)
 	}
@@ -379,6 +380,9 @@ func mustExec(t testing.TB, path, query string) {
 
 // Until the first checkpoint a database is all in its log.
 func TestALogWithoutItsDatabaseIsRecovered(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, kept := range []int64{0, -1} {
 		dir := t.TempDir()
 		work, path := filepath.Join(dir, "work.db"), filepath.Join(dir, "metrics.db")
@@ -428,7 +432,7 @@ func TestATransactionThatMeetsDamageTwiceHasTheFileSalvaged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := db.Newest(t.Context(), stockedTotal); err != nil {
+		if _, err := storetest.Newest(t.Context(), db, stockedTotal); err != nil {
 			met++
 		}
 		if _, err := db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: tick(int64(1_750_000_000_000+i), 3)}}}); err != nil {

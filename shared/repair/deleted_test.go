@@ -107,6 +107,9 @@ func readableOf(t testing.TB, path string) store.Ledger {
 }
 
 func TestErrorsOfWritingDuringASalvageCostNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	if !alone(t) {
 		return
 	}
@@ -146,6 +149,9 @@ func TestErrorsOfWritingDuringASalvageCostNothing(t *testing.T) {
 }
 
 func TestADeletedDatabaseIsWrittenAnewWhenThereIsRoomAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	if !alone(t) {
 		return
 	}
@@ -247,6 +253,9 @@ func TestAFileThatComesBackIsNotCountedAsLost(t *testing.T) {
 }
 
 func TestAFileThatComesWhileADeletedOneIsRescuedIsKeptApartFromIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)

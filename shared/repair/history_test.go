@@ -10,6 +10,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // live lets a database live for a while: 300 samples, of which 100 were
@@ -22,7 +23,7 @@ func live(t *testing.T, db *owned) {
 		}
 	}
 	grow(1_000_000, 20)
-	rows, err := db.Newest(t.Context(), 100)
+	rows, err := storetest.Newest(t.Context(), db, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +74,9 @@ func said(t *testing.T, db *owned) string {
 }
 
 func TestWhatIsEmptyAtTheStartIsNotBelieved(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	write := func(data []byte) func(*testing.T, string) {
 		return func(t *testing.T, p string) {
 			mustRemove(t, p, p+"-wal", p+"-shm")
@@ -212,7 +216,7 @@ func TestWhatIsEmptiedUnderWayIsSavedOrCounted(t *testing.T) {
 			if err := shipper.Mend(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if rows, err := shipper.Newest(t.Context(), 5); err != nil || len(rows) == 0 && l.Pending > 0 {
+			if rows, err := storetest.Newest(t.Context(), shipper, 5); err != nil || len(rows) == 0 && l.Pending > 0 {
 				t.Errorf("the shipper reads %d rows, %v", len(rows), err)
 			}
 		})
@@ -228,7 +232,7 @@ func TestADatabaseOf0BytesIsLeftToTheCollector(t *testing.T) {
 	if err := Reopen(t.Context(), shipper, discard()); err == nil || !strings.Contains(err.Error(), "the collector") {
 		t.Errorf("the shipper opened it: %v", err)
 	}
-	if _, err := store.OpenCurrent(t.Context(), path); store.FaultOf(err) != store.FaultDamaged {
+	if _, err := store.OpenReader(t.Context(), path, store.ReadOptions{}); store.FaultOf(err) != store.FaultDamaged {
 		t.Errorf("a reader: %v", err)
 	}
 	if _, err := store.Open(t.Context(), path, store.Options{}); store.FaultOf(err) != store.FaultDamaged {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 func rename(t testing.TB, from, to string) {
@@ -23,6 +24,9 @@ func rename(t testing.TB, from, to string) {
 }
 
 func TestAFileThatGoesAwayWhileItIsOpen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, c := range []struct {
 		name string
 		do   func(t *testing.T, path string)
@@ -89,12 +93,12 @@ func TestAFileThatGoesAwayWhileItIsOpen(t *testing.T) {
 				t.Errorf("the session goes on as %q, %v", status, err)
 			}
 			// All of it is at the path, for a process that opens it now.
-			again, err := store.OpenRead(t.Context(), path)
+			again, err := store.OpenReader(t.Context(), path, store.ReadOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer again.Close()
-			if l, err := again.Audit(t.Context()); err != nil || l.Captured != c.pending+c.lost+5 {
+			if l, err := storetest.Audit(t.Context(), again); err != nil || l.Captured != c.pending+c.lost+5 {
 				t.Errorf("another process sees %+v, %v", l, err)
 			}
 		})
@@ -111,7 +115,7 @@ func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
 	if err := shipper.Mend(t.Context()); err == nil || !strings.Contains(err.Error(), "the collector") {
 		t.Errorf("the shipper did not wait: %v", err)
 	}
-	if _, err := shipper.Newest(t.Context(), 10); err == nil {
+	if _, err := storetest.Newest(t.Context(), shipper, 10); err == nil {
 		t.Error("the shipper reads a file that nobody else sees")
 	}
 	if err := owner.Mend(t.Context()); err != nil {
@@ -120,7 +124,7 @@ func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
 	if err := shipper.Mend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := shipper.Newest(t.Context(), 100)
+	rows, err := storetest.Newest(t.Context(), shipper, 100)
 	if err != nil || len(rows) != 20 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
@@ -143,7 +147,7 @@ func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
 	shipper := mustOpen(t, path)
 	var met error
 	for range 10 {
-		rows, err := shipper.Newest(t.Context(), stockedTotal)
+		rows, err := storetest.Newest(t.Context(), shipper, stockedTotal)
 		if err != nil {
 			met = err
 			break
@@ -181,13 +185,16 @@ func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
 	}
 	mustAudit(t, owner)
 	mustWork(t, owner)
-	if rows, err := shipper.Newest(t.Context(), stockedTotal); err != nil || len(rows) == 0 {
+	if rows, err := storetest.Newest(t.Context(), shipper, stockedTotal); err != nil || len(rows) == 0 {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
 }
 
 // Wherever a repair ends, the next start goes on from there.
 func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, c := range []struct {
 		name    string
 		between func(t *testing.T, path string) // what the power cut left
@@ -259,6 +266,9 @@ func makeSalvaged(t *testing.T, path string) {
 }
 
 func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var first string
 	for i := range maxKept + 2 {
@@ -284,6 +294,9 @@ func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
 }
 
 func TestMendingDisturbsNobodyForLong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
@@ -302,7 +315,7 @@ func TestMendingDisturbsNobodyForLong(t *testing.T) {
 				if n, err := db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: tick(int64(i*3+w), 2)}}}); err == nil {
 					stored.Add(int64(n))
 				}
-				if _, err := db.Newest(t.Context(), 5); err != nil && errors.Is(err, sql.ErrNoRows) {
+				if _, err := storetest.Newest(t.Context(), db, 5); err != nil && errors.Is(err, sql.ErrNoRows) {
 					t.Error(err)
 				}
 				time.Sleep(200 * time.Microsecond)

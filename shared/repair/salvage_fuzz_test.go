@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // smallStock is a database of a few hundred samples in every state, half of it
@@ -37,7 +38,7 @@ var smallStock = sync.OnceValues(func() (files [2][]byte, err error) {
 		case err != nil:
 		case i == 20:
 			var rows []store.Row
-			if rows, err = db.Newest(ctx, 50); err == nil {
+			if rows, err = storetest.Newest(ctx, db, 50); err == nil {
 				_, err = db.Acknowledge(ctx, rows[:40], store.Receipt{BatchID: "x"}, store.Update{})
 			}
 			if err == nil {
@@ -207,7 +208,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := db.Audit(ctx)
+		l, err := storetest.Audit(ctx, db)
 		if err != nil && len(kept) > 0 {
 			t.Fatalf("the books of what was salvaged do not balance: %v\n%s", err, log.String())
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // A damage is something that happens to a file.
@@ -106,6 +107,9 @@ func (d damage) moves() bool {
 }
 
 func TestRowsWhosePagesAreIntactAreKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	s := mustStock(t)
 	for i, a := range damages {
 		t.Run(a.name, func(t *testing.T) {
@@ -199,12 +203,12 @@ func checkNames(t *testing.T, s stock, path string) {
 // checkLedger fails unless the ledger balances, and the loss is right or unknown.
 func checkLedger(t *testing.T, s stock, path string, report Report, rows map[key]string, back int) {
 	t.Helper()
-	db, err := store.OpenRead(t.Context(), path)
+	db, err := store.OpenReader(t.Context(), path, store.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	l, err := db.Audit(t.Context())
+	l, err := storetest.Audit(t.Context(), db)
 	if err != nil {
 		t.Error(err)
 	}

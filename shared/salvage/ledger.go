@@ -13,6 +13,9 @@ import (
 // the old one knew of and that are not here are lost. size is that of the old
 // file and its WAL.
 func (s *salvage) closeLedger(size int64) error {
+	if err := s.matchReasons(); err != nil {
+		return err
+	}
 	states, err := s.countStates()
 	if err != nil {
 		return err
@@ -59,6 +62,18 @@ func (s *salvage) closeLedger(size int64) error {
 		}
 	}
 	return s.note(lost)
+}
+
+// matchReasons makes the rejected samples and their reasons each other's: of a
+// pair that lay in two pages one may be lost.
+func (s *salvage) matchReasons() error {
+	err := s.into.exec(`DELETE FROM main.rejected WHERE NOT EXISTS
+		(SELECT 1 FROM main.samples AS s WHERE s.timestamp_ms = rejected.timestamp_ms AND s.series_id = rejected.series_id AND s.uploaded = ?)`, store.Rejected)
+	if err != nil {
+		return err
+	}
+	return s.into.exec(`INSERT OR IGNORE INTO main.rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
+		SELECT timestamp_ms, series_id, ?, 0, 'the reason was in a damaged page', '' FROM main.samples WHERE uploaded = ?`, s.report.At.UnixMilli(), store.Rejected)
 }
 
 // note writes what was lost, and the row that tells of it.

@@ -192,6 +192,9 @@ const schema1 = `CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, tim
 	INSERT INTO metrics (timestamp_ms, metric_name, metric_value) SELECT 1700000000000 + i * 1000, 'cpu.temperature', i FROM n;`
 
 func TestFilesOfEarlierSchemasAndOfAnyPageSizeAreSalvaged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for schema, statements := range map[int]string{1: schema1, 2: schema2} {
 		for _, size := range []int{512, 1024, 4096, 65536} {
 			t.Run(fmt.Sprint("schema ", schema, ", pages of ", size), func(t *testing.T) {
@@ -309,7 +312,7 @@ func TestTheRowThatTellsOfTheDamageIsInTheNewFile(t *testing.T) {
 	if noted.Samples != report.Samples || noted.Lost == nil || report.Samples != int64(len(s.rows)) {
 		t.Errorf("noted %+v, reported %+v", noted, report)
 	}
-	db, err := store.OpenRead(t.Context(), to)
+	db, err := store.OpenReader(t.Context(), to, store.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 func mustRun(t testing.TB, file, log []byte, known Known) (Report, string) {
@@ -38,12 +39,12 @@ func TestASoundDatabaseIsCopiedWhole(t *testing.T) {
 	if len(rows) != len(s.rows) {
 		t.Errorf("%d rows, want %d", len(rows), len(s.rows))
 	}
-	db, err := store.OpenRead(t.Context(), to)
+	db, err := store.OpenReader(t.Context(), to, store.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	l, err := db.Audit(t.Context())
+	l, err := storetest.Audit(t.Context(), db)
 	if err != nil || l != s.ledger {
 		t.Errorf("%+v, %v, want %+v", l, err, s.ledger)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // The stock is what a board has after a while, in tables three levels deep, all
@@ -192,7 +193,7 @@ func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, 
 	if c, err := db.Checkpoint(ctx, 0); err != nil || c.Busy {
 		return fail(fmt.Errorf("checkpoint: %+v, %w", c, err))
 	}
-	if l, err = db.Audit(ctx); err != nil {
+	if l, err = storetest.Audit(ctx, db); err != nil {
 		return fail(err)
 	}
 	if rows, err = readRows(path); err != nil {

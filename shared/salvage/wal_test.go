@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 const (
@@ -205,12 +206,12 @@ func TestFramesOfAnEarlierUseOfTheWALAreLeft(t *testing.T) {
 
 func checkSound(t testing.TB, path string) {
 	t.Helper()
-	db, err := store.OpenRead(t.Context(), path)
+	db, err := store.OpenReader(t.Context(), path, store.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if l, err := db.Audit(t.Context()); err != nil {
+	if l, err := storetest.Audit(t.Context(), db); err != nil {
 		t.Errorf("%+v, %v", l, err)
 	}
 	check, err := open(path)

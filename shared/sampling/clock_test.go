@@ -14,6 +14,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 var now2026 = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -205,17 +206,17 @@ func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
 	for i := 1; i <= 3; i++ {
 		round(at(time.Unix(0, 0), time.Duration(i)*10*time.Second))
 	}
-	l, err := db.Audit(t.Context())
+	l, err := storetest.Audit(t.Context(), db)
 	if err != nil || l.Held == 0 || l.Pending != 0 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	*kernel = true
 	round(at(now2026, 40*time.Second))
-	l, err = db.Audit(t.Context())
+	l, err = storetest.Audit(t.Context(), db)
 	if err != nil || l.Held != 0 || l.Pending != l.Captured {
 		t.Errorf("%+v, %v\n%s", l, err, log.String())
 	}
-	rows, err := db.Newest(t.Context(), 1000)
+	rows, err := storetest.Newest(t.Context(), db, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +238,9 @@ func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
 }
 
 func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	var log strings.Builder
 	r, db := mustSampler(t, &log, everyTen)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
@@ -274,10 +278,10 @@ func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
 	}
 	*kernel = true
 	store1(at(now2026, 60*time.Second), true)
-	if l, err := db.Audit(t.Context()); err != nil || l.Held != 0 || l.Lost != 0 {
+	if l, err := storetest.Audit(t.Context(), db); err != nil || l.Held != 0 || l.Lost != 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
-	rows, err := db.Newest(t.Context(), 1000)
+	rows, err := storetest.Newest(t.Context(), db, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +347,7 @@ func TestARoundUsesTheRealBootClock(t *testing.T) {
 	if _, err := r.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := db.Audit(t.Context()); err != nil || l.Held == 0 || l.Pending != 0 {
+	if l, err := storetest.Audit(t.Context(), db); err != nil || l.Held == 0 || l.Pending != 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // TestNothingIsSaidOfACollectorThatHasNothingToRead: a machine without modems
@@ -27,7 +28,7 @@ func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
 			return nil, collect.ErrNoData
 		})))
 		about := func(collector string) int {
-			rows, err := db.Newest(t.Context(), 100000)
+			rows, err := storetest.Newest(t.Context(), db, 100000)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // collectFunc lets a function stand for a source that a machine cannot be made
@@ -45,7 +46,7 @@ func mustSampler(t *testing.T, log *strings.Builder, all ...collect.Scheduled) (
 
 func pendingNames(t *testing.T, db *store.DB) map[string]int {
 	t.Helper()
-	rows, err := db.Newest(t.Context(), 100000)
+	rows, err := storetest.Newest(t.Context(), db, 100000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestCollectorsRunAtTheirOwnIntervalsAndShareOneTime(t *testing.T) {
 		if got := pendingNames(t, db); got["a"] != 6 || got["b"] != 2 {
 			t.Errorf("in a minute: %v, want a 6 times and b 2 times", got)
 		}
-		rows, _ := db.Newest(t.Context(), 1000)
+		rows, _ := storetest.Newest(t.Context(), db, 1000)
 		times := map[int64]bool{}
 		for _, row := range rows {
 			times[row.TimeMs] = true

@@ -18,6 +18,9 @@ import (
 const othersPerHour = 60*1 + 20*4 + 60*3 + 20*5 + 6*6 + 60
 
 func TestWhatWeSayAboutOurselvesIsATenthAtMost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	roots := hosttest.Roots(filepath.Join(hosttest.Unpack(t, "../../tests/fixtures/orangepi5plus.txtar"), "t0"))
 	synctest.Test(t, func(t *testing.T) {
 		all, err := collect.All(config.Default(), roots, "test")

@@ -21,6 +21,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // mustMount mounts a small filesystem, or skips the test with the reason.
@@ -106,7 +107,7 @@ const perRound = 50
 
 func mustCount(t *testing.T, db *database, rounds int, log *strings.Builder) store.Ledger {
 	t.Helper()
-	l, err := db.Audit(t.Context())
+	l, err := storetest.Audit(t.Context(), db)
 	if err != nil {
 		t.Errorf("the books do not balance: %v", err)
 	}
@@ -135,6 +136,9 @@ func (d *driver) round() error {
 }
 
 func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, kind := range []string{"tmpfs", "ext4"} {
 		for _, left := range []int64{0, 40 << 10} {
 			t.Run(fmt.Sprintf("%s, %d KiB left", kind, left>>10), func(t *testing.T) {
@@ -210,6 +214,9 @@ func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
 // With blocks of 1 KiB, which mkfs.ext4 takes for small filesystems, SQLite's
 // map of the log's index can be short of a block: writing to it is SIGBUS.
 func TestADiskThatIsFullAtTheStartKillsNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	if dir := os.Getenv("FULL_DISK"); dir != "" {
 		fullAtTheStart(t, dir)
 		return
@@ -262,6 +269,9 @@ func fill2At(t *testing.T, dir string) string {
 // Errors that a failing card gives are injected into the system calls of a
 // process that runs rounds: each kind for a while, and then no more.
 func TestAFailingDiskIsSurvived(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	if dir := os.Getenv("FAILING_DISK"); dir != "" {
 		failingDisk(t, dir)
 		return
@@ -328,7 +338,7 @@ func failingDisk(t *testing.T, dir string) {
 		t.Errorf("said %d times that it is opened again, and %d times that it is open:\n%s", n, m, log.String())
 	}
 	for range 200 { // the injection may end only here
-		if _, err := db.Audit(t.Context()); err != nil {
+		if _, err := storetest.Audit(t.Context(), db); err != nil {
 			t.Logf("counting: %v", err)
 		}
 	}
@@ -516,7 +526,7 @@ func TestARepairIsLeftForHealthToRead(t *testing.T) {
 		if err := json.Unmarshal([]byte(strings.ReplaceAll(s.Detail, "damaged_ms", "DamagedMs")), &detail); err != nil || detail.Salvaged == 0 || detail.Lost == nil || detail.Kept == "" || detail.DamagedMs == 0 {
 			t.Errorf("%s, %v", s.Detail, err)
 		}
-		if l, err := db.Audit(t.Context()); err != nil || l.Lost != *detail.Lost {
+		if l, err := storetest.Audit(t.Context(), db); err != nil || l.Lost != *detail.Lost {
 			t.Errorf("%+v, %v; the row says %d lost", l, err, *detail.Lost)
 		}
 		return

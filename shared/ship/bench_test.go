@@ -299,6 +299,9 @@ func TestKilledVictoriaMetricsMissesNothingInTheEnd(t *testing.T) {
 }
 
 func TestVerifyFindsWhatIsMissingAndRepairsIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	t.Parallel()
 	base, _ := startVictoria(t, t.TempDir())
 	bench := newBench(t, base+"/api/v1/import")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // refuses takes chunks without any of the bad samples, and answers status to
@@ -49,7 +50,7 @@ func TestBadSamplesAreFoundAndTheOthersAreDeliveredInTheSameRound(t *testing.T) 
 				f := newFaultServer(t, refuses(status, set))
 				b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 100 })
 				b.record(50, "a", "b")
-				rows, err := b.db.Newest(t.Context(), 200)
+				rows, err := storetest.Newest(t.Context(), b.db, 200)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -257,7 +258,7 @@ func TestAFloodOfBadSamplesIsBoundedInEachRound(t *testing.T) {
 	f := newFaultServer(t, refuses(400, set))
 	b := newBench(t, f.url, func(c *config.Config) { c.Remote.ChunkSize = 500 })
 	b.record(200, "bad")
-	rows, err := b.db.Newest(t.Context(), 1000)
+	rows, err := storetest.Newest(t.Context(), b.db, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +337,7 @@ func TestOnlyWhatWasMarkedIsCountedAndNoCountGoesBack(t *testing.T) {
 		return round.delivered
 	}
 	b.record(10, "a")
-	rows, err := b.db.Newest(t.Context(), 10)
+	rows, err := storetest.Newest(t.Context(), b.db, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -443,6 +443,9 @@ func TestADaysBytesOutliveAClockThatIsWrong(t *testing.T) {
 }
 
 func TestRateIsKeptOverManyRequests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	f := newFaultServer(t, ok)
 	const rate = 2500 // bytes a second
 	b := newBench(t, f.url, func(c *config.Config) { c.Remote.MaxKbps = rate * 8 / 1000 })

@@ -19,6 +19,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
@@ -138,7 +139,7 @@ func (b *bench) states() (pending, delivered, set map[string]bool) {
 		}
 		return m
 	}
-	pending = keys(b.db.Newest(context.Background(), 1_000_000))
+	pending = keys(storetest.Newest(context.Background(), b.db, 1_000_000))
 	at := store.CursorAt(0)
 	delivered = keys(b.db.Delivered(context.Background(), nil, &at, 1<<60, 1_000_000))
 	set = map[string]bool{}

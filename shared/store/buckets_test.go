@@ -101,6 +101,9 @@ func TestBucketsReadARangeOfTheKey(t *testing.T) {
 }
 
 func TestADayOfAMillionRowsGivesEveryBucketOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	const series, tickMs = 58, 5000
 	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(0, series)}}})

@@ -6,33 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
 	"slices"
 )
-
-// OpenStill opens a database to be looked at once: the one in use, or a copy. A
-// copy without a -wal file is taken as it is, and nothing is created beside it.
-func OpenStill(ctx context.Context, path string) (*Reader, error) {
-	if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
-		return OpenCurrent(ctx, path)
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open database for reading: %w", err)
-	}
-	read := sql.OpenDB(connector{dsn: dsn(path, url.Values{"mode": {"ro"}, "immutable": {"1"}}), setUp: setUpReader})
-	read.SetMaxOpenConns(2)
-	r := &Reader{path: path, read: read, series: newSeriesCache()}
-	version, err := r.SchemaVersion(ctx)
-	if err == nil && version != SchemaVersion {
-		err = fmt.Errorf("schema %d; this program reads schema %d", version, SchemaVersion)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
-	}
-	return r, nil
-}
 
 // A Census is a count of the stored samples.
 type Census struct {

@@ -30,7 +30,7 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 	}
 	collector := open(Options{Synchronous: synchronous})
 	shipper := open(Options{Synchronous: "NORMAL"})
-	health, err := OpenRead(t.Context(), path)
+	health, err := OpenReader(t.Context(), path, ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +177,9 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 }
 
 func TestNobodyIsTurnedAwayWhileABacklogIsShipped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	took := contend(t, t.TempDir(), "NORMAL", 400_000, 5*time.Millisecond)
 	t.Logf("%d ticks", len(took))
 }

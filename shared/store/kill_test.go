@@ -67,6 +67,9 @@ func TestToBeKilled(t *testing.T) {
 }
 
 func TestKillingLosesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

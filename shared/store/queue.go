@@ -11,11 +11,6 @@ import (
 // LowestPriority is the priority number that goes last.
 const LowestPriority = 3
 
-// Newest returns up to limit pending rows, the newest first.
-func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
-	return r.NewestSince(ctx, nil, math.MinInt64, Except{}, limit)
-}
-
 // Except is a stretch of time whose rows are left out, both ends included. The
 // zero value leaves out none.
 type Except struct{ FromMs, ToMs int64 }

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 
 	"github.com/mattn/go-sqlite3"
@@ -35,10 +37,17 @@ var (
 	errOlder    = errors.New("an older schema, which the next start of a writer brings up to date")
 )
 
-// OpenCurrent is OpenRead for a reader that stays: it also looks at what is at
-// the path before SQLite does, and takes only the present schema. FaultOf tells
-// its errors apart.
-func OpenCurrent(ctx context.Context, path string) (*Reader, error) {
+// ReadOptions are what a reader says when it opens the database.
+type ReadOptions struct {
+	// Still is for one look at the database in use or at a copy. A copy without a
+	// -wal file is taken as it is, and nothing is created beside it.
+	Still bool
+}
+
+// OpenReader opens an existing database of the present schema for reading, with
+// the rights of a reader. While no writer has ever run it fails with
+// fs.ErrNotExist. FaultOf tells its errors apart.
+func OpenReader(ctx context.Context, path string, o ReadOptions) (*Reader, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
@@ -47,27 +56,36 @@ func OpenCurrent(ctx context.Context, path string) (*Reader, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("open database %s for reading: %w", path, ErrNotFile)
 	}
-	r, err := OpenRead(ctx, path)
-	if err != nil {
-		return nil, err
+	one := connector{path, dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader, nil}
+	if _, err := os.Stat(path + "-wal"); o.Still && errors.Is(err, fs.ErrNotExist) {
+		one = connector{dsn: dsn(path, url.Values{"mode": {"ro"}, "immutable": {"1"}}), setUp: setUpReader}
 	}
-	version, err := r.SchemaVersion(ctx)
-	switch {
-	case err != nil:
-	case version == 0:
-		err = errNoTables
-	case version < SchemaVersion:
-		err = fmt.Errorf("%w (schema %d)", errOlder, version)
-	case version > SchemaVersion:
-		err = fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, SchemaVersion)
-	}
-	if err != nil {
+	read := sql.OpenDB(one)
+	read.SetMaxOpenConns(readers)
+	r := &Reader{path: path, read: read, series: newSeriesCache()}
+	if err := r.checkSchema(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
 	}
 	return r, nil
 }
 
-// FaultOf says what an error of a Reader's method or of OpenCurrent means.
+// checkSchema accepts the present schema only.
+func (r *Reader) checkSchema(ctx context.Context) error {
+	version, err := r.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return err
+	case version == 0:
+		return errNoTables
+	case version < SchemaVersion:
+		return fmt.Errorf("%w (schema %d)", errOlder, version)
+	case version > SchemaVersion:
+		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, SchemaVersion)
+	}
+	return nil
+}
+
+// FaultOf says what an error of a Reader's method or of OpenReader means.
 func FaultOf(err error) Fault {
 	var se sqlite3.Error
 	switch {

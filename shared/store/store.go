@@ -2,7 +2,7 @@
 // else is.
 //
 // Three processes share one SQLite file in WAL mode. The two writers use Open,
-// the reader uses OpenRead. A public method is one use and one transaction;
+// the reader uses OpenReader. A public method is one use and one transaction;
 // transactions are short, those that write begin immediate, and none is held
 // over anything slow. Start at Record (the collector's side), Pending and
 // Acknowledge (the shipper's), Snapshot (what health reads).
@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -156,21 +155,6 @@ func openFile(ctx context.Context, path string, opts Options) (*DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
-}
-
-// OpenRead opens an existing database for reading with the rights of a reader.
-// While no writer has ever run it fails with fs.ErrNotExist.
-func OpenRead(ctx context.Context, path string) (*Reader, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open database for reading: %w", err)
-	}
-	read := sql.OpenDB(connector{path, dsn(path, url.Values{"mode": {"ro"}, "_query_only": {"true"}}), setUpReader, nil})
-	read.SetMaxOpenConns(readers)
-	r := &Reader{path: path, read: read, series: newSeriesCache()}
-	if _, err := r.SchemaVersion(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, err), r.Close())
-	}
-	return r, nil
 }
 
 // Close closes the reader's connections.

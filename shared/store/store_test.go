@@ -133,7 +133,7 @@ func TestReaderSeesRowsAfterTheWriterClosed(t *testing.T) {
 			t.Errorf("gone after the last close: %v", err)
 		}
 	}
-	r, err := OpenRead(t.Context(), path)
+	r, err := OpenReader(t.Context(), path, ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

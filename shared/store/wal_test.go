@@ -137,7 +137,7 @@ func TestNothingThatReadsPinsTheLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	fill(t, db, 1000, 10)
-	r, err := OpenRead(t.Context(), path)
+	r, err := OpenReader(t.Context(), path, ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

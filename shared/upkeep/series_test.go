@@ -9,6 +9,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // churn stores one sample of each of n names that were never seen before, and
@@ -36,10 +37,10 @@ func (f *fixture) bounded(names int) {
 }
 
 func TestTwoHundredThousandNamesGoThroughASmallDatabase(t *testing.T) {
-	names, each := 200_000, 200
 	if testing.Short() {
-		names = 20_000
+		t.Skip("takes seconds")
 	}
+	const names, each = 200_000, 200
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 4, 7*24*time.Hour })
 	most := int64(0)
 	for n := 0; n < names; n += each {
@@ -65,6 +66,9 @@ func TestTwoHundredThousandNamesGoThroughASmallDatabase(t *testing.T) {
 }
 
 func TestNewNamesDuringAnOutageAreRefusedAndNoSampleIsGivenUpForThem(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 4, 7*24*time.Hour })
 	for n := 0; n < 20_000; n += 200 {
 		f.churn(n, 200)
@@ -113,7 +117,7 @@ func TestRejectedSamplesGoBeforeNewNamesAreRefused(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSeries = 1000 })
 	for n := 0; n < 5_000; n += 100 {
 		f.churn(n, 100)
-		rows, err := f.db.Newest(t.Context(), 101)
+		rows, err := storetest.Newest(t.Context(), f.db, 101)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 type fixture struct {
@@ -73,7 +74,7 @@ func (f *fixture) collect(ticks int) {
 // deliver marks the n newest pending samples.
 func (f *fixture) deliver(n int) {
 	f.t.Helper()
-	rows, err := f.db.Newest(f.t.Context(), n)
+	rows, err := storetest.Newest(f.t.Context(), f.db, n)
 	if err != nil {
 		f.t.Fatal(err)
 	}

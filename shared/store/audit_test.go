@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 )
 
 // Audit counts the rows in every state and compares them with the ledger. The
@@ -57,4 +58,9 @@ func countStates(ctx context.Context, tx *sql.Tx) (map[State]int64, error) {
 		return nil, fmt.Errorf("count samples: %w", err)
 	}
 	return counts, nil
+}
+
+// Newest returns up to limit pending rows, the newest first.
+func (r *Reader) Newest(ctx context.Context, limit int) ([]Row, error) {
+	return r.NewestSince(ctx, nil, math.MinInt64, Except{}, limit)
 }
