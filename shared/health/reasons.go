@@ -33,40 +33,40 @@ var Catalog = []Chapter{
 			"metrics-health needs to read them: user `metrics-health` in group `metrics`, directory 0750; if `-shm` is missing, start metrics-collector",
 		},
 		{
-			DatabaseDamaged, StatusError, "it is not an SQLite file, or a page makes no sense",
+			DatabaseDamaged, StatusError, "it is not an SQLite file, or a page of it is damaged",
 			"start or restart metrics-collector: it copies what can be read into a new file and keeps the damaged one beside it; leave the file where it is, and check the storage device (`dmesg`)",
 		},
-		{DatabaseLocked, StatusError, "another program has kept it locked for over 5 s", "close the program that has it open: a backup, an `sqlite3` prompt"},
+		{DatabaseLocked, StatusError, "another program has kept it locked for over 5 s", "close the program that has it open, such as a backup or an `sqlite3` prompt"},
 		{DatabaseOlder, StatusError, "it has an older schema", "start metrics-collector; it brings the database up to date and loses nothing"},
 		{DatabaseNewer, StatusError, "a newer program wrote it; nothing was touched", "upgrade this program"},
 		{DatabaseForeign, StatusError, "it belongs to another program; nothing was touched", "set `storage.path` to another file"},
-		{DatabaseUnreadable, StatusError, "any other fault; the message has SQLite's words", "check the storage device; `storage.path` must be a file"},
+		{DatabaseUnreadable, StatusError, "any other fault; the message has SQLite's error", "check the storage device; `storage.path` must be a file"},
 		{DatabaseSilent, StatusError, "there was no answer within 3 s", "the storage device hangs or is failing: `dmesg`"},
 	}},
 	{"Measuring", []Entry{
 		{CollectorNeverRan, StatusError, "metrics-collector never ran on this database", "start it; check that both read the same configuration"},
-		{CollectorStarting, StatusDegraded, "it holds its lock and has not written yet", "wait; it becomes `collector_hung` if it makes no progress"},
+		{CollectorStarting, StatusDegraded, "it was started and has not written yet", "wait; it becomes `collector_hung` if it makes no progress"},
 		{CollectorStopped, StatusError, "it was stopped on purpose", "start it: `systemctl start metrics-collector`"},
 		{
-			CollectorFailed, StatusError, "it ended with an error, or before it could store anything, and is perhaps started again and again",
+			CollectorFailed, StatusError, "it ended with an error, or before it could store anything; systemd may be restarting it repeatedly",
 			"the message has the error, or `journalctl -u metrics-collector` has it; `metrics-collector -check`",
 		},
 		{
-			CollectorCrashed, StatusError, "it ended without saying why: killed, out of memory, a power cut before it was started again",
+			CollectorCrashed, StatusError, "it ended without storing a reason: it was killed, ran out of memory, or the power was cut and it was not started again",
 			"`journalctl -u metrics-collector`; systemd starts it again",
 		},
 		{
 			CollectorHung, StatusError, "it runs and has made no progress for too long, or was started and stores nothing",
-			"its watchdog ends one that makes no progress; if it comes back, read its log and check the storage device",
+			"its watchdog restarts it; if this returns, read its log and check the storage device",
 		},
 		{
 			CollectorSilent, StatusError, "it gave no heartbeat for too long, and its lock cannot be read: whether it runs is not known",
-			"the message has the error of the lock file; check its rights and the storage device",
+			"the message has the error of the lock file; check its permissions and the storage device",
 		},
-		{CollectorFailing, StatusError, "it cannot store what it reads; samples are kept in memory", "the message says why: a full disk, most often"},
+		{CollectorFailing, StatusError, "it cannot store what it reads; samples are kept in memory", "the message has the cause, most often a full disk"},
 		{
 			CollectorReadFailing, StatusDegraded, "one collector cannot read its source, or not all of it",
-			"the message names the file; switch the collector off if the board has no such thing",
+			"the message names the file; if the board has no such device, switch the collector off",
 		},
 		{
 			CollectorReadSilent, StatusDegraded, "one collector has not run for too long, or is configured and has never run",
@@ -74,39 +74,43 @@ var Catalog = []Chapter{
 		},
 		{AllReadingsFailing, StatusError, "no collector can read its source", "check `host.procfs` and `host.sysfs`, and the unit's sandbox"},
 		{NoSamplesYet, StatusDegraded, "no sample was ever stored", "wait for the first interval"},
-		{NoCollectors, StatusDegraded, "the configuration enables no collector", "list the collectors under `metrics`, or delete the key to have the default ones"},
+		{NoCollectors, StatusDegraded, "the configuration enables no collector", "list the collectors under `metrics`, or delete the key to get the default ones"},
 	}},
 	{"Sending", []Entry{
 		{ShipperNeverRan, StatusDegraded, "metrics-shipper never ran on this database", "start it, or set `remote.enabled: false`"},
-		{ShipperStarting, StatusDegraded, "it holds its lock and has not written yet", "wait; it becomes `shipper_hung` if it makes no progress"},
+		{ShipperStarting, StatusDegraded, "it was started and has not written yet", "wait; it becomes `shipper_hung` if it makes no progress"},
 		{ShipperStopped, StatusDegraded, "it was stopped on purpose; samples are kept", "start it: `systemctl start metrics-shipper`; it sends the backlog"},
 		{
-			ShipperFailed, StatusDegraded, "it ended with an error, or before it could store anything, and is perhaps started again and again; samples are kept",
+			ShipperFailed, StatusDegraded, "it ended with an error, or before it could store anything; systemd may be restarting it repeatedly; samples are kept",
 			"the message has the error, or `journalctl -u metrics-shipper` has it; `metrics-shipper -check`",
 		},
-		{ShipperCrashed, StatusDegraded, "it ended without saying why; samples are kept", "`journalctl -u metrics-shipper`; systemd starts it again"},
-		{ShipperHung, StatusDegraded, "it runs and has made no progress for too long", "its watchdog ends it; if it comes back, read its log"},
+		{ShipperCrashed, StatusDegraded, "it ended without storing a reason; samples are kept", "`journalctl -u metrics-shipper`; systemd starts it again"},
+		{ShipperHung, StatusDegraded, "it runs and has made no progress for too long", "its watchdog restarts it; if this returns, read its log"},
 		{
 			ShipperSilent, StatusDegraded, "it gave no heartbeat for too long, and its lock cannot be read: whether it runs is not known",
-			"the message has the error of the lock file; check its rights and the storage device",
+			"the message has the error of the lock file; check its permissions and the storage device",
 		},
 		{
 			ShipperMisconfigured, StatusDegraded,
-			"what answers takes no samples: wrong address, path, token or certificate, or [something else than a metrics server](durability.md#what-counts-as-delivered), such as the sign-in page of a network; the message has the status, the content type and the first words of the answer",
+			"the server at `remote.url` does not accept samples (wrong address, path, token or certificate), or [it is not a metrics server](durability.md#what-counts-as-delivered) but, for example, the sign-in page of a network; the message has the status, the content type and the beginning of the answer",
 			"sign in to the network, or check `remote.url` and the token; samples are kept and tried again",
 		},
 		{NoDeliveryYet, StatusDegraded, "a new board, nothing delivered yet", "wait for the first upload"},
 		{UploadLate, StatusDegraded, "no delivery for longer than the first limit", "often just no uplink; the message has the last error"},
-		{UploadStuck, StatusError, "no delivery for longer than the second limit, and much pending", "check the uplink, the server, the last error"},
-		{ServerTakesLittle, StatusDegraded, "the server accepts less than half of what is sent to it, or takes single samples and rejects chunks of them, so that the bytes for finding the bad ones (a tenth of a day's uploads, 100 kB at least) are used up for today; samples are kept, and go in small requests with growing waits between", "look at the server's log and limits, and at a proxy before it that cuts requests off"},
-		{UploadBudgetSpent, StatusDegraded, "today's bytes are used up; samples are kept", "wait for tomorrow, or raise `remote.max_bytes_per_day`"},
+		{UploadStuck, StatusError, "no delivery for longer than the second limit, and many samples are pending", "check the uplink, the server, the last error"},
+		{
+			ServerTakesLittle, StatusDegraded,
+			"the server accepts less than half of the bytes that are sent to it, or accepts single samples but rejects them in chunks; the daily limit of bytes for finding bad samples (a tenth of a day's uploads, at least 100 kB) is used up. Samples are kept, and sent in small requests with growing waits between them",
+			"check the server's log and limits, and any proxy before it that cuts off requests",
+		},
+		{UploadBudgetSpent, StatusDegraded, "today's limit of bytes is reached; samples are kept", "wait for tomorrow, or raise `remote.max_bytes_per_day`"},
 		{
 			PendingHigh, StatusDegraded, "more samples are pending than the limit",
-			"after an outage they are sent without help; if the number grows while uploads succeed, collect less often",
+			"after an outage they are sent automatically; if the number grows while uploads succeed, collect less often",
 		},
 	}},
 	{"Storage, clock and configuration", []Entry{
-		{StorageFailing, StatusError, "the upkeep of the database fails", "the message says why: a full or failing disk"},
+		{StorageFailing, StatusError, "the upkeep of the database fails", "the message has the cause, such as a full or failing disk"},
 		{
 			DatabaseRepaired, StatusDegraded,
 			"the database or its WAL was damaged within the last hour and what could be read of it was copied into a new one; the message says how many samples were lost and where the damaged file is",
@@ -114,31 +118,31 @@ var Catalog = []Chapter{
 		},
 		{
 			DatabaseWentBack, StatusDegraded,
-			"the database was found empty, cut short or of an earlier state within the last hour: it knows of fewer samples than had been captured. The message says how many are lost (counted as `went_back`), or that this is unknown",
+			"the database was found empty, cut short or in an earlier state within the last hour: it has fewer samples than had been captured. The message says how many are lost (counted as `went_back`), or that this is unknown",
 			"if a backup was restored or the database removed on purpose, nothing; otherwise check the storage device (`dmesg`) and the filesystem",
 		},
 		{CheckpointBlocked, StatusDegraded, "a reader keeps the WAL from being emptied", "close the program that has the database open"},
-		{WALLarge, StatusDegraded, "the WAL is far above its size", "close programs that have the database open; otherwise restart metrics-collector"},
-		{DiskLow, StatusDegraded, "the disk has less free than `storage.min_free_mb`", "find out what fills it; old samples are deleted first"},
+		{WALLarge, StatusDegraded, "the WAL is more than twice as large as `storage.wal_checkpoint_size_mb`", "close programs that have the database open; otherwise restart metrics-collector"},
+		{DiskLow, StatusDegraded, "less than `storage.min_free_mb` is free on the disk", "find out what fills the disk; the collector deletes old samples first"},
 		{
 			SeriesLimit, StatusDegraded,
-			"there are as many series as `storage.max_series` or a quarter of `storage.max_size_mb` allows; samples of new ones are refused and counted as lost. It ends a minute after the last was",
-			"find the names that are new all the time, modems with random MACs, say; leave them out with `exclude_ifaces`, or allow more series or room",
+			"there are as many series as `storage.max_series` or a quarter of `storage.max_size_mb` allows; samples of new ones are not stored and are counted as lost. The reason ends a minute after the last of them",
+			"find names that change all the time, such as modems with random MACs; leave them out with `exclude_ifaces`, or raise the limit",
 		},
 		{SamplesEvicted, StatusDegraded, "samples are deleted before their time to make room", "free disk space, or raise `storage.max_size_mb`"},
 		{LedgerUnbalanced, StatusError, "the ledger has more samples leaving the database than entering it", "keep a copy of the database and report it"},
 		{
 			SamplesRejected, StatusDegraded, "the server rejected samples within the last hour",
-			"`metrics-shipper -rejected` has its words; when the cause is gone, `metrics-shipper -requeue` sends them again ([how](operations.md#send-and-compare-by-hand))",
+			"`metrics-shipper -rejected` shows the server's message; when the cause is gone, `metrics-shipper -requeue` sends them again ([how](operations.md#send-and-compare-by-hand))",
 		},
-		{SamplesLost, StatusDegraded, "samples were lost within the last hour", "the message has the reason; most often room"},
+		{SamplesLost, StatusDegraded, "samples were lost within the last hour", "the message has the cause, most often too little room"},
 		{ClockSkew, StatusDegraded, "this clock and the server's differ", "`timedatectl`; a board without a battery needs a time server"},
 		{
-			ClockNotTrusted, StatusDegraded, "the clock is not confirmed for 10 min: not by the kernel, timesyncd or the server; samples are held until it is",
+			ClockNotTrusted, StatusDegraded, "the kernel, timesyncd and the server have not confirmed the clock for 10 min; samples are held until one of them does",
 			"`timedatectl`; a board without a battery needs a time server. Held samples get the right time and are sent",
 		},
 		{
-			ConfigInvalid, StatusDegraded, "the configuration file was changed and is not valid any more; the daemons go on with the one they read",
+			ConfigInvalid, StatusDegraded, "the configuration file was changed and is not valid any more; the daemons continue with the one they read at their start",
 			"`metrics-collector -check` names each fault with its line",
 		},
 	}},
@@ -162,7 +166,7 @@ func Markdown() string {
 	for _, chapter := range Catalog {
 		fmt.Fprintf(&b, "\n### %s\n\n", chapter.Title)
 		if chapter.Title == "The database" {
-			b.WriteString("The daemon goes on serving, tries again at every look, and opens the file afresh when another takes its place.\n\n")
+			b.WriteString("The daemon keeps answering, tries again at every evaluation, and opens the new file when the database was replaced.\n\n")
 		}
 		b.WriteString("| code | status | meaning | what to do |\n| --- | --- | --- | --- |\n")
 		for _, e := range chapter.Entries {
