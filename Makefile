@@ -64,13 +64,13 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure print
 	CGO_ENABLED=1 $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./shared/ship
 	$(GO) test -run '^$$' -bench . ./shared/vmjson
-	$(MEMORY) MEASURE=print $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts' ./tests
+	$(MEMORY) MEASURE=print $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests
 
 bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than is budgeted
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
 	$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts' ./shared/ship
 	$(GO) run ./tests/peers -bin $(BIN) -check
-	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts' ./tests
+	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests
 
 bench-peers: daemons ## the daemons beside their peers: CPU, switches, memory, wire, what an outage costs
 	$(GO) run ./tests/peers -bin $(BIN)

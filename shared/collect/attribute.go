@@ -18,6 +18,15 @@ import (
 // processors, sensors, cooling devices. A board has about ten of each.
 const maxOfKind = 32
 
+// A seldom says when what hardly ever changes is told again: in the first round
+// and in each tenth after it. Told each time it would be a third of all samples.
+type seldom struct{ round int }
+
+func (s *seldom) due() bool {
+	s.round++
+	return s.round%10 == 1
+}
+
 // absent says whether an error means that there is nothing to read: no such
 // file, a device that was unplugged while it was read, or a driver that has no
 // such value. All else is a reading that failed.

@@ -279,3 +279,24 @@ func TestANewDeviceNeverDisplacesAReportedOne(t *testing.T) {
 		t.Errorf("-want +got:\n%s%d dropped", d, c.dropped)
 	}
 }
+
+func TestWhatHardlyChangesIsToldEveryTenthTime(t *testing.T) {
+	roots := rootsOf(t, map[string]string{
+		"sys/class/devfreq/gpu/cur_freq": "1", "sys/class/devfreq/gpu/max_freq": "2", "sys/class/thermal/cooling_device0/max_state": "3",
+		"sys/class/net/eth0/speed": "1000", "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "4",
+	})
+	soc, links := named(t, roots, "soc.load"), named(t, roots, "network.health")
+	var full []int
+	for round := range 21 {
+		a, _ := soc.Collect(time.Now())
+		b, _ := links.Collect(time.Now())
+		if len(a)+len(b) == 5 {
+			full = append(full, round)
+		} else if len(a)+len(b) != 1 {
+			t.Errorf("round %d: %v %v", round, a, b)
+		}
+	}
+	if d := cmp.Diff([]int{0, 10, 20}, full); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}

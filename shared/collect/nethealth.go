@@ -24,6 +24,7 @@ type healthCollector struct {
 	links                  *networkCollector // which interfaces are wanted
 	chosen                 choice
 	softnet                softnetTotals
+	speeds                 seldom
 }
 
 func newNetHealth(roots hostfs.Roots, cfg config.MetricConfig, key string) (*healthCollector, error) {
@@ -42,8 +43,9 @@ func newNetHealth(roots hostfs.Roots, cfg config.MetricConfig, key string) (*hea
 func (c *healthCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
 	wanted := slices.DeleteFunc(r.list(c.net), func(n string) bool { return !c.links.links.Match([]byte(n)) })
+	speeds := c.speeds.due()
 	for _, n := range c.chosen.of(wanted) {
-		c.link(&r, n)
+		c.link(&r, n, speeds)
 	}
 	c.datagrams(&r)
 	c.packets(&r)
@@ -54,7 +56,7 @@ func (c *healthCollector) Collect(now time.Time) ([]metric.Sample, error) {
 // link reads one interface. A file of another kind lies there too (that of the
 // bonding driver): it has none of the attributes, and gives no samples.
 // Source: Documentation/ABI/testing/sysfs-class-net.
-func (c *healthCollector) link(r *reading, iface string) {
+func (c *healthCollector) link(r *reading, iface string, speeds bool) {
 	dir := filepath.Join(c.net, iface)
 	label, ok := r.tag(dir, iface)
 	if !ok {
@@ -70,7 +72,9 @@ func (c *healthCollector) link(r *reading, iface string) {
 		}
 	}
 	r.counter("network.carrier_changes_total", tags, dir, "carrier_changes")
-	c.speed(r, tags, dir)
+	if speeds {
+		c.speed(r, tags, dir)
+	}
 	r.counter("network.rx_dropped_total", tags, dir, "statistics", "rx_dropped")
 	r.counter("network.tx_dropped_total", tags, dir, "statistics", "tx_dropped")
 }

@@ -25,6 +25,9 @@ const (
 type socCollector struct {
 	cpus, devfreq, cooling, codecs string
 	groups, devices, coolers       choice
+
+	limits seldom
+	full   bool // the limits are told in this round
 }
 
 func newSoC(roots hostfs.Roots) *socCollector {
@@ -43,9 +46,10 @@ func newSoC(roots hostfs.Roots) *socCollector {
 // Collect returns, of what the machine has, the clock of each group of
 // processors with its highest and the highest allowed now; clock, highest clock
 // and load of the other units (GPU, NPU, memory); the load of the codec cores;
-// and the state of each cooling device.
+// and the state of each cooling device. Limits are told in each tenth round.
 func (c *socCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
+	c.full = c.limits.due()
 	c.clocks(&r)
 	c.units(&r)
 	c.cores(&r)
@@ -70,6 +74,9 @@ func (c *socCollector) clocks(r *reading) {
 			{"cpuinfo_max_freq", "soc.frequency_limit_hz"},
 			{"scaling_max_freq", "soc.frequency_allowed_hz"},
 		} {
+			if of.file == "cpuinfo_max_freq" && !c.full {
+				continue
+			}
 			path := filepath.Join(dirs[unit], of.file)
 			value, err := hostfs.ReadValue(path)
 			if absent(err) || errors.Is(err, syscall.EBUSY) || value == "<unknown>" {
@@ -145,6 +152,9 @@ func (c *socCollector) units(r *reading) {
 		}
 		tags := metric.Tags("unit", unit)
 		for _, of := range []struct{ file, name string }{{"cur_freq", "soc.frequency_hz"}, {"max_freq", "soc.frequency_limit_hz"}} {
+			if of.file == "max_freq" && !c.full {
+				continue
+			}
 			if hz, ok := r.number(0, maxHertz, dir, of.file); ok {
 				r.add(of.name, tags, float64(hz))
 			}
@@ -291,6 +301,9 @@ func (c *socCollector) coolingDevices(r *reading) {
 		state, ok := r.number(0, maxStates, dir, "cur_state")
 		if ok {
 			r.add("soc.cooling_state", tags, float64(state))
+		}
+		if !c.full {
+			continue
 		}
 		if most, ok := r.number(0, maxStates, dir, "max_state"); ok {
 			r.add("soc.cooling_max", tags, float64(most))

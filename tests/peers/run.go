@@ -169,7 +169,9 @@ func (c *contest) stored(ctx context.Context, from, until time.Time) (n int64, e
 	})
 }
 
-func seconds(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64) }
+func seconds(at time.Time) string {
+	return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64)
+}
 
 var inserted = regexp.MustCompile(`^vm_rows_inserted_total\{.*\} (\d+)$`)
 

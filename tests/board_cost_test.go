@@ -1,0 +1,165 @@
+package tests
+
+import (
+	"bytes"
+	"compress/gzip"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taniwha3/thugshells/shared/collect"
+	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs/hosttest"
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/vmjson"
+)
+
+// firstCollectors are the default set of 1.0: what every machine has.
+var firstCollectors = []string{"cpu.usage", "cpu.temperature", "memory.usage", "disk.io", "disk.usage", "network.traffic", "system.load", "system.uptime"}
+
+// cost is what a set of collectors takes of a board in an hour.
+type cost struct {
+	cpu     time.Duration // of this process, reading
+	wire    int           // bytes of the bodies, as the shipper makes them
+	samples int
+	series  map[string]bool
+}
+
+// TestTheBoardsCollectorsCost lets the first set and the whole default set read
+// a board's tree for an hour, in which counters and sensors move, and packs what
+// they return as the shipper does, every 30 s.
+func TestTheBoardsCollectorsCost(t *testing.T) {
+	mode := os.Getenv("MEASURE")
+	if mode == "" {
+		t.Skip("a measurement: run with MEASURE=print, or make bench")
+	}
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+	first := hourOf(t, func(name string) bool { return slices.Contains(firstCollectors, name) })
+	whole := hourOf(t, func(string) bool { return true })
+	t.Logf("first set: %4d samples a minute of %3d series, %5d bytes a minute on the wire, %.2f ms CPU a minute",
+		first.samples/60, len(first.series), first.wire/60, first.cpu.Seconds()*1000/60)
+	t.Logf("whole set: %4d samples a minute of %3d series, %5d bytes a minute on the wire, %.2f ms CPU a minute",
+		whole.samples/60, len(whole.series), whole.wire/60, whole.cpu.Seconds()*1000/60)
+	wire, cpu := float64(whole.wire)/float64(first.wire), whole.cpu.Seconds()/first.cpu.Seconds()
+	t.Logf("wire %.2f times (budget 1.6), CPU of reading %.2f times", wire, cpu)
+	if mode == "check" && wire > 1.6 {
+		t.Errorf("the whole set takes %.2f times the bytes of the first, want at most 1.6", wire)
+	}
+}
+
+// hourOf runs the collectors that pass for an hour of a board's time.
+func hourOf(t *testing.T, pass func(name string) bool) cost {
+	t.Helper()
+	dir := filepath.Join(hosttest.Unpack(t, "fixtures/orangepi5plus.txtar"), "t0")
+	cfg := config.Default()
+	for i := range cfg.Metrics {
+		m := &cfg.Metrics[i]
+		m.Enabled = m.Enabled && pass(m.Name)
+		switch m.Name {
+		case "textfile":
+			m.Config.Directory = filepath.Join(dir, "textfile")
+		case "hdmi.input":
+			m.Config.Devices = []string{filepath.Join(dir, "none")}
+		}
+	}
+	all, err := collect.All(cfg, hosttest.Roots(dir), "1.4.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cost{series: map[string]bool{}}
+	moving := mover{random: rand.New(rand.NewPCG(1, 2)), grown: map[string]float64{}}
+	begun := time.UnixMilli(1_790_000_000_000)
+	var packed bytes.Buffer
+	for s := range 3600 {
+		now := begun.Add(time.Duration(s) * time.Second)
+		for _, one := range all {
+			if s%int(one.Interval.Seconds()) != 0 {
+				continue
+			}
+			before := processorTime(t)
+			samples, _ := one.Collect(now)
+			c.cpu += processorTime(t) - before
+			moving.take(samples)
+		}
+		if s%30 == 29 {
+			c.samples += len(moving.samples)
+			for _, m := range moving.samples {
+				c.series[m.Name+m.Tags] = true
+			}
+			packed.Reset()
+			moving.pack(t, &packed)
+			c.wire += packed.Len()
+		}
+	}
+	return c
+}
+
+// mover lets the values of a tree that stands still move as those of a board.
+type mover struct {
+	random  *rand.Rand
+	grown   map[string]float64
+	samples []metric.Sample
+}
+
+func (m *mover) take(samples []metric.Sample) {
+	for _, s := range samples {
+		e, _ := metric.Lookup(s.Name)
+		key := s.Name + s.Tags
+		switch {
+		case e.Kind == metric.Counter && !strings.Contains(s.Name, "error") && !strings.Contains(s.Name, "drop") && !strings.Contains(s.Name, "changes") && !strings.Contains(s.Name, "kills"):
+			m.grown[key] += float64(m.random.IntN(20_000))
+			s.Value += m.grown[key]
+		case slices.Contains([]string{"percent", "celsius", "bytes", "volts", "tasks", "hertz"}, e.Unit) && !strings.Contains(s.Name, "limit") && !strings.Contains(s.Name, "total") && !strings.Contains(s.Name, "life"):
+			s.Value = metric.Round(s.Value * (0.98 + 0.04*m.random.Float64()))
+		}
+		m.samples = append(m.samples, s)
+	}
+}
+
+// pack writes what was taken as the body of one request and forgets it.
+func (m *mover) pack(t *testing.T, into *bytes.Buffer) {
+	t.Helper()
+	w, err := gzip.NewWriterLevel(into, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortStableFunc(m.samples, func(a, b metric.Sample) int { return strings.Compare(a.Name+a.Tags, b.Name+b.Tags) })
+	for len(m.samples) > 0 {
+		n := slices.IndexFunc(m.samples, func(s metric.Sample) bool { return s.Name != m.samples[0].Name || s.Tags != m.samples[0].Tags })
+		if n < 0 {
+			n = len(m.samples)
+		}
+		var values []float64
+		var times []int64
+		for _, s := range m.samples[:n] {
+			values, times = append(values, s.Value), append(times, s.TimeMs)
+		}
+		head, err := vmjson.Head(metric.WireName(m.samples[0].Name), "board-1", m.samples[0].Tags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(vmjson.Append(nil, head, values, times)); err != nil {
+			t.Fatal(err)
+		}
+		m.samples = m.samples[n:]
+	}
+	m.samples = nil
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
