@@ -152,6 +152,22 @@ var mutations = []mutation{
 		pkg: "./shared/repair", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
 	},
 	{
+		name: "open an empty database beside its log", file: "shared/store/guard.go", old: "info.Size() == 0 && hasBytes(", new: "info.Size() < 0 && hasBytes(",
+		pkg: "./shared/repair", run: "TestADatabaseOf0BytesIsLeftToTheCollector",
+	},
+	{
+		name: "write into a log that was cut", file: "shared/store/fault.go", old: "if fileSize(g.path+\"-wal\") < before {", new: "if fileSize(g.path+\"-wal\") < min(before, 0) {",
+		pkg: "./shared/repair", run: "TestWhatIsEmptiedUnderWayIsSavedOrCounted",
+	},
+	{
+		name: "forget how far the database came", file: "shared/repair/history.go", old: "captured := last.Captured - now.Captured", new: "captured := now.Captured - now.Captured",
+		pkg: "./shared/repair", run: "TestWhatIsEmptyAtTheStartIsNotBelieved",
+	},
+	{
+		name: "a database on the disk below", file: "shared/repair/place.go", old: "now != mount && isBelow(mount, now)", new: "now == mount && now == \"\"",
+		pkg: "./shared/repair", run: "TestNoDatabaseIsMadeOnTheDiskBelowAMountPointThatWentAway",
+	},
+	{
 		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
 		pkg: "./shared/ship", run: "TestNewestGoesFirstThenTheBacklogByPriority",
 	},
