@@ -23,7 +23,7 @@ export CGO_CFLAGS ?= -Os -g -DHAVE_FDATASYNC=1 -DSQLITE_OMIT_SHARED_CACHE -DSQLI
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
-PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
+PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/journal/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
 
 .PHONY: help build daemons receiver probe run check quick test bench bench-check bench-peers soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
 

@@ -92,9 +92,9 @@ func TestTheStreamCostsLittle(t *testing.T) {
 	log := func(n int) {
 		now := time.Now()
 		unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-		for i := range n {
+		for range n {
 			line := "chatter of the encoder, number " + strconv.Itoa(len(entries))
-			if i == 0 {
+			if len(entries)%600 == 0 {
 				line = "10.45.0.2 (0x55e8): connection failed, attempting to reconnect"
 			}
 			entries = append(entries, journaltest.Entry{

@@ -59,7 +59,8 @@ type streamState struct {
 	SeqnumID  string  `json:"seqnum_id,omitempty"`
 	Seqnum    uint64  `json:"seqnum,omitempty"`
 	Connected bool    `json:"connected,omitempty"`  // the last event of SRT said so
-	BootID    string  `json:"boot_id,omitempty"`    // in which it did
+	BootID    string  `json:"boot_id,omitempty"`    // in which it did, by the journal
+	KernelID  string  `json:"kernel_id,omitempty"`  // the same boot, by the kernel: in a container another
 	LatencyMs float64 `json:"latency_ms,omitempty"` // that was negotiated
 	SaidMs    int64   `json:"said_ms,omitempty"`    // when all counts were said last
 }
@@ -198,7 +199,7 @@ func (c *streamEvents) line(e *journal.Entry, past bool, w *eventWriter) {
 	}
 	switch h.name {
 	case srtConnected:
-		c.state.Connected, c.state.BootID = true, dashed(e.BootID)
+		c.state.Connected, c.state.BootID, c.state.KernelID = true, e.BootID.String(), w.times.now.BootID
 		if h.latency > 0 {
 			c.state.LatencyMs = h.latency
 		}
@@ -261,11 +262,20 @@ func overdue(last, now time.Time, every time.Duration) bool {
 // streaming says whether the encoder streams: the journal alone would say so for
 // ever, because a stop by the operator prints nothing.
 func (c *streamEvents) streaming(now Moment) (bool, error) {
-	if !c.state.Connected || now.BootID != "" && c.state.BootID != now.BootID {
+	if !c.state.Connected || !c.sameBoot(now) {
 		return false, nil
 	}
 	_, listens, err := relaySocket(c.sockets, c.port)
 	return listens, err
+}
+
+// sameBoot says whether the last word of SRT is of this boot: the journal's last
+// line is, or nothing was written since the machine was looked at last.
+func (c *streamEvents) sameBoot(now Moment) bool {
+	if boot := c.follower.Boot(); boot != (journal.ID{}) {
+		return c.state.BootID == boot.String()
+	}
+	return c.state.KernelID == now.BootID
 }
 
 // dashed is an id as the kernel writes it: /proc/sys/kernel/random/boot_id.

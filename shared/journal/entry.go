@@ -143,7 +143,7 @@ func (j *File) Next(limit int) (e Entry, passed int, err error) {
 			j.Skipped.Damaged++
 			continue
 		}
-		j.last = max(j.last, e.Seqnum)
+		j.last, j.boot = max(j.last, e.Seqnum), e.BootID
 		if wanted {
 			return e, passed, nil
 		}

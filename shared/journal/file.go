@@ -85,6 +85,7 @@ type File struct {
 	peekAt uint64
 	known  map[uint64]value
 	next   place
+	boot   ID     // of the last entry that was read
 	last   uint64 // the greatest sequence number that was passed
 }
 

@@ -65,6 +65,8 @@ type Follower struct {
 	dir   string // that the file is in
 	ended bool   // the file is not the one that is written to
 	done  bool   // what the file held when it was looked at last was given
+	boot  ID     // of the last entry that was read
+	fresh bool   // it was not seen yet whether the file goes on after the cursor
 }
 
 // Follow prepares the following of the journal in the first of the directories
@@ -75,6 +77,9 @@ func Follow(dirs []string, want Selection, at Cursor) *Follower {
 
 // Cursor is where the follower is.
 func (f *Follower) Cursor() Cursor { return f.at }
+
+// Boot is the boot of the last entry that was read, wanted or not; zero: none was.
+func (f *Follower) Boot() ID { return f.boot }
 
 // Close closes the file that is open.
 func (f *Follower) Close() error {
@@ -94,6 +99,7 @@ func (f *Follower) Poll(b Bounds, each func(e Entry, past bool)) (r Report, err 
 	for left := b.Entries; ; {
 		err := f.choose(b, &r, each)
 		if err == nil {
+			f.gap(&r)
 			err = f.drain(&left, each)
 		}
 		f.count(&r)
@@ -116,6 +122,9 @@ func (f *Follower) count(r *Report) {
 		return
 	}
 	s := &f.file.Skipped
+	if f.file.boot != (ID{}) {
+		f.boot = f.file.boot
+	}
 	r.Skipped.Compressed += s.Compressed
 	r.Skipped.Long += s.Long
 	r.Skipped.Damaged += s.Damaged
@@ -168,9 +177,8 @@ func (f *Follower) begin(b Bounds, r *Report, each func(Entry, bool)) error {
 		}
 		return f.recent(b, each)
 	}
-	if h.entries > 0 && h.head > f.at.Seqnum+1 {
-		r.Vanished += h.head - f.at.Seqnum - 1
-	}
+	f.fresh = true
+	f.gap(r)
 	last := f.at.Seqnum
 	if err := f.file.seek(func(s stamp) bool { return s.seqnum > last }); err != nil || b.Since.IsZero() {
 		return err
@@ -186,10 +194,22 @@ func (f *Follower) begin(b Bounds, r *Report, each func(Entry, bool)) error {
 	return nil
 }
 
+// gap counts the numbers that are missing before a file, as soon as it has an
+// entry: one that was just begun has none.
+func (f *Follower) gap(r *Report) {
+	if h := f.file.header; f.fresh && h.entries > 0 {
+		f.fresh = false
+		if h.head > f.at.Seqnum+1 {
+			r.Vanished += h.head - f.at.Seqnum - 1
+			f.at.Seqnum = h.head - 1
+		}
+	}
+}
+
 // recent gives what tells of the present state, and goes to the end.
 func (f *Follower) recent(b Bounds, each func(Entry, bool)) error {
 	h, since := f.file.header, micros(b.Recent)
-	f.at = Cursor{h.seqnumID, h.tail}
+	f.at, f.fresh = Cursor{h.seqnumID, h.tail}, false
 	if b.Recent.IsZero() || h.tailRealtime < since {
 		return f.file.seek(func(s stamp) bool { return s.seqnum > h.tail })
 	}

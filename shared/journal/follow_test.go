@@ -211,6 +211,49 @@ func TestAFileRemovedWhileItIsReadIsFinished(t *testing.T) {
 	}
 }
 
+// TestAHoleBeforeAFileThatBeginsEmptyIsCounted: the file that comes next may be
+// seen before its first entry is.
+func TestAHoleBeforeAFileThatBeginsEmptyIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	journaltest.Write(t, filepath.Join(dir, live), export(10, 1))
+	f := Follow([]string{dir}, Selection{}, Cursor{})
+	defer f.Close()
+	poll(t, f, Bounds{})
+	id := f.Cursor().SeqnumID
+	if err := os.Remove(filepath.Join(dir, live)); err != nil {
+		t.Fatal(err)
+	}
+	whole := filepath.Join(t.TempDir(), "whole.journal")
+	journaltest.Write(t, whole, export(5, 31))
+	renumber(t, whole, id, 30)
+	b, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := append([]byte(nil), b...)
+	clear(empty[152:176]) // entries, tail, head
+	if err := os.WriteFile(filepath.Join(dir, live), empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines, _, r := poll(t, f, Bounds{})
+	if len(lines) != 0 || r.Vanished != 0 {
+		t.Errorf("%v, %+v", lines, r)
+	}
+	out, err := os.OpenFile(filepath.Join(dir, live), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.WriteAt(b[:272], 0); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	lines, _, r = poll(t, f, Bounds{})
+	want(t, lines, 31, 5)
+	if r.Vanished != 20 {
+		t.Errorf("%d numbers vanished, want 20", r.Vanished)
+	}
+}
+
 func TestAnotherJournalBeginsAtItsEndAndIsCounted(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, filepath.Join(dir, live), export(10, 1))

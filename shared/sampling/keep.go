@@ -14,6 +14,8 @@ import (
 const (
 	// soon is when a collector is asked again that has more to read.
 	soon = time.Second
+	// lookAgain is how often one that has never found anything looks for it.
+	lookAgain = 20*time.Second - time.Second/2
 	// quietFor is how long nothing need be stored while there is nothing to store
 	// but that all live. Heartbeats are due at least every 5 s and may be 10 s late.
 	quietFor = 9 * time.Second
@@ -36,11 +38,17 @@ func (r *Sampler) askable(due []*scheduled) []*scheduled {
 	return slices.DeleteFunc(slices.Clone(due), func(a *scheduled) bool { return a.keeper != nil })
 }
 
-// hurry makes those due soon that have more to read.
-func (r *Sampler) hurry(due []*scheduled, begun time.Time) {
+// adjust makes those due soon that have more to read, and those later that have
+// never found anything: a machine without an encoder does not wake up for one.
+func (r *Sampler) adjust(due []*scheduled, begun time.Time) {
 	for _, a := range due {
-		if a.more {
+		switch {
+		case a.more:
 			a.due = begun.Add(min(soon, a.Interval))
+		case a.Optional && !a.found && r.restored:
+			for a.Interval > 0 && a.due.Sub(begun) < lookAgain {
+				a.due = a.due.Add(a.Interval)
+			}
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 		}
 	}
 	_, err = r.collect(ctx, due, begun)
-	r.hurry(due, begun)
+	r.adjust(due, begun)
 	next = idle
 	for _, a := range r.all {
 		next = min(next, time.Until(a.due))
