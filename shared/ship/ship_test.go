@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -574,4 +575,44 @@ func TestDisabledShipperSendsNothingAndStaysAlive(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	b.want(2, 0, 0)
+}
+
+// With a short interval health calls a shipper hung that writes no heartbeat
+// while it waits for its first samples.
+func TestAShipperThatWaitsForItsFirstSamplesHasAHeartbeat(t *testing.T) {
+	b := newBench(t, "http://server.example/api/v1/import", func(c *config.Config) { c.Remote.UploadInterval = 2 * time.Second })
+	b.ship.first = firstRound{until: time.Now().Add(time.Hour)}
+	written := map[int64]bool{}
+	for range 6 {
+		if _, err := b.ship.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		written[b.status().HeartbeatMs] = true
+		b.ship.report.recorded = b.ship.report.recorded.Add(-time.Second) // it passes
+		time.Sleep(2 * time.Millisecond)
+	}
+	if len(written) != 6 {
+		t.Errorf("%d heartbeats in 6 s", len(written))
+	}
+	b.ship.Round(t.Context())
+	last := b.status().HeartbeatMs
+	time.Sleep(2 * time.Millisecond)
+	b.ship.Round(t.Context())
+	if b.status().HeartbeatMs != last {
+		t.Error("a heartbeat is written each time that it looks")
+	}
+}
+
+func TestANameInLocalSaysThatMDNSIsNotAsked(t *testing.T) {
+	for host, told := range map[string]bool{"metrics.local": true, "metrics.local.": true, "metrics.invalid": false} {
+		b := newBench(t, "http://"+host+":8428/api/v1/import")
+		b.record(1, "a")
+		b.ship.client.transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: r.URL.Hostname(), IsNotFound: true}
+		})
+		err := b.round()
+		if err == nil || strings.Contains(err.Error(), "mDNS") != told || !strings.Contains(err.Error(), "no such host") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
 }

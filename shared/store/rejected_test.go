@@ -149,3 +149,32 @@ func TestDeliveredRowsAreWalkedFromATime(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyTimesWithinTheStretchArePendingAgain(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	mustRecord(t, db, named("1:a:2", "2:a:0", "3:a:3", "4:a:1"))
+	rows, err := db.Newest(t.Context(), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.UnixMilli(rows[0].TimeMs)
+	reject := func(r Row, status int, reason string) {
+		t.Helper()
+		if n, err := db.Reject(t.Context(), []Rejection{{Row: r, HTTPStatus: status, Reason: reason}}, at, Update{}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	reject(rows[0], 0, "timestamp 1 is more than 48 h ahead")
+	reject(rows[1], 0, "value is not finite")
+	reject(rows[2], 400, "timestamp 7")
+	reject(rows[3], 0, "timestamp 2 is older than the server's retention of 744h0m0s")
+	if n, err := db.RequeueTimes(t.Context(), 2, 3); n != 0 || err != nil {
+		t.Errorf("outside of the stretch: %d, %v", n, err)
+	}
+	if n, err := db.RequeueTimes(t.Context(), 1, 1<<60); n != 2 || err != nil {
+		t.Errorf("%d are pending again, %v; want the two that were rejected for their times here", n, err)
+	}
+	if l := mustBalance(t, db); l.Pending != 2 || l.Rejected != 2 {
+		t.Errorf("%+v", l)
+	}
+}
