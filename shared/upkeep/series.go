@@ -47,17 +47,26 @@ type bySeries struct {
 	retry     time.Time // pressed, and nothing could go: when to look for deliveries; zero: something may go
 	delivered int64     // by the ledger, when nothing could go
 
+	seriesSweep
+	seriesRoom
+}
+
+// seriesSweep deletes delivered samples, so that their series have none.
+type seriesSweep struct {
 	tier    int // of the delivered samples, twice: first those of the oldest series, then any
 	sweep   store.Sweep
 	kept    []store.Span
 	untilMs int64
 	swept   int // samples that the sweep deleted
+}
 
+// seriesRoom is how many series there may be, and are.
+type seriesRoom struct {
 	limit     store.SeriesLimit
 	use       store.SeriesUse
-	tight     bool // undelivered samples are given up for room: new series get less of it
-	fullSince time.Time
-	refusedAt time.Time
+	tight     bool      // undelivered samples are given up for room: new series get less of it
+	fullSince time.Time // new series are refused since; zero: they are not
+	refusedAt time.Time // the last time
 }
 
 // limitSeries sets how many series the database may have. They get a quarter of

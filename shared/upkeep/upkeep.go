@@ -54,7 +54,12 @@ type Keeper struct {
 	byAge
 	series bySeries
 
-	said    time.Time // when the status was written last
+	told
+}
+
+// told is what the status and the samples said last.
+type told struct {
+	said    time.Time // when the status was written
 	figures selfmetrics.Schedule
 	mark    string // what it said, in short
 }
@@ -67,7 +72,7 @@ func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keep
 		part:        status.NewComponent(d, status.StorageRow, sayEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		bySize:      bySize{passDoneAt: -1},
-		figures:     selfmetrics.Schedule{Every: figuresEvery},
+		told:        told{figures: selfmetrics.Schedule{Every: figuresEvery}},
 	}
 }
 
