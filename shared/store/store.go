@@ -1,11 +1,25 @@
-// Package store is the database: all SQL of the product is here, and nothing
-// else is.
+// Package store is the database as it should be: its SQL is here, and a second
+// place is only shared/salvage, which takes damaged files apart.
 //
-// Three processes share one SQLite file in WAL mode. The two writers use Open,
-// the reader uses OpenReader. A public method is one use and one transaction;
-// transactions are short, those that write begin immediate, and none is held
-// over anything slow. Start at Record (the collector's side), Pending and
-// Acknowledge (the shipper's), Snapshot (what health reads).
+// Three processes share one SQLite file in WAL mode. The writers use New and
+// Attach, or Open; readers use OpenReader. A public method is one use and one
+// transaction; transactions are short, those that write begin immediate, and none
+// is held over anything slow. What each writes, always with the ledger that
+// follows from it:
+//
+//	Record             samples, series, status, counters, losses
+//	Acknowledge        samples delivered, a receipt, and an Update
+//	Reject, Requeue    samples rejected and why, and back
+//	RecordClock        whether the clock is trusted; held samples released
+//	StartSession, EndSession, DropStatus
+//	DeleteDelivered    delivered samples, the oldest first
+//	DropUndelivered, DropRejected   the others, counted as lost
+//	DeleteIdle         series without samples, after a Survey
+//	TrimHistory        receipts and sessions
+//	ReturnPages, Checkpoint         nothing that a reader sees
+//
+// Start at Record (samples.go), Backlog and NewestSince (queue.go), Acknowledge,
+// and Snapshot, which health reads.
 package store
 
 import (

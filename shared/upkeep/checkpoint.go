@@ -18,7 +18,7 @@ type checkpoints struct {
 	last      store.Checkpoint
 }
 
-// checkpoint empties the write-ahead log, whose file may keep its length up to
+// checkpoint empties the WAL, whose file may keep its length up to
 // keep bytes, and sets when to do it again. That others kept it from finishing
 // is reported here, and is no error: it ends by itself when they are gone.
 func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
@@ -35,7 +35,7 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 			k.busySince = now
 		}
 		k.busyTries++
-		k.log.Warn("checkpoint kept from finishing by a reader or writer; the log grows until it is gone; will try again",
+		k.log.Warn("checkpoint kept from finishing by a reader or writer; the WAL grows until it is gone; will try again",
 			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries, "frames", c.Frames, "moved", c.Moved, "retry_in", busyRetry.String())
 		return nil
 	}
