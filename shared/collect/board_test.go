@@ -300,3 +300,32 @@ func TestWhatHardlyChangesIsToldEveryTenthTime(t *testing.T) {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }
+
+// TestAMachineWithoutWhatBoardsHaveGetsFewNewSeries: on a PC or in a container
+// what is new is pressure, the state of its links and what it is.
+func TestAMachineWithoutWhatBoardsHaveGetsFewNewSeries(t *testing.T) {
+	roots := rootsOf(t, map[string]string{
+		"proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n", "sys/class/net/eth0/operstate": "up", "proc/sys/kernel/osrelease": "6.12.0",
+		"proc/net/snmp": "Udp: InDatagrams\nUdp: 5\n", "sys/fs/cgroup/cgroup.controllers": "cpu", "sys/fs/cgroup/memory/x": "", "sys/class/thermal/thermal_zone0/temp": "40000",
+		"sys/class/hwmon/hwmon0/name": "coretemp", "sys/class/hwmon/hwmon0/temp1_input": "40000", "sys/devices/system/cpu/cpu0/online": "1", "sys/class/power_supply/AC/online": "1",
+	})
+	var told []string
+	for _, c := range mustAll(t, roots) {
+		if sources[c.Name] != "" {
+			continue
+		}
+		samples, err := c.Collect(time.Now())
+		if Failed(err) > 0 {
+			t.Errorf("%s: a warning in the log: %v", c.Name, err)
+		}
+		if len(samples) > 0 {
+			told = append(told, c.Name)
+		}
+		if !c.Optional {
+			t.Errorf("%s would be told of where it has nothing to read", c.Name)
+		}
+	}
+	if d := cmp.Diff([]string{"network.health", "system.pressure", "board.info"}, told); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
