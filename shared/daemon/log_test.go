@@ -22,9 +22,11 @@ import (
 func smallPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	var ends [2]int
-	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
+	if err := syscall.Pipe(ends[:]); err != nil {
 		t.Fatal(err)
 	}
+	syscall.CloseOnExec(ends[0])
+	syscall.CloseOnExec(ends[1])
 	const setPipeSize = 1031 // fcntl(2), F_SETPIPE_SZ
 	if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(ends[1]), setPipeSize, 4096); errno != 0 {
 		t.Fatal(errno)
