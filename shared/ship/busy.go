@@ -95,7 +95,7 @@ func (t *traffic) read() (map[string]uint64, error) {
 }
 
 // grown returns by how much the links' counts went up since the last look, and
-// keeps them. A link that is plugged in anew counts from 0; one that went away is
+// keeps them. A link that is plugged in again counts from 0; one that went away is
 // remembered, for it may only have been out of sight.
 func (t *traffic) grown(sent map[string]uint64) (sum uint64) {
 	for name, n := range sent {

@@ -123,7 +123,7 @@ func (c *client) header() http.Header {
 func (c *client) do(ctx context.Context, method string, to *url.URL, header http.Header, body []byte) (a answer, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The credentials are for one server, and not for whoever else tells the time.
+	// The credentials are for one server, and not for another one that tells the time.
 	if to.Host == c.url.Host && to.Scheme == c.url.Scheme {
 		authorization, err := c.creds.header()
 		if err != nil {
@@ -178,7 +178,7 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	return a, nil
 }
 
-// plain words an error of the connection for people.
+// explain words an error of the connection for people.
 func (c *client) explain(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer within %s", c.timeout)

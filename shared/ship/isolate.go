@@ -22,7 +22,7 @@ const (
 	maxKnownBad = 16
 )
 
-// isolate finds the rows for which a chunk was refused and sets them aside; the
+// isolate finds the rows for which a chunk was refused and rejects them; the
 // others are delivered. A row is blamed only if it was refused alone, twice, and
 // the server took another sample before, between and after: so that a server
 // that refuses everything for a while is never the end of a good sample.
@@ -134,7 +134,7 @@ func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
 }
 
 // confirm sends each suspect once more, between two samples that are taken, and
-// sets those aside that are refused again.
+// rejects those that are refused again.
 func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []store.Row) error {
 	if err := s.canary(ctx, b, r); err != nil {
 		return err
@@ -232,7 +232,7 @@ func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
 	return &fault{outcome: Misconfigured, status: r.status, err: err}
 }
 
-// try sends one row and says whether it was taken. If it is pending it is marked
+// offer sends one row and says whether it was taken. If it is pending it is marked
 // then; one that was delivered before is no delivery, and has no receipt.
 func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bool) (passed bool, err error) {
 	rows := []store.Row{row}

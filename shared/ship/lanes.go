@@ -16,7 +16,7 @@ const liveWindow = time.Minute
 // collects at one time, so that no series is always left out.
 const wholeRound = 4
 
-// work sends the newest samples, then what a restarted server may have lost,
+// sendAll sends the newest samples, then what a restarted server may have lost,
 // then the backlog.
 func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	now := time.Now()
@@ -103,7 +103,7 @@ func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once b
 	}
 }
 
-// ship sends rows in as many chunks as their size asks for. It returns once all
+// sendRows sends rows in as many chunks as their size asks for. It returns once all
 // of them are delivered, set aside, or left out by an answer that says so.
 func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) error {
 	for len(rows) > 0 {
@@ -150,7 +150,7 @@ func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row
 	return rest, s.reject(ctx, b, c.bad)
 }
 
-// backlog sends what is older than border, by priority and in the order of
+// sendBacklog sends what is older than border, by priority and in the order of
 // remote.backfill, until the round is over. While a request is under way the
 // rows of the one before it are marked and the next chunk is packed.
 func (s *Shipper) sendBacklog(ctx context.Context, b *round, border int64) error {
@@ -240,7 +240,7 @@ func (s *Shipper) mayContinue(ctx context.Context, b *round) error {
 	return s.waitForRate(ctx, b)
 }
 
-// pace waits until the rate allows the next request. It is the sign of life of a
+// waitForRate waits until the rate allows the next request. It is the sign of life of a
 // long round.
 func (s *Shipper) waitForRate(ctx context.Context, b *round) error {
 	s.progress()

@@ -16,7 +16,7 @@ import (
 // having said so.
 type link struct {
 	sent, received atomic.Int64 // bytes
-	dials          atomic.Int64 // connections made; whoever looks resets it
+	dials          atomic.Int64 // connections made; the reader resets it
 	refused        atomic.Bool  // nothing listened; likewise
 	ended          atomic.Bool  // a connection ended without a word; likewise
 	closing        atomic.Bool  // the server said that it will close the connection

@@ -33,7 +33,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	if err != nil {
 		s.report.self.Tally.Add(uploaded, -float64(count)) // that it was so was never written
 		*s.report.component = before
-		return fmt.Errorf("%w; they were delivered, and go again because that could not be noted", err)
+		return fmt.Errorf("%w; the server has these samples, but they could not be marked as delivered and will be sent again", err)
 	}
 	s.report.self.wrote(u.Counters)
 	s.report.overcounted += count - marked
@@ -41,7 +41,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	return nil
 }
 
-// reject sets rows aside that will never be taken.
+// reject marks rows as rejected that will never be accepted.
 func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) error {
 	if len(bad) == 0 {
 		return nil
@@ -61,7 +61,7 @@ func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) e
 	s.report.self.wrote(u.Counters)
 	b.rejected += n
 	one := bad[0]
-	s.log.Warn("samples set aside, metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus, "reason", one.Reason,
+	s.log.Warn("samples rejected; metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus, "reason", one.Reason,
 		"server_words", one.Words, "name", one.Series.Name, "tags", one.Series.Tags, "timestamp_ms", one.TimeMs)
 	return nil
 }

@@ -26,7 +26,7 @@ func (o Outcome) String() string {
 	return [...]string{"delivered", "later", "misconfigured", "refused"}[o]
 }
 
-// judge says what an HTTP status means for a chunk. VictoriaMetrics answers a
+// outcomeOf says what an HTTP status means for a chunk. VictoriaMetrics answers a
 // wrong path with 400, so Refused is a question first: see isolate.
 func outcomeOf(status int) Outcome {
 	switch {

@@ -26,13 +26,17 @@ func (s *Shipper) busy(now time.Time) bool {
 	if unreadable := err != nil; unreadable != s.pacing.traffic.unreadable {
 		s.pacing.traffic.unreadable = unreadable
 		if !unreadable {
-			s.log.Info("traffic of the links is known again")
+			s.log.Info("link traffic can be read again")
 		} else {
-			s.log.Warn("traffic of the links not known, going on as if it were little", "error", err)
+			s.log.Warn("link traffic cannot be read; assuming the links are idle", "error", err)
 		}
 	}
 	if busy != s.report.detail.Busy {
-		s.log.Info("links changed; the backlog waits while they are busy", "busy", busy)
+		if busy {
+			s.log.Info("links are busy; the backlog waits")
+		} else {
+			s.log.Info("links are free; the backlog continues")
+		}
 	}
 	s.report.detail.Busy = busy
 	return busy
@@ -47,7 +51,7 @@ func (s *Shipper) onWire(of func(*link) int64) int64 {
 	return sum
 }
 
-// spend enters what went over the wire since the last time.
+// chargeBudget enters what went over the wire since the last time.
 func (s *Shipper) chargeBudget() {
 	total := s.onWire(func(l *link) int64 { return l.sent.Load() + l.received.Load() })
 	s.pacing.budget.spend(total-s.pacing.charged, time.Now())

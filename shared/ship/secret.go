@@ -102,7 +102,7 @@ func (c *credentials) redact(text string) string {
 	return text
 }
 
-// words is the start of what a server said, without the secret: that is taken
+// excerpt is the start of what a server said, without the secret: that is taken
 // out first, as what is left of one after cutting would not be known for it.
 func (c *credentials) excerpt(said []byte) string { return excerpt(c.redact(string(said))) }
 

@@ -49,7 +49,7 @@ type replay struct {
 	lastAway   time.Time
 }
 
-// note enters rows that were just acknowledged. Spans of one stretch become one
+// remember enters rows that were just acknowledged. Spans of one stretch become one
 // if they are neighbours: what lies far apart, like the newest samples and the
 // backlog, has others in between that are settled long since.
 func (s *replay) remember(now time.Time, rows []store.Row) {
@@ -101,7 +101,7 @@ func (s *replay) sendAgain() {
 	s.Recent = nil
 }
 
-// sign counts a sign of a restart, after which what is not settled goes again.
+// restartSign counts a sign of a restart, after which what is not settled goes again.
 func (s *replay) restartSign() {
 	now := time.Now()
 	s.sendAgain()

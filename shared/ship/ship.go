@@ -1,10 +1,11 @@
 // Package ship gets stored samples to the server: at least once each, marked
-// only after the server took them, and without ever blocking on a sample or an
+// only after the server accepted them, and without ever blocking on a sample or an
 // answer.
 //
 // The one rule here: a row changes its state only by what an answer said about
 // it. Start at Shipper.Round in round.go; lanes.go has what a round sends,
-// batch.go what comes of one request, outcome.go what an answer means.
+// request.go the life of one request, outcome.go and endpoint.go what an answer
+// means.
 package ship
 
 import (

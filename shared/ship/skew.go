@@ -193,7 +193,7 @@ func (s *Shipper) sayClock(at skew) {
 	k.over, k.said = over, true
 }
 
-// anySkew is the estimate of whoever is asked, or that from the uploads while
+// anySkew is the estimate by clock_skew_url, or that from the uploads while
 // there is none of late.
 func (s *Shipper) anySkew() (at skew, known bool) {
 	at, known = s.clocks.probe.skew()

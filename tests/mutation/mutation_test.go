@@ -176,6 +176,18 @@ var mutations = []mutation{
 		pkg: "./tests", run: "TestThePresentComesBeforeTheBacklog/started",
 	},
 	{
+		name: "believe whatever answers 204", file: "shared/ship/endpoint.go", old: "\treturn unproven\n", new: "\treturn shown\n",
+		pkg: "./shared/ship", run: "TestOnlyAServerThatHasShownItselfDelivers",
+	},
+	{
+		name: "reject by a single Date", file: "shared/ship/times.go", old: "\treturn hold, nil\n", new: "\treturn refuse, err\n",
+		pkg: "./shared/ship", run: "TestAWrongDateHoldsUntilItIsConfirmedAndWhatItRejectedComesBack",
+	},
+	{
+		name: "no deadline on the connection", file: "shared/ship/link.go", old: "\t\tl.conn.SetDeadline(deadline)", new: "\t\tl.conn.SetDeadline(time.Time{})",
+		pkg: "./shared/ship", run: "TestAConnectionEndsWithItsDeadline",
+	},
+	{
 		name: "give up when something fails", file: "shared/daemon/loop.go", old: "errors.As(err, &fatal) {", new: "errors.As(err, &fatal) || err != nil {",
 		pkg: "./tests", run: "TestAFrozenDaemonStopsNoOtherAndLosesNothing",
 	},
