@@ -69,8 +69,8 @@ func main() {
 		}
 		n++
 		go func() {
-			defer c.end()
 			r, err := c.measure(context.Background(), *settle, *steady, *outage)
+			c.end()
 			if err != nil {
 				fmt.Fprintln(os.Stderr, p.name+":", err)
 			}
