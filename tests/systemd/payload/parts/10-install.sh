@@ -21,7 +21,7 @@ claim "users, directories and files have their owners and modes" modes
 claim "the installed configuration is accepted" metrics-collector -check
 
 verify() {
-	out=$(systemd-analyze verify /usr/lib/systemd/system/belabox-metrics.slice /usr/lib/systemd/system/belabox-metrics.target \
+	out=$(systemd-analyze --man=no verify /usr/lib/systemd/system/belabox-metrics.slice /usr/lib/systemd/system/belabox-metrics.target \
 		/usr/lib/systemd/system/metrics-collector.service /usr/lib/systemd/system/metrics-shipper.service \
 		/usr/lib/systemd/system/metrics-health.service \
 		/usr/lib/systemd/system/belabox-modem-signal.service /usr/lib/systemd/system/belabox-modem-signal.timer 2>&1) && same '' "$out"
