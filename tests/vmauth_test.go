@@ -107,17 +107,17 @@ func TestVmauthLeadsEachTokenToItsPlace(t *testing.T) {
 			{"/api/v1/export", "token-of-the-boards-of-customer-17", "", refused, ""},
 			{"/api/v1/write", "token-of-the-gateway-of-customer-17", "", 204, "/insert/17/prometheus/api/v1/write"},
 			{"/api/v1/import", "token-of-the-gateway-of-customer-17", "", refused, ""},
-			{"/api/v1/export", "token-of-who-compares-for-customer-17", "", 204, "/select/17/prometheus/api/v1/export"},
-			{"/api/v1/import", "token-of-who-compares-for-customer-17", "", 204, "/insert/17/prometheus/api/v1/import"},
+			{"/api/v1/export", "token-for-verify-of-customer-17", "", 204, "/select/17/prometheus/api/v1/export"},
+			{"/api/v1/import", "token-for-verify-of-customer-17", "", 204, "/insert/17/prometheus/api/v1/import"},
 			{"/api/v1/query", "", "grafana-17", 204, "/select/17/prometheus/api/v1/query"},
 			{"/api/v1/import", "", "grafana-17", 204, "/select/17/prometheus/api/v1/import"}, // where nobody imports
 		},
 		"docs/victoriametrics-setup.md": {
 			{"/api/v1/import", "the-token-of-this-board", "", 204, "/api/v1/import"},
 			{"/api/v1/export", "the-token-of-this-board", "", refused, ""},
-			{"/api/v1/import", "the-token-of-who-compares", "", 204, "/api/v1/import"},
-			{"/api/v1/export", "the-token-of-who-compares", "", 204, "/api/v1/export"},
-			{"/api/v1/admin/tsdb/delete_series", "the-token-of-who-compares", "", refused, ""},
+			{"/api/v1/import", "the-token-for-verify", "", 204, "/api/v1/import"},
+			{"/api/v1/export", "the-token-for-verify", "", 204, "/api/v1/export"},
+			{"/api/v1/admin/tsdb/delete_series", "the-token-for-verify", "", refused, ""},
 			{"/health", "", "", 200, ""},
 		},
 	} {
