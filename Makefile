@@ -2,22 +2,22 @@
 SHELL := /bin/sh
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# How every program that is handed out is built, whether it is run from here, put
-# into a package (systemd/package/build.sh) or into an image (docker/Dockerfile):
-# BIN is where to, STATIC=1 without the C library, GOARCH and CC for whom.
+# How every released program is built, here, for a package
+# (systemd/package/build.sh) or for an image (docker/Dockerfile): BIN is the output
+# directory, STATIC=1 links the C library in, GOARCH and CC choose the target.
 BIN ?= bin
 LDFLAGS := -s -w -X github.com/taniwha3/thugshells/shared/daemon.Version=$(VERSION) -X main.version=$(VERSION)
 ifdef STATIC
 CLDFLAGS := -linkmode external -extldflags -static
 endif
-# What the daemons need not carry: HTTP/2, the C resolver and SQLite extensions
-# come to 2 MB of resident memory.
+# Left out of the daemons: HTTP/2, the C resolver and SQLite extensions, which
+# would cost 2 MB of resident memory.
 TAGS := nethttpomithttp2,netgo,osusergo,sqlite_omit_load_extension
 # How SQLite is compiled. fdatasync leaves the times of the files to the next
 # journal commit: a sixth less is written for each sample that is made durable.
 # Without full-text search, R*Trees, the shared cache and memory statistics, and
 # for size, the three daemons take 1.1 MiB less and are no slower. go-sqlite3
-# turns some of these on behind our flags; -Wp puts the -U behind its own.
+# turns some of these on after our flags; -Wp puts the -U after its own.
 export CGO_CFLAGS ?= -Os -g -DHAVE_FDATASYNC=1 -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_DEFAULT_MEMSTATUS=0 \
 	-Wp,-USQLITE_ENABLE_FTS3 -Wp,-USQLITE_ENABLE_FTS3_PARENTHESIS -Wp,-USQLITE_ENABLE_RTREE
 LINT_VERSION := v2.15.0
@@ -66,13 +66,13 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 	$(GO) test -run '^$$' -bench . ./shared/vmjson
 	$(MEMORY) MEASURE=print $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests
 
-bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than is budgeted
+bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than its budget
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
 	$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts' ./shared/ship
 	$(GO) run ./tests/peers -bin $(BIN) -check
 	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests
 
-bench-peers: daemons ## the daemons beside their peers: CPU, switches, memory, wire, what an outage costs
+bench-peers: daemons ## comparison with other agents: CPU, switches, memory, wire, the cost of an outage
 	$(GO) run ./tests/peers -bin $(BIN)
 
 quick: ## vet and the fast unit tests, without the race detector
@@ -93,7 +93,7 @@ soak: ## the daemons through stops, kills and cuts for MINUTES, then 2,000 kills
 
 MINUTES ?= 30
 
-mutation: ## every planted fault: the tests that are there to find it must fail
+mutation: ## plant each known fault and check that its tests fail
 	MUTATION=all $(GO) test -v -count 1 -timeout 2h ./tests/mutation
 
 fleet: ## BOARDS virtual boards against the server at URL
@@ -105,7 +105,7 @@ URL ?= http://127.0.0.1:8428/api/v1/import
 deb: ## Debian packages for amd64, arm64 and armhf, into dist/
 	sh systemd/package/build.sh
 
-release: ## what is handed out as VERSION: packages, static tarballs, SBOMs and sums, into dist/
+release: ## the release VERSION: packages, static tarballs, SBOMs and checksums, into dist/
 	sh systemd/package/release.sh $(RELEASE_VERSION) $(ARCHES)
 
 ifneq ($(origin VERSION),file)
@@ -115,7 +115,7 @@ endif
 clean-root: ## the short tests on a Debian with nothing but ca-certificates, gcc, make, git and Go
 	sh tests/clean-root.sh
 
-release-test: ## two releases of one commit from two folders are the same
+release-test: ## check that two releases of one commit are the same
 	sh tests/release.sh amd64
 
 arm64: ## the programs built for arm64 and run under qemu

@@ -1,7 +1,7 @@
 #!/bin/sh
 # arm64.sh: builds the programs for arm64 with Debian's cross compiler and runs
 # them under qemu-user, on the captured files of an arm64 board: samples are
-# collected, sent, and told well. One line a claim; exits 1 if one failed.
+# collected and sent, and health reads them. One line a claim; exits 1 if one failed.
 set -eu
 cd "$(dirname "$0")/.."
 sh tests/need.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static sqlite3 curl

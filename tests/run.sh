@@ -2,8 +2,8 @@
 # run.sh: runs the three daemons in the foreground with their data in ./run,
 # against VictoriaMetrics if it is installed and metrics-receiver otherwise.
 # Ctrl-C stops everything. Other places can be chosen: RUN_DIR, VM_PORT,
-# RECEIVER_PORT, HEALTH_PORT. A port that is taken, as 8428 is by the service of
-# Debian's victoria-metrics, is passed over for the next one.
+# RECEIVER_PORT, HEALTH_PORT. If a port is in use, as 8428 is by the service of
+# Debian's victoria-metrics, the next free one is used.
 set -eu
 cd "$(dirname "$0")/.."
 # listened PORT: something on this machine listens there (state 0A).
@@ -17,7 +17,7 @@ vm_port=$(free "${VM_PORT:-8428}") receiver_port=$(free "${RECEIVER_PORT:-9090}"
 run=${RUN_DIR:-run}
 mkdir -p "$run"
 server= pids=
-# end PID...: asks programs to stop and waits; after ten seconds it insists.
+# end PID...: asks programs to stop and waits; after ten seconds it kills them.
 end() {
 	kill -TERM "$@" 2>/dev/null || true
 	{ sleep 10; kill -KILL "$@"; } >/dev/null 2>&1 &
@@ -42,8 +42,8 @@ trap 'trap "" HUP INT TERM; exit 130' INT
 trap 'trap "" HUP INT TERM; exit 143' TERM
 trap stop EXIT
 
-# Each program is started out of the terminal's process group's reach: Ctrl-C
-# goes to this script, which stops them in order.
+# Each program runs in a session of its own, so that Ctrl-C reaches only this
+# script, which stops them in order.
 start() { log=$1; shift; setsid "$@" >"$run/$log" 2>&1 & }
 
 if command -v victoria-metrics >/dev/null 2>&1; then
@@ -69,10 +69,10 @@ logs     $run/*.log
 Ctrl-C stops everything.
 EOF
 
-# Ends when one of them does: that is a fault to look at, not to restart here.
+# When one program ends by itself, this script ends too: that is a fault to find.
 while :; do
 	for pid in $server $pids; do
-		kill -0 "$pid" 2>/dev/null || { echo "a program ended by itself; its last words:"; tail -n 2 "$run"/*.log; exit 1; }
+		kill -0 "$pid" 2>/dev/null || { echo "a program ended by itself; its last log lines:"; tail -n 2 "$run"/*.log; exit 1; }
 	done
 	sleep 1 &
 	wait $!

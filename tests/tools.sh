@@ -13,21 +13,21 @@ modemmanager ModemManager modems over D-Bus
 dbus dbus-daemon modems over D-Bus
 systemd-journal-remote systemd-journal-remote real journal files
 strace strace errors of reading and writing the disk
-- npm whether people with other senses can use the page, and the form of the dashboards'
+- npm the accessibility of the page, and the schema of the dashboards'
 
 there() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/lib/systemd/$1" ]; }
 
 case ${1:-} in
 install)
 	missing=$(echo "$tools" | while read -r package program _; do [ "$package" = - ] || there "$program" || echo "$package"; done | sort -u)
-	[ -z "$missing" ] || sh need.sh $missing || echo "going on without; what needs them is skipped" >&2
+	[ -z "$missing" ] || sh need.sh $missing || echo "continuing without them; tests that need them are skipped" >&2
 	;;
 missing)
 	echo "$tools" | while read -r package program what; do
-		there "$program" || echo "SKIPPED for want of $program: $what" >&2
+		there "$program" || echo "SKIPPED without $program: $what" >&2
 	done
-	[ -n "${METRICS_FIXTURES:-}" ] || echo "SKIPPED for want of METRICS_FIXTURES: captured files of other boards" >&2
-	[ "$(id -u)" = 0 ] || echo "SKIPPED for want of root: full and failing disks, other users" >&2
+	[ -n "${METRICS_FIXTURES:-}" ] || echo "SKIPPED without METRICS_FIXTURES: captured files of other boards" >&2
+	[ "$(id -u)" = 0 ] || echo "SKIPPED without root: full and failing disks, other users" >&2
 	;;
 *) echo "usage: tools.sh install|missing" >&2 && exit 2 ;;
 esac
