@@ -26,7 +26,7 @@ func (v *view) flags(fs *flag.FlagSet) {
 
 func (v *view) commands() []daemon.Command {
 	return []daemon.Command{
-		{Flag: "inspect", Help: "print what is in the database; 1 if something in it is amiss", Run: v.inspect},
+		{Flag: "inspect", Help: "print what is in the database; 1 if something in it is wrong", Run: v.inspect},
 		{Flag: "export", Help: "print the samples as JSON lines that VictoriaMetrics imports", Run: v.export},
 	}
 }

@@ -29,7 +29,7 @@ func (v *printer) flags(fs *flag.FlagSet) {
 func (v *printer) command() daemon.Command {
 	return daemon.Command{
 		Flag: "print", Args: "[NAME...]", Run: v.run,
-		Help: "take the readings now and print them, all or those of the collectors and metrics `NAME`...; the database is not touched",
+		Help: "take readings now and print them: all, or those of the collectors and metrics `NAME`...; the database is not used",
 	}
 }
 
@@ -63,7 +63,7 @@ func (v *printer) run(ctx context.Context, p *daemon.Process) (exit int, err err
 	}
 	for _, name := range p.Args {
 		if !met[name] {
-			faults = append(faults, fmt.Errorf("%q is no enabled collector and no metric that one returned", name))
+			faults = append(faults, fmt.Errorf("%q is not an enabled collector, and no collector returned a metric of this name", name))
 		}
 	}
 	if err := v.write(p, newest(samples)); err != nil {

@@ -1,4 +1,4 @@
-// Metrics-health answers over HTTP whether the pipeline is well, and shows why
+// Metrics-health reports the state of the telemetry over HTTP, and shows why
 // not. It only reads the database.
 package main
 
@@ -25,7 +25,7 @@ func main() {
 	var file string
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    "metrics-health",
-		Summary: "answers over HTTP whether the pipeline is well",
+		Summary: "reports the state of the telemetry over HTTP",
 		Run:     run,
 		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
 		Commands: []daemon.Command{
@@ -49,7 +49,7 @@ func main() {
 // run is the daemon: listen, two loops, close.
 func run(ctx context.Context, p *daemon.Process) (err error) {
 	if !p.Config.Health.Enabled {
-		p.Log.Info("health.enabled is false, nothing to do")
+		p.Log.Info("health.enabled is false; there is nothing to do")
 		p.Ready()
 		<-ctx.Done()
 		return nil

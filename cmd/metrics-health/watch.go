@@ -53,7 +53,7 @@ func watchOf(p *daemon.Process) *health.Watch {
 	// Without a boot id, ages are taken from the wall clock.
 	bootID, err := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.BootID()
 	if err != nil {
-		p.Log.Warn("the boot id cannot be read, ages are taken from the wall clock", "error", err)
+		p.Log.Warn("the boot id cannot be read; ages are measured with the wall clock", "error", err)
 	}
 	return health.NewWatch(p.Config, health.Host{
 		Now: func() health.Moment {

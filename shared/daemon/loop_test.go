@@ -328,7 +328,7 @@ func TestWithoutSystemdAStuckLoopIsLoggedOnce(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		close(hold)
 		time.Sleep(time.Minute)
-		want := []string{"ERROR the loop makes no progress; it is waited for loop=upload", "INFO the loop makes progress again loop=upload"}
+		want := []string{"ERROR the loop makes no progress; the daemon waits for it loop=upload", "INFO the loop makes progress again loop=upload"}
 		if diff := cmp.Diff(want, p.lines(t, "loop")); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}

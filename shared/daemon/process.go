@@ -50,7 +50,7 @@ func (p *Process) Ready() {
 func (p *Process) notify(state string) {
 	if _, err := sd.SdNotify(false, state); err != nil {
 		p.notifyFailed.Do(func() {
-			p.Log.Warn("systemd could not be notified; the daemon goes on without it", "error", fmt.Errorf("sd_notify: %w", err))
+			p.Log.Warn("systemd could not be notified; the daemon continues without it", "error", fmt.Errorf("sd_notify: %w", err))
 		})
 	}
 }

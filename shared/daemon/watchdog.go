@@ -18,7 +18,7 @@ const watchEvery = 30 * time.Second
 func (p *Process) startWatch() (stop func()) {
 	limit, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
-		p.Log.Warn("the watchdog cannot be set up; the daemon goes on without it", "error", err)
+		p.Log.Warn("the watchdog cannot be set up; the daemon continues without it", "error", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -65,7 +65,7 @@ func (p *Process) logStuck(now, before []string, watchdog bool) {
 		case watchdog:
 			p.Log.Error("the loop makes no progress; the watchdog is not pinged until it does", "loop", name)
 		default:
-			p.Log.Error("the loop makes no progress; it is waited for", "loop", name)
+			p.Log.Error("the loop makes no progress; the daemon waits for it", "loop", name)
 		}
 	}
 	for _, name := range before {

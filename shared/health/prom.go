@@ -72,7 +72,7 @@ func (x *exposition) uploads(r Report) {
 			{"belabox_samples_delivered_total", "counter", "Samples the server ever acknowledged.", s.Delivered},
 			{"belabox_samples_pending", "gauge", "Samples stored and not yet acknowledged.", s.MetricsPendingUpload},
 			{"belabox_samples_held", "gauge", "Samples that wait for a trusted clock.", s.Held},
-			{"belabox_samples_rejected", "gauge", "Samples set aside because the server refused them.", s.Rejected},
+			{"belabox_samples_rejected", "gauge", "Samples that the server rejected.", s.Rejected},
 			{"belabox_samples_local", "gauge", "Samples of text, which are never sent.", s.Local},
 			{"belabox_database_size_bytes", "gauge", "Size of the database file.", s.DatabaseSizeBytes},
 			{"belabox_wal_size_bytes", "gauge", "Size of the write-ahead log.", s.WALSizeBytes},

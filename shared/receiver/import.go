@@ -77,12 +77,12 @@ func (r *Receiver) serveImport(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Retry-After", "1")
 		}
 		r.table.countRequest()
-		r.log.Warn("import refused, nothing of it was taken", "status", status, "error", err, "remote", req.RemoteAddr)
+		r.log.Warn("import rejected; none of its samples were accepted", "status", status, "error", err, "remote", req.RemoteAddr)
 		http.Error(w, err.Error(), status)
 		return
 	}
 	if n := len(answer.Rejected); n > 0 {
-		r.log.Warn("lines rejected, the sender is told which", "rejected", n, "accepted", answer.Accepted,
+		r.log.Warn("lines rejected; the answer lists them", "rejected", n, "accepted", answer.Accepted,
 			"first_line", answer.Rejected[0].Line, "first_error", answer.Rejected[0].Error, "remote", req.RemoteAddr)
 	}
 	body, err := json.Marshal(answer)

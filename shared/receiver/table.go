@@ -133,7 +133,7 @@ func (r *Receiver) print(b *batch) {
 		}
 	}
 	if err := out.Flush(); err != nil {
-		r.log.Warn("samples not printed, they are counted all the same", "error", err)
+		r.log.Warn("samples could not be printed; they are counted", "error", err)
 	}
 }
 

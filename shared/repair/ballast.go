@@ -43,12 +43,12 @@ func (o *Owner) KeepBallast(now time.Time) {
 	o.due.ballast = now
 	switch changed, err := trimBallast(o.path, ballastLow); {
 	case err != nil:
-		o.log.Warn("the ballast beside the database could not be kept, will try again", "error", err, "retry_in", ballastEvery.String())
+		o.log.Warn("the ballast file beside the database could not be maintained; will try again", "error", err, "retry_in", ballastEvery.String())
 	case changed == ballastReleased:
 		o.log.Warn("the disk is nearly full; the ballast beside the database was released")
 	case changed == ballastKept:
 		o.history.written, o.history.due = store.Ledger{}, time.Time{} // the new file does not have it
-		o.log.Info("ballast is kept beside the database, for when the disk is full")
+		o.log.Info("the ballast file was made beside the database, as a reserve for a full disk")
 	}
 }
 

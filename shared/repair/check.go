@@ -26,7 +26,7 @@ const (
 )
 
 // errNotOurs is returned for a file that never was a database of ours.
-var errNotOurs = errors.New("no SQLite database, nor the remains of one, and is left untouched; set storage.path to another file")
+var errNotOurs = errors.New("not an SQLite database and was left untouched; set storage.path to another file")
 
 // openFile opens the file at db's path apart from db.
 func openFile(ctx context.Context, db *store.DB) (one *store.DB, err error) {

@@ -49,7 +49,7 @@ func (o *Owner) rescueOpenFile(ctx context.Context) error {
 	}
 	if err != nil || !deleted && !walDeleted {
 		if unknown != nil {
-			o.log.Error("how many samples stay behind in the old database is unknown", "error", unknown)
+			o.log.Error("the number of samples left in the old database is unknown", "error", unknown)
 		}
 		o.behind.pending += undelivered(l)
 		o.behind.partly = walDeleted // the rest is in the file

@@ -67,7 +67,7 @@ func (o *Owner) installSalvaged() error {
 	if info, err := os.Lstat(o.path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0 || hasPages(o.path+"-wal")) {
 		kept := keptName(o.path, time.Now())
 		o.behind.pending, o.behind.rescued = o.behind.pending+o.behind.rescued, 0
-		o.log.Warn("a salvaged database is not needed, as there is one at the path; it is kept", "database", o.path, "kept", kept)
+		o.log.Warn("a salvaged database is not needed, because there is one at the path; it is kept", "database", o.path, "kept", kept)
 		if err := os.Rename(whole, kept); err != nil {
 			return fmt.Errorf("keep the salvaged database: %w", err)
 		}
@@ -159,7 +159,7 @@ func Kept(path string) ([]string, error) {
 func (o *Owner) TrimKept(keep int) (removed int, err error) {
 	names, err := Kept(o.path)
 	for ; err == nil && len(names) > keep; names = names[1:] {
-		o.log.Warn("a damaged database that was kept is removed, as there are newer ones", "file", names[0], "kept", keep)
+		o.log.Warn("an old kept database is deleted, because there are newer ones", "file", names[0], "kept", keep)
 		if err = removeAll(names[0]); err == nil {
 			removed++
 		}

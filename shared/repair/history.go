@@ -80,7 +80,7 @@ func (o *Owner) compare(ctx context.Context, one *store.DB, r *store.Repair) err
 	if text == "" {
 		return nil
 	}
-	o.log.Error("the database went back to an earlier state; what it does not know of any more is counted as lost",
+	o.log.Error("the database went back to an earlier state; the missing samples are counted as lost",
 		"database", o.path, "captured_before", last.Captured, "captured", now.Captured, "lost", r.BackLost, "detail", text)
 	at := time.Now().UnixMilli()
 	r.Status = append(r.Status, status.Row{

@@ -199,7 +199,7 @@ func (o *Owner) open(ctx context.Context) error {
 		o.log.Info("the database is open again", "database", o.path)
 	}
 	if _, err := o.TrimKept(maxKept); err != nil {
-		o.log.Warn("old damaged databases are still there", "error", err)
+		o.log.Warn("old damaged databases could not be deleted", "error", err)
 	}
 	return nil
 }

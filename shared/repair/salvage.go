@@ -25,7 +25,7 @@ func damageRow(text string, d status.Damage) status.Row {
 // keeps that one under another name, and puts the new one in place.
 func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	start := time.Now()
-	o.log.Error("the database is damaged; what can be read of it goes into a new one, the damaged file is kept",
+	o.log.Error("the database is damaged; its readable rows are copied into a new file, the damaged file is kept",
 		"database", o.path, "cause", causeText(cause))
 	if free, err := store.FreeBytes(o.path); err == nil && free < sizeOf(o.path)+o.keepFree {
 		if _, err := removeBallast(o.path); err != nil {
@@ -37,7 +37,7 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	if err == nil && report.Halted != "" {
 		o.tries.cleared = 0
 		if o.verify(ctx, true) == nil {
-			o.log.Warn("there is no room or time to make the database again, and the full integrity check passed; it stays in use", "database", o.path, "halted", report.Halted)
+			o.log.Warn("there is no room or time to rewrite the database; the full integrity check passed, so it stays in use", "database", o.path, "halted", report.Halted)
 			return removeAll(part)
 		}
 	}

@@ -118,7 +118,7 @@ func (o *Owner) keepDamagedWAL() {
 		kept = "it could not be kept"
 	}
 	o.wal.unsaid = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.beyond, kept)
-	o.log.Error("the write-ahead log is damaged; what comes after the damage is lost, and a copy is kept",
+	o.log.Error("the write-ahead log is damaged; data after the damage is lost, and a copy is kept",
 		"transactions_lost", s.beyond, "frames_good", s.frames, "kept", to, "error", fmt.Sprint(err))
 }
 

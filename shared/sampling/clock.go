@@ -173,7 +173,7 @@ func (c *clock) store(ctx context.Context, db *store.DB, now status.Moment) erro
 		case !c.trusted:
 			c.log.Warn("the clock is not trusted; samples are held until it is", "wall_clock", now.Wall.UTC().Format(time.RFC3339), "untrusted_for", (now.Boot - c.since).Round(time.Second).String())
 		case released > 0:
-			c.log.Info("the clock is trusted; held samples got their right times and go on", "trusted_by", c.by, "released", released, "shift_ms", shift.Milliseconds(), "lost", lost)
+			c.log.Info("the clock is trusted; held samples got their right times and are pending", "trusted_by", c.by, "released", released, "shift_ms", shift.Milliseconds(), "lost", lost)
 		default:
 			c.log.Info("the clock is trusted", "trusted_by", c.by)
 		}

@@ -155,7 +155,7 @@ func (r *Sampler) logChange(a *scheduled, failed int, err error) {
 			a.loggedNotes = map[collect.Note]bool{}
 		}
 		a.loggedNotes[note] = true
-		r.log.Info("collector leaves something out", "collector", a.Name, "what", string(note))
+		r.log.Info("collector skips something", "collector", a.Name, "what", string(note))
 	}
 }
 

@@ -95,7 +95,7 @@ func TestWhatIsLeftOutOnPurposeIsLoggedOnceAndIsNoFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(log.String(), "leaves something out"); n != 4 { // somebody's, and sticks 0, 1 and 2
+	if n := strings.Count(log.String(), "skips something"); n != 4 { // somebody's, and sticks 0, 1 and 2
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 	all, err := db.Statuses(t.Context())

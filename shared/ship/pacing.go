@@ -65,9 +65,9 @@ func (s *Shipper) chargeBudget() {
 func (s *Shipper) sayBudget(now time.Time) (spent bool) {
 	spent = s.pacing.budget.spent(now)
 	if spent && !s.report.detail.BudgetSpent {
-		s.log.Warn("remote.max_bytes_per_day is spent; the backlog waits for the next day, the newest samples go every 10 minutes", "bytes", int64(s.pacing.budget.used))
+		s.log.Warn("remote.max_bytes_per_day is reached; the backlog waits for the next day, the newest samples are sent every 10 minutes", "bytes", int64(s.pacing.budget.used))
 	} else if !spent && s.report.detail.BudgetSpent {
-		s.log.Info("a new day's bytes begin")
+		s.log.Info("a new day began; uploads continue without the limit")
 	}
 	s.report.detail.BudgetSpent = spent
 	return spent

@@ -186,7 +186,7 @@ func (s *Shipper) watchServer(host string, ended bool) {
 		return
 	}
 	s.replay.restartSign()
-	s.log.Info("the server may have restarted; what it acknowledged in the minutes before is sent again", "cause", cause, "host", host)
+	s.log.Info("the server may have restarted; samples that it accepted in the minutes before are sent again", "cause", cause, "host", host)
 }
 
 // resend sends again what a restarted server may have lost. The rows stay as

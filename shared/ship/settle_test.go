@@ -352,7 +352,7 @@ func TestBudgetOfADayStopsTheBacklogAndSlowsTheRest(t *testing.T) {
 	if again, _ := f.state(); again <= seen+2 {
 		t.Errorf("%d requests on the next day", again-seen)
 	}
-	if st := b.status(); strings.Contains(b.log.String(), "a new day's bytes begin") == false {
+	if st := b.status(); strings.Contains(b.log.String(), "a new day began; uploads continue without the limit") == false {
 		t.Errorf("detail %s", st.Detail)
 	}
 }

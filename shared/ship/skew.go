@@ -186,7 +186,7 @@ func (s *Shipper) sayClock(at skew) {
 	attrs := []any{"skew_ms", at.Ms, "error_ms", at.Error, "host", at.Host}
 	switch {
 	case over && !k.over:
-		s.log.Warn("this clock and the server's are apart; samples are sent with the time they have", attrs...)
+		s.log.Warn("the clock and the server's clock differ; samples are sent with their present times", attrs...)
 	case !over && (k.over || !k.said):
 		s.log.Info("clock compared with the server's", attrs...)
 	}

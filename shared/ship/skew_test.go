@@ -78,7 +78,7 @@ func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
 		}
 		server.Close()
 		log := b.log.String()
-		if n := strings.Count(log, "are apart"); n != min(1, int(math.Abs(float64(off)))) {
+		if n := strings.Count(log, "clock differ"); n != min(1, int(math.Abs(float64(off)))) {
 			t.Errorf("off by %s: %d warnings", off, n)
 		}
 		if !strings.Contains(log, `"host":"vm-7"`) {

@@ -124,7 +124,7 @@ func (r *Reader) LastRejectedMs(ctx context.Context) (ms int64, err error) {
 	err = r.read.QueryRowContext(ctx, `SELECT coalesce(max(rejected_ms), 0) FROM
 		(SELECT rejected_ms FROM rejected ORDER BY timestamp_ms DESC LIMIT 100)`).Scan(&ms)
 	if err != nil {
-		return 0, fmt.Errorf("read when samples were set aside: %w", err)
+		return 0, fmt.Errorf("read when samples were rejected: %w", err)
 	}
 	return ms, nil
 }

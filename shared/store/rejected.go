@@ -65,7 +65,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error {
 	var count int
 	if err := tx.QueryRowContext(ctx, "SELECT count FROM ledger WHERE name = 'rejected'").Scan(&count); err != nil {
-		return fmt.Errorf("count what is set aside: %w", err)
+		return fmt.Errorf("count the rejected samples: %w", err)
 	}
 	if count <= keep {
 		return nil
@@ -73,14 +73,14 @@ func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error
 	const oldest = "(SELECT timestamp_ms, series_id FROM rejected ORDER BY rejected_ms, timestamp_ms, series_id LIMIT ?)"
 	res, err := tx.ExecContext(ctx, "DELETE FROM samples WHERE uploaded = 2 AND (timestamp_ms, series_id) IN "+oldest, count-keep)
 	if err != nil {
-		return fmt.Errorf("give up what was set aside first: %w", err)
+		return fmt.Errorf("count the oldest rejected samples as lost: %w", err)
 	}
 	n, err := res.RowsAffected()
 	if err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM rejected WHERE (timestamp_ms, series_id) IN "+oldest, count-keep); err != nil {
-		return fmt.Errorf("forget what was set aside first: %w", err)
+		return fmt.Errorf("delete the oldest rejected samples: %w", err)
 	}
 	if err := addToLedger(ctx, tx, map[string]int{"rejected": -int(n)}); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) err
 	for {
 		page, last, err := r.rejections(ctx, after)
 		if err != nil {
-			return fmt.Errorf("read what is set aside: %w", err)
+			return fmt.Errorf("read the rejected samples: %w", err)
 		}
 		for _, one := range page {
 			if err := each(one); err != nil {
@@ -182,7 +182,7 @@ func (db *DB) requeue(ctx context.Context, where string, args ...any) (requeued 
 		return addToLedger(ctx, tx, map[string]int{"rejected": -requeued})
 	})
 	if err != nil {
-		return 0, fmt.Errorf("put back what is set aside: %w", err)
+		return 0, fmt.Errorf("requeue the rejected samples: %w", err)
 	}
 	return requeued, nil
 }

@@ -108,7 +108,7 @@ func (k *Keeper) evict(ctx context.Context, f figures, now time.Time) (more bool
 	k.series.gone += n
 	k.series.tight = k.series.tight || n > 0
 	if n > 0 && k.lost == 0 {
-		k.log.Warn("no room for all that was not delivered; the oldest of the lowest priority is given up and counted",
+		k.log.Warn("no room for all undelivered samples; the oldest of the lowest priority are deleted and counted as lost",
 			"reason", k.evicting, "limit_bytes", f.limit, "pending", ledger.Pending)
 	}
 	k.lost += n

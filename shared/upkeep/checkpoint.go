@@ -35,7 +35,7 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 			k.busySince = now
 		}
 		k.busyTries++
-		k.log.Warn("checkpoint kept from finishing by a reader or writer; the WAL grows until it is gone; will try again",
+		k.log.Warn("a reader or writer prevents the checkpoint from finishing; the WAL grows until it ends; will try again",
 			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries, "frames", c.Frames, "moved", c.Moved, "retry_in", busyRetry.String())
 		return nil
 	}

@@ -90,7 +90,7 @@ func (k *Keeper) limitSeries(ctx context.Context, f figures, now time.Time) erro
 		s.refusedAt = now
 		if s.fullSince.IsZero() {
 			s.fullSince = now
-			k.log.Warn("no room for more series; samples of new ones are refused and counted, known series go on",
+			k.log.Warn("no room for more series; samples of new series are counted as lost, known series continue",
 				"series", use.Count, "max_series", s.limit.Count, "bytes", use.Bytes, "max_bytes", s.limit.Bytes)
 		}
 	} else if !s.fullSince.IsZero() && now.Sub(s.refusedAt) > fullFor {

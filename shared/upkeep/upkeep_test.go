@@ -184,7 +184,7 @@ func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
 	if by[1] != 120*15*20 && by[2] != 0 || by[2] != 120*15*20 && by[3] > sliceOfSelf {
 		t.Errorf("pending by priority: %v", by)
 	}
-	if !strings.Contains(f.log.String(), "is given up and counted") || !strings.Contains(f.log.String(), "room made in the database") {
+	if !strings.Contains(f.log.String(), "are deleted and counted as lost") || !strings.Contains(f.log.String(), "room made in the database") {
 		t.Errorf("log: %s", f.log.String())
 	}
 }
@@ -437,7 +437,7 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	if since, _ := d["checkpoint_busy_since_ms"].(float64); math.Abs(since-float64(time.Now().UnixMilli())) > 60_000 {
 		t.Errorf("the status does not say since when: %v", d)
 	}
-	if f.busyTries != 3 || strings.Count(f.log.String(), "kept from finishing") != 3 || !strings.Contains(f.log.String(), "busy_for=") {
+	if f.busyTries != 3 || strings.Count(f.log.String(), "prevents the checkpoint from finishing") != 3 || !strings.Contains(f.log.String(), "busy_for=") {
 		t.Errorf("%d tries counted; log: %s", f.busyTries, f.log.String())
 	}
 	// Over the bound: deleting would lengthen the log, so nothing is given up.
