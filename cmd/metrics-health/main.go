@@ -17,7 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/secretfile"
 )
 
-// judgeEvery is how often the status is looked at while nobody asks.
+// judgeEvery is how often the status is evaluated when no request comes.
 const judgeEvery = 30 * time.Second
 
 func main() {

@@ -39,7 +39,7 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	return 0, errors.Join(err, s.Stop(context.WithoutCancel(ctx)), db.Close())
 }
 
-// rejected prints a line for each sample that is set aside, the first one first.
+// rejected prints a line for each rejected sample, the first one first.
 func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	if err := mustExist(p); err != nil {
 		return 1, err

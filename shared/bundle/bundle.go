@@ -1,5 +1,4 @@
-// Package bundle writes one file with what somebody needs to find a fault of a
-// board from afar: its state, its last hours of samples, events and log lines.
+// Package bundle writes one file for finding a fault of a board remotely: its state, its last hours of samples, events and log lines.
 //
 // The one rule here: nothing that must not leave the board is in it. Every text
 // goes through the scrubber; numbers of samples do not need to.

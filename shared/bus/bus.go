@@ -1,8 +1,8 @@
 // Package bus asks other programs of this machine over the system's D-Bus.
 //
 // The one rule here: it asks for properties and for nothing else, starts no
-// program by asking (NO_AUTO_START), and is done after two seconds, whoever does
-// not answer. What it returns are plain Go values: numbers, strings, booleans,
+// program by asking (NO_AUTO_START), and ends after two seconds without an answer.
+// It returns plain Go values: numbers, strings, booleans,
 // []any for arrays and structures, Properties for dictionaries of names.
 //
 // Source: https://dbus.freedesktop.org/doc/dbus-specification.html

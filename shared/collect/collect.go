@@ -4,7 +4,7 @@
 // line to All.
 //
 // The one rule here: a value that could not be read is missing and counted,
-// never 0. A collector does not log, store or wait; whoever runs it does.
+// never 0. A collector does not log, store or wait; its caller does.
 package collect
 
 import (

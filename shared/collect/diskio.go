@@ -41,7 +41,7 @@ func newDiskIO(roots hostfs.Roots, cfg config.MetricConfig, key string) (*diskIO
 
 // Collect returns the six disk counters of each allowed device, as the kernel
 // has them since boot. The two times are 32 bits wide there and begin again at 0
-// after 49.7 days: that is a counter's reset to whoever computes a rate.
+// after 49.7 days: to a program that computes a rate, that is a reset of the counter.
 func (c *diskIOCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	data, err := hostfs.ReadFile(c.path)
 	if err != nil {

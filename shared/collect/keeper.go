@@ -8,7 +8,7 @@ import (
 
 // A Keeper is a collector that goes on where the run before it stopped: what it
 // counted, and where it is in its source, is stored in the same transaction as the
-// samples that came of it. Whoever runs it calls Observe in place of Collect, and
+// samples that came of it. Its caller calls Observe in place of Collect, and
 // not before Restore.
 type Keeper interface {
 	Collector

@@ -83,7 +83,7 @@ func interfaces(data []byte, wanted func(name []byte) bool) (found []hostfs.Inte
 // last round come first: a series that is being watched does not end because a
 // hundred tunnels appeared whose names sort before it. Free places go to the
 // others by name, so that the choice does not hang on the kernel's order, which
-// changes when a modem is plugged in anew.
+// changes when a modem is plugged in again.
 func (c *networkCollector) choose(found []hostfs.Interface) []hostfs.Interface {
 	slices.SortFunc(found, func(a, b hostfs.Interface) int { return strings.Compare(a.Name, b.Name) })
 	chosen := make([]hostfs.Interface, 0, min(len(found), c.most))

@@ -68,7 +68,7 @@ func (c *receiverCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	return r.done()
 }
 
-// tagged calls each stream by what may be told of it. Whoever knows the name of
+// tagged names each stream by a hash of its name. A person who knows the name of
 // a publisher can publish, so it goes no further than this: the tag is the
 // beginning of its SHA-256, or what the configuration calls that.
 func (c *receiverCollector) tagged(streams map[string]stream) map[string]stream {

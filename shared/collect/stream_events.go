@@ -81,7 +81,7 @@ func newStreamEvents(roots hostfs.Roots, cfg config.MetricConfig) *streamEvents 
 	return c
 }
 
-// Collect is Observe for whoever keeps nothing.
+// Collect is Observe for a caller that keeps nothing.
 func (c *streamEvents) Collect(now time.Time) ([]metric.Sample, error) {
 	boot, err := hostfs.BootTime()
 	if err != nil {

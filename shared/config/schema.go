@@ -55,7 +55,7 @@ type Storage struct {
 	MinFreeMB             int           `yaml:"min_free_mb" want:"0..1048576"`  // on the filesystem; 0: not looked at
 }
 
-// Time is what becomes of samples while nothing vouches for the wall clock:
+// Time is what becomes of samples while nothing confirms the wall clock:
 // hold keeps them back until something does and then repairs their times, ship
 // sends them as they are.
 type Time struct {
@@ -78,7 +78,7 @@ type Remote struct {
 	MaxBytesPerDay  int64         `yaml:"max_bytes_per_day" want:"0..1000000000000"`     // likewise, by UTC day; 0: no limit
 	BusyKbps        int64         `yaml:"busy_kbps" want:"0..10000000"`                  // what others send meanwhile; 0: not looked at
 	Settle          time.Duration `yaml:"settle" want:"0s..8760h"`                       // how long a delivered sample can be sent again
-	ServerRetention time.Duration `yaml:"server_retention" want:"0s..876000h"`           // older samples are set aside; 0: no limit
+	ServerRetention time.Duration `yaml:"server_retention" want:"0s..876000h"`           // older samples are rejected; 0: no limit
 	TokenFile       string        `yaml:"token_file" want:"path or empty"`               // bearer token
 	BasicAuth       BasicAuth     `yaml:"basic_auth"`
 	CAFile          string        `yaml:"ca_file" want:"path or empty"`     // PEM; in place of the system's
@@ -178,7 +178,7 @@ func DefaultExcludeIfaces() []string {
 	return []string{"lo", "docker.*", "veth.*", "br-.*", "virbr.*", "wlan.*mon", "ifb.*", "dummy.*"}
 }
 
-// Default returns the configuration of an empty file, save for the device id,
+// Default returns the configuration of an empty file, except for the device id,
 // which Load takes from the hostname.
 func Default() Config {
 	return Config{

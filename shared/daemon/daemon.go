@@ -1,14 +1,13 @@
 // Package daemon is the process shell of the programs: flags, configuration,
-// log, lock, signals, loops and the conversation with systemd. What all of them
-// need, and none should word differently, is here; databases, HTTP and samples
-// are not.
+// log, lock, signals, loops and the notifications to systemd. Databases, HTTP and
+// samples are in other packages.
 //
 // A main is a Program and one line: os.Exit(daemon.Main(program)). Its Run opens
 // what it needs, calls Process.Ready and runs its work in Process.Loop and
 // Process.Every, each in a goroutine of an errgroup.
 //
 // Panics are not recovered: one ends the process with its stack in the journal,
-// systemd starts it again, and the other daemons never notice.
+// systemd starts it again, and the other daemons are not affected.
 package daemon
 
 import (

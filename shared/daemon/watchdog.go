@@ -30,7 +30,7 @@ func (p *Process) startWatch() (stop func()) {
 }
 
 // watch pings at a third of limit, so that one ping may be late or lost. A limit
-// of 0 means that nobody listens; then it only says what is stuck. See
+// of 0 means that systemd has no watchdog; then stuck loops are only logged. See
 // sd_watchdog_enabled(3).
 func (p *Process) watch(ctx context.Context, limit time.Duration) {
 	period := watchEvery

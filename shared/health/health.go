@@ -1,8 +1,8 @@
 // Package health judges how the pipeline is doing and shows it to people and
 // machines. It reads the database and writes nothing.
 //
-// The one rule here: unknown is not ok. What could not be seen is a reason of
-// its own. Start at Evaluate, which is pure: one look (Observation), the thresholds
+// The one rule here: unknown is not ok. A thing that could not be checked is a
+// reason of its own. Start at Evaluate, which is pure: one look (Observation), the thresholds
 // and the time give a Report. Watch looks and keeps the database open; Server
 // answers over HTTP; Text prints for a terminal.
 package health
@@ -49,7 +49,7 @@ type Observation struct {
 	Fault     Code // "": the database could be read
 	FaultText string
 	Snapshot  store.Snapshot
-	// RejectedMs is when a sample was last set aside; 0: never.
+	// RejectedMs is when a sample was last rejected; 0: never.
 	RejectedMs int64
 	// Locks says by program name who holds its lock. A program that is not in it
 	// has no lock file.

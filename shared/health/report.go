@@ -103,7 +103,7 @@ type Uploader struct {
 	Plaintext       bool     `json:"plaintext_token"` // credentials go over http to another machine
 }
 
-// Storage is the database and the books.
+// Storage is the database and the ledger.
 type Storage struct {
 	Status                Status           `json:"status"`
 	DatabaseSizeBytes     int64            `json:"database_size_bytes"`

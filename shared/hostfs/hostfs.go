@@ -1,9 +1,8 @@
-// Package hostfs knows where the kernel's pseudo files are and how they must be
-// read. Start at Roots, which says where /proc and /sys are; ReadFile reads a
+// Package hostfs finds and reads the kernel's pseudo files. Start at Roots, which says where /proc and /sys are; ReadFile reads a
 // table of /proc, ReadValue one attribute of /sys.
 //
-// The one rule here: reading never waits. A file that has nothing to give now is
-// an error now, and the caller goes on with the next one.
+// The one rule here: reading never waits. A file without data is an error at
+// once, and the caller continues with the next file.
 package hostfs
 
 import (

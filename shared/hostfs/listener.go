@@ -14,7 +14,7 @@ type Listener struct {
 	User int    // whose the socket is
 }
 
-// ListenerOn finds who listens on a TCP port; ok is false if nobody is seen to.
+// ListenerOn finds the process that listens on a TCP port; ok is false if none is found.
 // Another user's processes may hide what they have open, then only the user is
 // known. Source: /proc/net/tcp and tcp6 (proc_net(5)), /proc/PID/fd.
 func (r Roots) ListenerOn(port int) (l Listener, ok bool) {

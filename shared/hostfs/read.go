@@ -32,7 +32,7 @@ var (
 // than 8 MiB. A missing file is an fs.ErrNotExist.
 //
 // The size that stat gives is not asked for: it is 0 in /proc. Reads are as
-// large as the buffer, because the kernel makes the text anew for each read
+// large as the buffer, because the kernel makes the text again for each read
 // (seq_file) and few large reads tear less of it.
 func ReadFile(path string) ([]byte, error) { return ReadFileUpTo(path, maxFileBytes) }
 

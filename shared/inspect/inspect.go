@@ -56,7 +56,7 @@ func Report(ctx context.Context, w io.Writer, path string, top int) (sound bool,
 	return p.sound, p.err
 }
 
-// A printer prints until an error of writing, and remembers what was amiss.
+// A printer prints until an error of writing, and remembers problems.
 type printer struct {
 	w     io.Writer
 	sound bool

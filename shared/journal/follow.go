@@ -131,7 +131,7 @@ func (f *Follower) count(r *Report) {
 	*s = Skipped{}
 }
 
-// giveUp closes a file that cannot be read, so that it is looked at anew. One that
+// giveUp closes a file that cannot be read, so that it is opened again. One that
 // is not written to any more will not get better: it is left behind, and what it
 // may have held is counted.
 func (f *Follower) giveUp(err error, r *Report) error {

@@ -27,7 +27,7 @@ const (
 	compressed = 1 | 2 | 4 // object flags: XZ, LZ4, ZSTD
 )
 
-// Incompatible flags of a file. Whoever does not know one cannot read the file.
+// Incompatible flags of a file. A reader that does not know one cannot read the file.
 const (
 	flagXZ      = 1 << 0
 	flagLZ4     = 1 << 1

@@ -2,7 +2,7 @@
 // (in catalog.go) what every metric of this product is called.
 //
 // The one rule here: a sample is made once, in the shape in which it is stored
-// and sent. Its tags are canonical JSON from birth and are never decoded again.
+// and sent. Its tags are canonical JSON from the beginning and are never decoded.
 package metric
 
 import (

@@ -1,8 +1,8 @@
-// Package promtext reads the text format of Prometheus: what exporters answer,
-// and what scripts leave for the textfile collector.
+// Package promtext reads the text format of Prometheus: the answers of exporters,
+// and the files that scripts write for the textfile collector.
 //
-// The one rule here: a text is taken whole or not at all. What Parse returns can
-// be sent as it stands: names and labels are legal on the wire, no two samples
+// The one rule here: a text is accepted whole or not at all. The samples that Parse
+// returns can be sent unchanged: names and labels are legal on the wire, no two samples
 // are of one series, and no label is one that the wire uses for itself. It is
 // narrower than the format where the wire is: no time stamps, no quoted names,
 // no infinities. A value of NaN says that there is no value: no sample.

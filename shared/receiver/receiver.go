@@ -1,7 +1,7 @@
-// Package receiver is a small stand-in for VictoriaMetrics, for trying things
-// without a server. It takes the same import lines, but strictly: where
+// Package receiver is a small replacement for VictoriaMetrics, for trials without
+// a server. It accepts the same import lines, but strictly: where
 // VictoriaMetrics answers 204 and drops a bad line in silence, the answer here
-// says how many samples were taken and which lines were not, and why.
+// says how many samples were accepted, and which lines were rejected and why.
 //
 // The one rule here: a request counts whole or not at all. Its body is checked
 // to the last byte before anything of it is remembered. Only the newest value

@@ -1,5 +1,5 @@
-// Package repair keeps the database usable: it opens what is at the path, saves
-// what is in a file that was deleted, replaced or damaged, and puts a sound one
+// Package repair keeps the database usable: it opens the file at the path, saves
+// the rows of a file that was deleted, replaced or damaged, and puts a sound file
 // in its place.
 //
 // The collector is the only process that repairs, in a loop of its own: start at

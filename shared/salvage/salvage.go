@@ -1,8 +1,8 @@
 // Package salvage copies what can be read of a damaged database into a new one.
 //
 // It takes the pages of the damaged file apart itself, one by one, and never
-// asks SQLite for them: a row is found if its own page is intact, whatever became
-// of the pages that lead to it. The package has no policy and no state: a file
+// asks SQLite for them: a row is found if its own page is intact, even if the
+// pages that lead to it are lost. The package has no policy and no state: a file
 // goes in, a file and a report come out. Start at Run; rows.go has the list of
 // tables, to which a new table has to be added.
 package salvage

@@ -17,7 +17,7 @@ const (
 	// nothing sets, a step: less is the work of a time daemon.
 	clockStep = 500 * time.Millisecond
 	// serverAgrees is how far the server's clock may be from ours, beside the
-	// measurement's own error, for it to vouch for ours.
+	// measurement's own error, for it to confirm ours.
 	serverAgrees = 2000.0 // ms
 	// askAgain is how often a clock that is not trusted is looked at, in the
 	// first askFor of a run; later it is looked at with each round.
@@ -64,7 +64,7 @@ type clock struct {
 }
 
 // update judges the clock at one moment. Skew returns the shipper's status row
-// about the server's clock; it is asked for when nothing else vouches for ours.
+// about the server's clock; it is asked for when nothing else confirms ours.
 func (c *clock) update(now status.Moment, skew func() status.Row) {
 	offset := time.Duration(now.Wall.UnixNano()) - now.Boot
 	step, known, was := offset-c.offset, c.known, c.trusted
@@ -89,7 +89,7 @@ func (c *clock) update(now status.Moment, skew func() status.Row) {
 	}
 }
 
-// evidence says what vouches for the clock, "" for nothing.
+// evidence says what confirms the clock, "" for nothing.
 func (c *clock) evidence(now status.Moment, skew func() status.Row) string {
 	switch {
 	case c.ship:

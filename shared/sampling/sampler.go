@@ -1,10 +1,10 @@
 // Package sampling decides when the collectors run, and stores what they return:
 // all that is due together shares one clock reading and one transaction.
 //
-// The one rule here: nothing stops the others. A sensor that never answers is
-// left behind, a database that cannot be written is waited for with the samples
-// in memory, and a clock that is not trusted holds samples back instead of
-// giving them wrong times. Start at Sampler.Round.
+// The one rule here: one fault does not stop the rest. A sensor that never answers
+// is left out of the round; while the database cannot be written, samples wait in
+// memory; while the clock is not trusted, samples are held instead of stored with
+// wrong times. Start at Sampler.Round.
 package sampling
 
 import (
@@ -51,7 +51,7 @@ type Sampler struct {
 }
 
 // New prepares the rounds of the given collectors. Untrusted is what
-// becomes of samples while nothing vouches for the clock: "hold" or "ship". The
+// becomes of samples while nothing confirms the clock: "hold" or "ship". The
 // database need not be open yet.
 func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Sampler {
 	now := time.Now()

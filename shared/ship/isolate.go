@@ -16,7 +16,7 @@ import (
 const maxIsolation = 100
 
 const (
-	// maxRefused bounds the series that are remembered for having rows set aside.
+	// maxRefused bounds the series that are remembered because rows of them were rejected.
 	maxRefused = 64
 	// maxKnownBad is how many rows of such series are tried one by one.
 	maxKnownBad = 16
@@ -120,7 +120,7 @@ func (s *Shipper) takeApart(ctx context.Context, b *round, r *refusal) (suspects
 	return suspects, len(parts) > 0, nil
 }
 
-// knownBad divides rows into those of series that had rows set aside before, and
+// knownBad divides rows into those of series with rejected rows, and
 // the others. Most of what a server refuses, it refuses each time.
 func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
 	for _, row := range rows {

@@ -104,7 +104,7 @@ func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once b
 }
 
 // sendRows sends rows in as many chunks as their size asks for. It returns once all
-// of them are delivered, set aside, or left out by an answer that says so.
+// of them are delivered, rejected, or left out by an answer that says so.
 func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) error {
 	for len(rows) > 0 {
 		c := &s.chunks.one

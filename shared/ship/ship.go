@@ -20,8 +20,8 @@ import (
 
 const (
 	// eagerFor is how long after its start a shipper that found nothing pending
-	// looks again every eagerEvery, instead of waiting for its beat: whoever
-	// starts a board sees its first samples at once.
+	// looks again every eagerEvery, instead of waiting for its beat, so that
+	// the first samples of a board that was just started are seen at once.
 	eagerFor   = 15 * time.Second
 	eagerEvery = 250 * time.Millisecond
 )

@@ -140,7 +140,7 @@ func (s *Shipper) timeRuleFor(ctx context.Context, b *round, rows []store.Row) (
 }
 
 // trustedTime is this clock in Unix milliseconds, timeUnknown unless the
-// collector found that the kernel or systemd-timesyncd vouches for it.
+// collector found that the kernel or systemd-timesyncd confirms it.
 func (s *Shipper) trustedTime(ctx context.Context) (unixMs int64, err error) {
 	rows, err := s.db.Statuses(ctx)
 	if err != nil {
@@ -158,7 +158,7 @@ func (s *Shipper) trustedTime(ctx context.Context) (unixMs int64, err error) {
 	return timeUnknown, nil
 }
 
-// What the collector calls those that vouch for the clock.
+// The collector's names for the sources that confirm the clock.
 const (
 	byKernel    = "kernel"
 	byTimesyncd = "timesyncd"

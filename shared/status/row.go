@@ -1,4 +1,4 @@
-// Package status is what the daemons say of themselves through the database: the
+// Package status defines the state that the daemons store in the database: the
 // rows of the table status, what each component keeps in a row's detail, and the
 // reasons under which samples are counted as lost. Writers marshal these types
 // and metrics-health reads the same ones, so a key has one name.

@@ -99,7 +99,7 @@ const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), m
 	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5 AND ?6 = 0
 	GROUP BY start, series_id ORDER BY start, series_id`
 
-// A reading below the one before it is a counter that began anew: it gives no
+// A reading below the one before it is a counter that restarted: it gives no
 // rate and is the base of the next.
 const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
 	FROM (SELECT series_id, timestamp_ms AS at, value AS v,

@@ -86,7 +86,7 @@ type SeriesCount struct {
 	ByState map[State]int64
 }
 
-// Faults are what does not agree between the books and the rows, in plain words.
+// Faults lists differences between the ledger and the rows, in plain words.
 func (c Census) Faults() []string {
 	var faults []string
 	for _, e := range []struct {

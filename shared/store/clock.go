@@ -23,7 +23,7 @@ type Clock struct {
 	Now     status.Moment
 	BootID  string
 	Trusted bool
-	By      string        // what vouches for it, "" for nothing
+	By      string        // what confirms it, "" for nothing
 	NTP     *bool         // whether NTP says that it is synchronised; nil: not known
 	Since   time.Duration // on the boot clock, when it was last found not trusted; for Trusted false
 }

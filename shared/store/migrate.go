@@ -146,7 +146,7 @@ func createSchema3(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// schema1to2 adds what an upload needs to know. The table is made anew, because
+// schema1to2 adds what an upload needs to know. The table is made again, because
 // SQLite cannot add the columns' constraints to an old one.
 func schema1to2(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "ALTER TABLE metrics RENAME TO metrics_v1;"+schema2+schema2Sides)

@@ -140,7 +140,7 @@ func canonicalTags(text string) string {
 }
 
 func moveSamples(ctx context.Context, tx *sql.Tx) error {
-	// Text stays local; a number that is not there can't be sent and is set aside.
+	// Text stays local; a number that is not there can't be sent and is rejected.
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
 		SELECT m.timestamp_ms, o.series_id, m.metric_value, m.value_text, sessions.num,

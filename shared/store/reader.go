@@ -119,7 +119,7 @@ func FaultOf(err error) Fault {
 }
 
 // LastRejectedMs returns when one of the hundred newest rejected samples was
-// last set aside, in Unix milliseconds; 0: there is none.
+// last rejected, in Unix milliseconds; 0: there is none.
 func (r *Reader) LastRejectedMs(ctx context.Context) (ms int64, err error) {
 	err = r.read.QueryRowContext(ctx, `SELECT coalesce(max(rejected_ms), 0) FROM
 		(SELECT rejected_ms FROM rejected ORDER BY timestamp_ms DESC LIMIT 100)`).Scan(&ms)

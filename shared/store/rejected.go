@@ -11,14 +11,14 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// maxRejected bounds the samples that are set aside; the oldest go first and are
+// maxRejected bounds the rejected samples; the oldest go first and are
 // counted as lost.
 const maxRejected = 10000
 
 // MaxWords bounds the server's words that are kept, in bytes.
 const MaxWords = 1000
 
-// A Rejection is why a row is set aside.
+// A Rejection is why a row is rejected.
 type Rejection struct {
 	Row
 	HTTPStatus int // 0: refused here, before sending
@@ -61,7 +61,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 	return rejected, nil
 }
 
-// trimRejected gives up the samples that were set aside first, down to keep.
+// trimRejected deletes the oldest rejected samples, down to keep, and counts them as lost.
 func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error {
 	var count int
 	if err := tx.QueryRowContext(ctx, "SELECT count FROM ledger WHERE name = 'rejected'").Scan(&count); err != nil {
@@ -92,8 +92,8 @@ func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error
 // be slow, and must not pin the write-ahead log meanwhile.
 const rejectedPage = 500
 
-// Rejections calls each for every sample that is set aside, the first one first,
-// until it returns an error. Samples that are set aside meanwhile are among them.
+// Rejections calls each for every rejected sample, the first one first,
+// until it returns an error. Samples that are rejected meanwhile are among them.
 func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) error {
 	after := rejectedKey{at: math.MinInt64}
 	for {

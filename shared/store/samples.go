@@ -250,7 +250,7 @@ func sqlValue(v float64) any {
 	return v
 }
 
-// addToLedger adds to the books' counts.
+// addToLedger adds to the ledger's counts.
 func addToLedger(ctx context.Context, tx *sql.Tx, add map[string]int) error {
 	for _, name := range slices.Sorted(maps.Keys(add)) {
 		if add[name] == 0 {

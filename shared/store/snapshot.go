@@ -27,7 +27,7 @@ type Ledger struct {
 	Delivered int64 // ever acknowledged, whether or not still stored
 	Pending   int64 // stored, on their way; derived from the others
 	Held      int64 // stored, waiting for a trusted clock
-	Rejected  int64 // stored, set aside
+	Rejected  int64 // stored and rejected
 	Local     int64 // text, which is never sent
 	Lost      int64 // given up, all reasons
 }
@@ -40,7 +40,7 @@ type Loss struct {
 	LastMs  int64
 }
 
-// Snapshot reads the present state. It touches no table that grows, save for
+// Snapshot reads the present state. It touches no table that grows, except for
 // the ends of indexes.
 func (r *Reader) Snapshot(ctx context.Context) (Snapshot, error) {
 	var s Snapshot
@@ -87,7 +87,7 @@ const oldestPending = `SELECT min(t) FROM (
 	UNION ALL SELECT (SELECT min(timestamp_ms) FROM samples WHERE uploaded = 0 AND priority = 2)
 	UNION ALL SELECT (SELECT min(timestamp_ms) FROM samples WHERE uploaded = 0 AND priority = 3))`
 
-// Ledger reads the books.
+// Ledger reads the ledger and the losses.
 func (r *Reader) Ledger(ctx context.Context) (l Ledger, losses []Loss, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		l, losses, err = ledger(ctx, tx)

@@ -56,7 +56,7 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 	return k.aging, err
 }
 
-// clockTrusted says whether anything vouches for the wall clock in this boot.
+// clockTrusted says whether the wall clock was confirmed in this boot.
 func (k *Keeper) clockTrusted(ctx context.Context) (bool, error) {
 	clock, _, known, err := k.db.RecordedClock(ctx, k.bootID)
 	return known && clock.Trusted || k.bootID == "", err

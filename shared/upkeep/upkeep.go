@@ -1,10 +1,10 @@
 // Package upkeep keeps the database fit for years in the field: it moves the
-// write-ahead log into the database, deletes what is no longer needed or no
-// longer fits, and says how the storage is doing.
+// WAL into the database, deletes samples that are old or exceed the size limits,
+// and reports the state of the storage.
 //
 // Only the collector runs it, so there is one checkpointer and one that deletes.
-// Start at Keeper's Step, which does once what is due now and never much of it:
-// collecting shares the connection.
+// Start at Keeper's Step. Each step is short, because collecting uses the same
+// connection.
 package upkeep
 
 import (

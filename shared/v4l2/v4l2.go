@@ -1,4 +1,4 @@
-// Package v4l2 asks a video input what is plugged into it: whether there is a
+// Package v4l2 queries the state of a video input: whether there is a
 // cable, and the timings of the signal.
 //
 // The one rule here: it only reads. A device is opened read-only, and the four
