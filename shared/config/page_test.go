@@ -26,15 +26,15 @@ const pageHead = `# Configuration
 <!-- written by ` + "`make golden`" + ` from shared/config and the comments of configs/config.yaml -->
 
 One YAML file for all three daemons: ` + "`" + DefaultPath + "`" + `, or what ` + "`-config`" + ` names.
-[The example](../configs/config.yaml) shows every key with its default. What is left out has its default: an empty file
-works, and so does none.
+[The example](../configs/config.yaml) shows every key with its default. A key that is left out has its default: an empty file
+works, and so does a missing one.
 
-A key that does not exist and a value that makes no sense are faults. No daemon starts with one, and
-` + "`metrics-collector -check`" + ` names all of them with their lines. A change is taken up by a restart.
+An unknown key or an invalid value is a fault. No daemon starts with one, and
+` + "`metrics-collector -check`" + ` lists all of them with their lines. A change takes effect after a restart.
 
 Durations need a unit: ` + "`500ms`, `30s`, `5m`, `1h`" + `. Sizes have theirs in the key.
 
-These belong together, and are checked:
+These keys depend on each other, and are checked:
 
 - ` + "`remote.chunk_size`" + ` is at most ` + "`remote.batch_size`" + `, and ` + "`remote.retry.initial_backoff`" + ` at most ` + "`remote.retry.max_backoff`" + `;
 - the limits of ` + "`health.degraded_threshold`" + ` are at most those of ` + "`health.error_threshold`" + `;
