@@ -19,7 +19,7 @@ func newMemory(roots hostfs.Roots) *memoryCollector {
 }
 
 // Collect returns memory.total_bytes, .used_bytes, .available_bytes and
-// .swap_total_bytes, .swap_used_bytes. Used is MemTotal less MemAvailable. A
+// .swap_total_bytes, .swap_used_bytes. Used is MemTotal minus MemAvailable. A
 // kernel that does not estimate MemAvailable (before 3.14) gives neither: free
 // and cached pages added up would be a different figure under the same name.
 func (c *memoryCollector) Collect(now time.Time) ([]metric.Sample, error) {

@@ -88,7 +88,7 @@ func linkUp(state string) (float64, error) {
 	case "down", "lowerlayerdown", "dormant", "testing", "notpresent":
 		return 0, nil
 	}
-	return 0, fmt.Errorf("%s is no state of an interface", quote([]byte(state)))
+	return 0, fmt.Errorf("%s is not a state of an interface", quote([]byte(state)))
 }
 
 // speed reads megabits a second. Where nothing is known of it the kernel
@@ -107,7 +107,7 @@ func (c *healthCollector) speed(r *reading, tags, dir string) {
 		case v == -1 || v == 0 || v == 65535 || v == 4294967295:
 			return
 		case v < 0 || v > maxMegabits:
-			err = fmt.Errorf("%d is no speed of a link", v)
+			err = fmt.Errorf("%d is not a plausible link speed", v)
 		}
 	}
 	if err != nil {
@@ -246,14 +246,14 @@ func (s *softnetRow) parse(fields [][]byte) error {
 	for i := range s.counts {
 		v, err := strconv.ParseUint(string(fields[i]), 16, 32)
 		if err != nil {
-			return fmt.Errorf("%s is no hexadecimal count of 32 bits", quote(fields[i]))
+			return fmt.Errorf("%s is not a 32-bit hexadecimal count", quote(fields[i]))
 		}
 		s.counts[i] = uint32(v)
 	}
 	if len(fields) == 13 {
 		cpu, err := strconv.ParseUint(string(fields[12]), 16, 32)
 		if err != nil {
-			return fmt.Errorf("%s is no number of a processor", quote(fields[12]))
+			return fmt.Errorf("%s is not a processor number", quote(fields[12]))
 		}
 		s.cpu = cpu
 	}

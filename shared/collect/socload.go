@@ -88,7 +88,7 @@ func (c *socCollector) clocks(r *reading) {
 			}
 			v, err := whole([]byte(value))
 			if err == nil && (v == 0 || v > maxKilohertz) {
-				err = fmt.Errorf("%d kHz is no clock", v)
+				err = fmt.Errorf("%d kHz is not a plausible clock", v)
 			}
 			if err != nil {
 				r.addf("read %s: %w; value skipped", path, err)
@@ -182,7 +182,7 @@ func parseDevfreqLoad(value []byte) (float64, error) {
 	if both {
 		hz, ok := bytes.CutSuffix(clock, []byte("Hz"))
 		if _, err := whole(hz); !ok || err != nil {
-			return 0, fmt.Errorf("%s is no load at a clock", quote(value))
+			return 0, fmt.Errorf("%s is not a load with a clock", quote(value))
 		}
 	}
 	v, err := decimal(percent)
@@ -266,7 +266,7 @@ func parseCodecCore(fields [][]byte) (codecCore, error) {
 	for i, field := range [][]byte{fields[2], fields[4]} {
 		digits, ok := bytes.CutSuffix(field, []byte("%"))
 		if !ok {
-			return codecCore{}, fmt.Errorf("%s is no percentage", quote(field))
+			return codecCore{}, fmt.Errorf("%s is not a percentage", quote(field))
 		}
 		if v[i], err = decimal(digits); err != nil {
 			return codecCore{}, err

@@ -104,7 +104,7 @@ func hexByte(value string, most uint64) (uint64, error) {
 	digits, ok := strings.CutPrefix(value, "0x")
 	v, err := strconv.ParseUint(digits, 16, 8)
 	if !ok || err != nil {
-		return 0, fmt.Errorf("%s is no byte such as 0x01", quote([]byte(value)))
+		return 0, fmt.Errorf("%s is not a byte such as 0x01", quote([]byte(value)))
 	}
 	if v > most {
 		return 0, fmt.Errorf("%s is more than 0x%02x, and not defined", quote([]byte(value)), most)

@@ -326,7 +326,7 @@ func parseUDP(data []byte, port int) (dropped uint64, listens bool, err error) {
 		}
 		n, err := strconv.ParseUint(string(fields[12]), 10, 64)
 		if err != nil {
-			f.addf("line %s: %s is no count; drops skipped", quote(line), quote(fields[12]))
+			f.addf("line %s: %s is not a count; drops skipped", quote(line), quote(fields[12]))
 			continue
 		}
 		dropped += n

@@ -74,7 +74,7 @@ func parseLinkStats(data []byte) (s linkStats, err error) {
 			}
 			n, err := strconv.ParseFloat(string(raw), 64)
 			if err != nil || !(n >= 0) || n > 1e15 {
-				return s, fmt.Errorf("%s of connection %d is no such value", v.key, id)
+				return s, fmt.Errorf("%s of connection %d is not a valid value", v.key, id)
 			}
 			l.values = append(l.values, namedValue{v.name, n})
 		}
@@ -102,7 +102,7 @@ func parseBitrate(data []byte) (low, high float64, err error) {
 	for line := range lines(data) {
 		n, err := whole(bytes.TrimSpace(line))
 		if err != nil || n == 0 || n > 1_000_000_000 {
-			return 0, 0, fmt.Errorf("line %d is no bitrate", len(found)+1)
+			return 0, 0, fmt.Errorf("line %d is not a bitrate", len(found)+1)
 		}
 		found = append(found, float64(n))
 	}

@@ -153,7 +153,7 @@ func parseMillidegrees(value string) (float64, error) {
 		return 0, fmt.Errorf("%s is not a number of millidegrees", quote([]byte(value)))
 	}
 	if v < minMillidegrees || v > maxMillidegrees {
-		return 0, fmt.Errorf("%d millidegrees is no temperature of a sensor", v)
+		return 0, fmt.Errorf("%d millidegrees is not a plausible temperature", v)
 	}
 	if v >= 1 && v <= maxDegrees {
 		return float64(v), nil

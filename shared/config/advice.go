@@ -37,7 +37,7 @@ func (r Remote) PathAdvice() string {
 	if u.Path == "" {
 		has = "no path"
 	}
-	return fmt.Sprintf("remote.url: %s, but samples are taken at %s; set remote.url to %s, or remote.any_path to true if a gateway takes them as it is",
+	return fmt.Sprintf("remote.url: %s, but samples are accepted at %s; set remote.url to %s, or remote.any_path to true if a gateway rewrites the path",
 		has, right.Path, right.String())
 }
 

@@ -33,13 +33,13 @@ func (c Config) ClockURL() (*url.URL, error) {
 	if c.Monitoring.ClockSkewURL != "" {
 		u, err := url.Parse(c.Monitoring.ClockSkewURL)
 		if err != nil {
-			return nil, errors.New("monitoring.clock_skew_url is no URL")
+			return nil, errors.New("monitoring.clock_skew_url is not a URL")
 		}
 		return u, nil
 	}
 	u, err := url.Parse(c.Remote.URL)
 	if err != nil {
-		return nil, errors.New("remote.url is no URL")
+		return nil, errors.New("remote.url is not a URL")
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/health"}, nil
 }

@@ -43,7 +43,7 @@ var variable = regexp.MustCompile(`\$(?:\{|\(|[A-Za-z_])`)
 func misreadText(want, text string) string {
 	switch {
 	case variable.MatchString(text):
-		return fmt.Sprintf("%s is taken as it stands; variables are not replaced", quote(text))
+		return fmt.Sprintf("%s is used literally; variables are not replaced", quote(text))
 	case quoted(text):
 		return fmt.Sprintf(`the quotes of %s are part of the value; use ' or ", or none`, quote(text))
 	}
@@ -86,7 +86,7 @@ func misreadPattern(p string) string {
 		return fmt.Sprintf("%s matches no name: names come without a folder", quote(p))
 	}
 	if fixed := fromGlob(p); fixed != p {
-		return fmt.Sprintf("%s is taken as a regular expression, in which * and ? repeat what stands before them; if a shell's pattern is meant, write %s", quote(p), fixed)
+		return fmt.Sprintf("%s is a regular expression, in which * and ? repeat the character before them; if you mean a shell pattern, write %s", quote(p), fixed)
 	}
 	return ""
 }

@@ -18,7 +18,7 @@ func TestWhatIsAcceptedAndMeansSomethingElseIsAdvisedOf(t *testing.T) {
 		"metrics: [{name: network.traffic, config: {exclude_ifaces: ['lo docker0']}}]":  `write one item for each`,
 		"metrics: [{name: cpu.temperature, config: {exclude_zones: ['soc*']}}]":         `write soc.*`,
 		"metrics: [{name: disk.usage, config: {mountpoints: ['/media/*']}}]":            `metrics[0].config.mountpoints[0]: "/media/*" is one mountpoint of this name`,
-		"device: {id: '${HOSTNAME}'}":                                                   `device.id: "${HOSTNAME}" is taken as it stands; variables are not replaced`,
+		"device: {id: '${HOSTNAME}'}":                                                   `device.id: "${HOSTNAME}" is used literally; variables are not replaced`,
 		"device: {id: $HOSTNAME}":                                                       `"$HOSTNAME" is taken as it stands`,
 		"device: {id: $(hostname)}":                                                     `variables are not replaced`,
 		"storage: {path: '$HOME/metrics.db'}":                                           `storage.path: "$HOME/metrics.db" is taken as it stands`,

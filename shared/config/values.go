@@ -199,7 +199,7 @@ func problemOfURL(s string) string {
 	case strings.ContainsFunc(s, unicode.IsSpace):
 		return "one with white space in it"
 	case err != nil || len(s) > 2048 || !plainText(s):
-		return "a text that is no URL"
+		return "text that is not a URL"
 	case u.User != nil:
 		return "one with a user name or password in it"
 	case u.Scheme != "http" && u.Scheme != "https":

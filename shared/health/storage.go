@@ -67,11 +67,11 @@ func (e *evaluation) upkeep() {
 		}
 	}
 	if d.FreeBytesShort > 0 {
-		e.add(StatusDegraded, DiskLow, status.StorageRow, 0, "the disk has %s free, %s less than storage.min_free_mb asks for", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
+		e.add(StatusDegraded, DiskLow, status.StorageRow, 0, "the disk has %s free, %s less than storage.min_free_mb", bytesText(d.FreeBytes), bytesText(d.FreeBytesShort))
 	}
 	if d.SeriesFullSinceMs != 0 {
 		e.add(StatusDegraded, SeriesLimit, status.StorageRow, d.SeriesFullSinceMs,
-			"%d series are stored and there is room for about %d; samples of new series are refused and counted as lost (series_limit)", d.Series, d.SeriesLimit)
+			"%d series are stored and there is room for about %d; samples of new series are not stored and are counted as lost (series_limit)", d.Series, d.SeriesLimit)
 	}
 	if d.Evicting != "" {
 		e.add(StatusDegraded, SamplesEvicted, status.StorageRow, 0, "samples are deleted before their time to make room (%s)", d.Evicting)

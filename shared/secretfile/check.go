@@ -116,7 +116,7 @@ func (s Source) check(c config.Config, path string) error {
 		return fmt.Errorf("%s: %w", s.Key, err)
 	}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok && user != 0 && sys.Uid == 0 && !s.Systemd {
-		return fmt.Errorf("%s: %s belongs to root, and user %d, whose the data directory is, cannot read it; give it to that user, or hand it over as a credential",
+		return fmt.Errorf("%s: %s belongs to root, and the owner of the data directory, user %d, cannot read it; give the file to that user, or pass it as a systemd credential",
 			s.Key, path, user)
 	}
 	return nil

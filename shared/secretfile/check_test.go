@@ -117,7 +117,7 @@ func TestRootChecksForTheUserOfTheDaemon(t *testing.T) {
 	cfg := config.Default()
 	cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
 	cfg.Remote.TokenFile = mustWrite(t, "token", secret, 0o600)
-	for owner, want := range map[int]string{0: "belongs to root, and user 12345", 12345: "", 777: "belongs to user 777"} {
+	for owner, want := range map[int]string{0: "belongs to root, and the owner of the data directory, user 12345", 12345: "", 777: "belongs to user 777"} {
 		if err := os.Chown(cfg.Remote.TokenFile, owner, 0); err != nil {
 			t.Fatal(err)
 		}

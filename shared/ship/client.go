@@ -78,7 +78,7 @@ type answer struct {
 func newClient(cfg config.Config, version string) (*client, error) {
 	to, err := url.Parse(cfg.Remote.URL)
 	if err != nil {
-		return nil, errors.New("remote.url is no URL")
+		return nil, errors.New("remote.url is not a URL")
 	}
 	creds, err := newCredentials(cfg.Remote, to, os.Getenv("CREDENTIALS_DIRECTORY"))
 	if err != nil {

@@ -150,7 +150,7 @@ func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []
 		}
 		if v.refused != nil {
 			confirmed = append(confirmed, store.Rejection{
-				Row: row, HTTPStatus: v.refused.status, Reason: "the server refuses this sample and takes others", Words: v.refused.words,
+				Row: row, HTTPStatus: v.refused.status, Reason: "the server rejects this sample and accepts others", Words: v.refused.words,
 			})
 		}
 	}

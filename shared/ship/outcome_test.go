@@ -65,13 +65,13 @@ func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
 	f(200, `{"accepted":5,"rejected":[{"line":3,"error":"a"},{"line":1,"error":"b"}]}`, acceptance{lines: []int{2, 0}, because: "a; b"})
 
 	for _, status := range []int{201, 202, 203, 205, 206, 207, 226, 299} {
-		lie(status, "", "no report")
+		lie(status, "", "not a report")
 	}
 	for _, page := range []string{
 		"Sign in to our Wi-Fi", "<!DOCTYPE html><title>Sign in</title>", "\xef\xbb\xbf<html>", "\xef\xbb\xbf{\"accepted\":50}", "OK", " \n", "[1,2]", "null", "true",
 		"accepted: 25", "\x1f\x8b\x08garbage",
 	} {
-		lie(200, page, "no report")
+		lie(200, page, "not a report")
 	}
 	lie(200, `{}`, "without the number")
 	lie(200, `{"status":"success"}`, "without the number")

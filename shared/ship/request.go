@@ -147,7 +147,7 @@ func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 	switch o := outcomeOf(a.status); {
 	case a.status >= 300 && a.status < 400:
 		to := s.client.creds.excerpt([]byte(a.header.Get("Location")))
-		return s.foreign(a, fmt.Errorf("it redirects to %q, and no redirect is followed", to))
+		return s.foreign(a, fmt.Errorf("it redirects to %q, and redirects are not followed", to))
 	case a.status == http.StatusNetworkAuthenticationRequired:
 		return s.foreign(a, errors.New("the network asks to sign in"))
 	case o == Refused:

@@ -241,7 +241,7 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 				s.replay.remember(time.Now(), v.accepted)
 			}
 			if v.refused != nil {
-				s.log.LogAttrs(ctx, slog.LevelWarn, "server refuses samples that it took before; not sent again",
+				s.log.LogAttrs(ctx, slog.LevelWarn, "the server rejects samples that it accepted before; they are not sent again",
 					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
 			}
 		}

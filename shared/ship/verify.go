@@ -64,7 +64,7 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, 
 	var all Verification
 	base, ok := strings.CutSuffix(s.client.url.Path, "/api/v1/import")
 	if !ok {
-		return all, errors.New("remote.url does not end in /api/v1/import, so there is no telling where /api/v1/export is")
+		return all, errors.New("remote.url does not end in /api/v1/import, so the address of /api/v1/export is unknown")
 	}
 	if strings.HasPrefix(base, "/insert/") {
 		return all, errors.New("remote.url is a cluster's vminsert, which has no /api/v1/export; compare at its vmselect")
@@ -134,7 +134,7 @@ func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
 				return v.err
 			}
 			if v.refused != nil {
-				return fmt.Errorf("the server refuses samples that it took before: HTTP %d%s", v.refused.status, quoted(v.refused.words))
+				return fmt.Errorf("the server rejects samples that it accepted before: HTTP %d%s", v.refused.status, quoted(v.refused.words))
 			}
 		}
 		rows = rows[n-len(rest):]

@@ -130,7 +130,7 @@ func parse(arg []byte) (Timings, error) {
 		PixelClock: binary.NativeEndian.Uint64(arg[20:]),
 	}
 	if t.Width < minSide || t.Width > maxSide || t.Height < minSide || t.Height > maxSide {
-		return Timings{}, fmt.Errorf("%d by %d is no picture", t.Width, t.Height)
+		return Timings{}, fmt.Errorf("%d by %d is not a picture size", t.Width, t.Height)
 	}
 	if t.PixelClock > maxPixelClock {
 		return Timings{}, fmt.Errorf("a pixel clock of %d Hz", t.PixelClock)
