@@ -44,7 +44,7 @@ func (w *walker) unknown(k *yaml.Node, parent string, t reflect.Type) {
 	} else if elsewhere := named(reflect.TypeFor[Config](), "", k.Value); len(elsewhere) > 0 {
 		w.fault(k.Line, at, "no such key; did you mean %s?", orList(elsewhere))
 	} else {
-		w.fault(k.Line, at, "unknown key; want %s", orList(names))
+		w.fault(k.Line, at, "no such key; want %s", orList(names))
 	}
 }
 

@@ -7,21 +7,21 @@ import (
 
 func TestWhatIsAcceptedAndMeansSomethingElseIsAdvisedOf(t *testing.T) {
 	for file, want := range map[string]string{
-		"metrics: [{name: network.traffic, config: {exclude_ifaces: [lo, 'docker*']}}]": `metrics[0].config.exclude_ifaces[1]: "docker*" is taken as a regular expression, in which * and ? repeat what stands before them; if a shell's pattern is meant, write docker.*`,
+		"metrics: [{name: network.traffic, config: {exclude_ifaces: [lo, 'docker*']}}]": `metrics[0].config.exclude_ifaces[1]: "docker*" is a regular expression, in which * and ? repeat the character before them; if you mean a shell pattern, write docker.*`,
 		"metrics: [{name: network.traffic, config: {include_ifaces: ['eth?']}}]":        `write eth.`,
 		"metrics: [{name: network.traffic, config: {include_ifaces: ['eth[!0]']}}]":     `write eth[^0]`,
 		"metrics: [{name: network.traffic, config: {include_ifaces: ['enp*s0|usb*']}}]": `write enp.*s0|usb.*`,
 		"metrics: [{name: network.traffic, config: {include_ifaces: ['br-*']}}]":        `write br-.*`,
-		"metrics: [{name: disk.io, config: {allowed_devices: 'sd*'}}]":                  `metrics[0].config.allowed_devices: "sd*" is taken as a regular expression`,
+		"metrics: [{name: disk.io, config: {allowed_devices: 'sd*'}}]":                  `metrics[0].config.allowed_devices: "sd*" is a regular expression`,
 		"metrics: [{name: disk.io, config: {allowed_devices: /dev/sda}}]":               `"/dev/sda" matches no name: names come without a folder`,
 		"metrics: [{name: network.traffic, config: {exclude_ifaces: ['lo,docker0']}}]":  `"lo,docker0" is one pattern, which no name matches; write one item for each`,
 		"metrics: [{name: network.traffic, config: {exclude_ifaces: ['lo docker0']}}]":  `write one item for each`,
 		"metrics: [{name: cpu.temperature, config: {exclude_zones: ['soc*']}}]":         `write soc.*`,
 		"metrics: [{name: disk.usage, config: {mountpoints: ['/media/*']}}]":            `metrics[0].config.mountpoints[0]: "/media/*" is one mountpoint of this name`,
 		"device: {id: '${HOSTNAME}'}":                                                   `device.id: "${HOSTNAME}" is used literally; variables are not replaced`,
-		"device: {id: $HOSTNAME}":                                                       `"$HOSTNAME" is taken as it stands`,
+		"device: {id: $HOSTNAME}":                                                       `"$HOSTNAME" is used literally`,
 		"device: {id: $(hostname)}":                                                     `variables are not replaced`,
-		"storage: {path: '$HOME/metrics.db'}":                                           `storage.path: "$HOME/metrics.db" is taken as it stands`,
+		"storage: {path: '$HOME/metrics.db'}":                                           `storage.path: "$HOME/metrics.db" is used literally`,
 		"device: {id: “board-1”}":                                                       `device.id: the quotes of "“board-1”" are part of the value`,
 		"device: {id: ‘board-1’}":                                                       `the quotes of`,
 		"device: {id: «board-1»}":                                                       `the quotes of`,
@@ -30,7 +30,7 @@ func TestWhatIsAcceptedAndMeansSomethingElseIsAdvisedOf(t *testing.T) {
 		"remote: {token_file: ~/token}":                                                 `remote.token_file: "~/token" is a path in the working directory`,
 		"logging: {output: STDOUT}":                                                     `logging.output: "STDOUT" is a file in the working directory; write ./STDOUT if it is meant`,
 		"logging: {output: journal}":                                                    `"journal" is a file in the working directory`,
-		"remote: {url: 'http://localhost:8428'}":                                        `remote.url: no path, but samples are taken at`,
+		"remote: {url: 'http://localhost:8428'}":                                        `remote.url: no path, but samples are accepted at`,
 	} {
 		c, err := parse("f", []byte(file+"\n"), "board")
 		if err != nil {

@@ -72,7 +72,7 @@ func readAcceptance(a answer, lines []int) (acceptance, error) {
 	case a.empty && (a.status == http.StatusOK || a.status == http.StatusNoContent):
 		return acceptance{silent: true}, nil
 	case a.empty:
-		return acceptance{}, fmt.Errorf("%w: it has no report of accepted samples", errNotOurs)
+		return acceptance{}, fmt.Errorf("%w: its body is not a report of accepted samples", errNotOurs)
 	case len(body) == 0 || body[0] != '{':
 		return acceptance{}, fmt.Errorf("%w: its body is not a report of accepted samples", errNotOurs)
 	case a.cut:
