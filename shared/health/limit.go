@@ -12,6 +12,9 @@ import (
 // maxConns bounds the connections: each costs about 20 KiB.
 const maxConns = 64
 
+// replaceTimeout bounds the wait for the end of a connection that was replaced.
+const replaceTimeout = 50 * time.Millisecond
+
 // busyAnswer is for a client that comes while every connection is at work.
 const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -28,9 +31,10 @@ type limited struct {
 // guarded is a connection of a limited listener.
 type guarded struct {
 	net.Conn
-	from *limited
-	busy atomic.Bool // an answer is being made
-	once sync.Once
+	from  *limited
+	busy  atomic.Bool // an answer is being made
+	once  sync.Once
+	ended chan struct{} // closed when the server is done with it
 }
 
 // Accept waits for the next connection that there is room for.
@@ -40,7 +44,16 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if g := l.admit(c); g != nil {
+		g, replaced := l.admit(c)
+		if g != nil {
+			if replaced != nil {
+				// Its memory is free once its goroutine has ended: without the wait a flood
+				// is accepted faster than what it replaces goes.
+				select {
+				case <-replaced.ended:
+				case <-time.After(replaceTimeout):
+				}
+			}
 			return g, nil
 		}
 		// What does not fit into a fresh socket's buffer is not worth waiting for.
@@ -51,30 +64,32 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
-// admit gives a connection a place, or nil when all others are at work.
-func (l *limited) admit(c net.Conn) *guarded {
-	g := &guarded{Conn: c, from: l}
+// admit gives a connection a place, or nil when all others are at work. It also
+// returns the connection that was closed for it, or nil.
+func (l *limited) admit(c net.Conn) (g, replaced *guarded) {
+	g = &guarded{Conn: c, from: l, ended: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.conns) >= maxConns {
 		idle := slices.IndexFunc(l.conns, func(old *guarded) bool { return !old.busy.Load() })
 		if idle < 0 {
-			return nil
+			return nil, nil
 		}
-		out := l.conns[idle]
+		replaced = l.conns[idle]
 		l.conns = slices.Delete(l.conns, idle, idle+1)
-		if tcp, ok := out.Conn.(*net.TCPConn); ok {
+		if tcp, ok := replaced.Conn.(*net.TCPConn); ok {
 			tcp.SetLinger(0) //nolint:errcheck // only saves the kernel some memory
 		}
-		out.Conn.Close()
+		replaced.Conn.Close()
 	}
 	l.conns = append(l.conns, g)
-	return g
+	return g, replaced
 }
 
 // Close closes the connection and gives up its place.
 func (g *guarded) Close() error {
 	g.once.Do(func() {
+		close(g.ended)
 		g.from.mu.Lock()
 		defer g.from.mu.Unlock()
 		g.from.conns = slices.DeleteFunc(g.from.conns, func(other *guarded) bool { return other == g })

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"compress/gzip"
 	"flag"
 	"os"
 	"path/filepath"
@@ -25,7 +26,11 @@ func TestTheServedPageIsMadeFromItsSources(t *testing.T) {
 		}
 		path := filepath.Join("page/packed", name+".gz")
 		if *update {
-			packed, err := pack(joined.String())
+			w, err := gzip.NewWriterLevel(nil, gzip.BestCompression)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packed, err := packWith(w, joined.String())
 			if err != nil {
 				t.Fatal(err)
 			}

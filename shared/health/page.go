@@ -39,7 +39,8 @@ func embedded(name string) string {
 // packedFile is a file whose address carries its checksum: it may be kept for ever.
 func packedFile(name, kind string) reply {
 	packed := embedded("packed/" + name + ".gz")
-	return reply{status: http.StatusOK, kind: kind, packed: packed, etag: etagOf(packed), cache: cacheForever}
+	body := sync.OnceValues(func() (string, error) { return unpack(packed) })
+	return reply{status: http.StatusOK, kind: kind, packed: packed, unpack: body, etag: etagOf(packed), cache: cacheForever}
 }
 
 // pageFiles are the page's files by path. There is no directory to list.
