@@ -166,7 +166,7 @@ func TestLintFindsFaults(t *testing.T) {
 		"x 1\n", "# HELP x h\n# TYPE x counter\nx 1\n", "# HELP x_total h\n# TYPE x_total gauge\nx_total 1\n",
 		"# HELP x h\n# TYPE x gauge\nx{a=\"1\",a=\"2\"} 1\n", "# HELP x h\n# TYPE x gauge\nx 1\nx 2\n",
 		"# HELP x h\n# TYPE x gauge\nx{a=\"b\nc\"} 1\n", "# HELP x h\n# TYPE x gauge\nx one\n", "# HELP x h\n# TYPE x gauge\nx 1",
-		"# HELP x_ms h\n# TYPE x_ms gauge\nx_ms 1\n",
+		"# HELP belabox_x_ms h\n# TYPE belabox_x_ms gauge\nbelabox_x_ms 1\n",
 	} {
 		if _, faults := lint(bad); len(faults) == 0 {
 			t.Errorf("nothing found in %q", bad)

@@ -141,6 +141,9 @@ func TestALargeDatabaseIsSalvagedInLittleMemoryAndTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes a file of 256 MB")
 	}
+	if raced {
+		t.Skip("measures memory and time; make test runs it without the race detector too")
+	}
 	path := filepath.Join(t.TempDir(), "large.db")
 	rows := mustLarge(t, path)
 	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
