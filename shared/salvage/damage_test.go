@@ -123,6 +123,9 @@ func TestRowsWhosePagesAreIntactAreKeptAfterTwoDamages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("salvages 190 files")
 	}
+	if raced {
+		t.Skip("make test runs it without the race detector: nothing in it runs side by side")
+	}
 	s := mustStock(t)
 	for i, a := range damages {
 		for j, b := range damages[:i] {
