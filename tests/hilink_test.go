@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -37,8 +38,8 @@ const (
 // TestTheSignalOfAHiLinkStickIsStored runs the packaged script against a page
 // that answers as a stick does, and the collector over what the script leaves.
 func TestTheSignalOfAHiLinkStickIsStored(t *testing.T) {
-	signal := lteSignal
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { stick(signal).ServeHTTP(w, r) }))
+	var signal atomic.Value
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { stick(signal.Load().(string)).ServeHTTP(w, r) }))
 	defer server.Close()
 	dir := t.TempDir()
 	ask := func() (string, error) {
@@ -51,7 +52,7 @@ func TestTheSignalOfAHiLinkStickIsStored(t *testing.T) {
 		{lteSignal, "hilink_rsrp_dbm{interface=\"lo\"} -95\nhilink_rsrq_db{interface=\"lo\"} -10.5\nhilink_rssi_dbm{interface=\"lo\"} -51\nhilink_sinr_db{interface=\"lo\"} 12\n"},
 		{umtsSignal, "hilink_rssi_dbm{interface=\"lo\"} -73\n"},
 	} {
-		signal = tt.signal
+		signal.Store(tt.signal)
 		if out, err := ask(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -43,7 +43,7 @@ func TestNothingIsMissingAfterTheServerWasKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := strings.Count(string(log), "is sent again")
+	again := strings.Count(string(log), "are sent again")
 	if again == 0 {
 		t.Error("nothing was sent again")
 	}

@@ -85,8 +85,13 @@ type File struct {
 	peekAt uint64
 	known  map[uint64]value
 	next   place
-	boot   ID     // of the last entry that was read
-	last   uint64 // the greatest sequence number that was passed
+	passed
+}
+
+// passed is what a File remembers of the entries behind it.
+type passed struct {
+	boot ID     // of the last entry that was read
+	last uint64 // the greatest sequence number that was passed
 }
 
 // A place is where in the chain of entry arrays the next entry stands.
