@@ -27,6 +27,7 @@ const (
 	minStep        = time.Second
 	maxPoints      = 1500  // of one series
 	maxPointsTotal = 30000 // of one answer
+	queryDigits    = 9     // significant ones of a value
 )
 
 // A question is what /api/query is asked: name (repeated), since and until
@@ -270,15 +271,9 @@ func answerTo(ctx context.Context, db *store.Reader, q question, found []store.S
 		for i, at := range c.at {
 			out = strconv.AppendInt(comma(out, i), at, 10)
 		}
-		for _, column := range []struct {
-			name   string
-			values []float64
-		}{{"min", c.min}, {"max", c.max}, {"avg", c.avg}} {
-			out = fmt.Appendf(out, `],%q:[`, column.name)
-			for i, v := range column.values {
-				out = appendNumber(comma(out, i), v)
-			}
-		}
+		out = appendColumn(out, "min", c.min, queryDigits)
+		out = appendColumn(out, "max", c.max, queryDigits)
+		out = appendColumn(out, "avg", c.avg, queryDigits)
 		out = append(out, "]}"...)
 	}
 	return append(out, "]}\n"...), nil
@@ -290,9 +285,6 @@ func comma(out []byte, i int) []byte {
 	}
 	return out
 }
-
-// appendNumber appends v with 9 digits.
-func appendNumber(out []byte, v float64) []byte { return appendDigits(out, v, 9) }
 
 // appendDigits appends v with so many significant digits, or null if it is not
 // finite, which JSON cannot say.

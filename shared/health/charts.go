@@ -101,19 +101,19 @@ func chartsAnswer(ctx context.Context, db *store.Reader, q question, found []sto
 		first = false
 		out = fmt.Appendf(out, "\n"+`{"name":%s,"tags":%s,"steps":[`, name, tagsJSON(f.Tags))
 		out = appendRuns(out, c.at)
-		out = appendColumn(out, "avg", c.avg)
+		out = appendColumn(out, "avg", c.avg, chartDigits)
 		if q.step >= extremesFrom {
-			out = appendColumn(appendColumn(out, "min", c.min), "max", c.max)
+			out = appendColumn(appendColumn(out, "min", c.min, chartDigits), "max", c.max, chartDigits)
 		}
 		out = append(out, "]}"...)
 	}
 	return append(out, "]}\n"...), nil
 }
 
-func appendColumn(out []byte, name string, values []float64) []byte {
+func appendColumn(out []byte, name string, values []float64, digits int) []byte {
 	out = fmt.Appendf(out, `],%q:[`, name)
 	for i, v := range values {
-		out = appendDigits(comma(out, i), v, chartDigits)
+		out = appendDigits(comma(out, i), v, digits)
 	}
 	return out
 }
