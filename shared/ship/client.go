@@ -224,3 +224,14 @@ func readAnswer(resp *http.Response) (body []byte, empty, cut bool, err error) {
 
 // excerpt makes the start of what a server said fit for logs and the database.
 func excerpt(said string) string { return metric.OneLine(said, maxWords) }
+
+// A watched reader tells of every read.
+type watched struct {
+	io.Reader
+	tell func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	w.tell()
+	return w.Reader.Read(p)
+}

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -103,4 +104,50 @@ func (c *client) probe(ctx context.Context) (a answer, refused bool, err error) 
 	defer c.endpoint.mu.Unlock()
 	c.endpoint.refused, c.endpoint.peer = true, a.peer
 	return a, true, nil
+}
+
+// prove sends the probe to an endpoint that answered as a metrics server does and
+// as a captive portal may. If it refuses that, the chunk goes again: the answer
+// before it proves nothing.
+func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
+	first := r.a
+	a, refused, err := s.client.probe(ctx)
+	s.count(b, a)
+	switch {
+	case err != nil:
+		return s.unanswered(a, err)
+	case refused:
+		b.requests++
+		r.a, r.err = s.client.post(ctx, r.c.body)
+		s.count(b, r.a)
+		return s.interpret(r.c, r.a, r.err)
+	}
+	return s.foreign(first, fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that no metrics server takes", errNotOurs, a.status))
+}
+
+// interpretSilence says what an answer without a body means: all is delivered,
+// if it is a metrics server's.
+func (s *Shipper) interpretSilence(c *chunk, a answer) result {
+	switch s.client.endpoint.standingOf(a) {
+	case noImport:
+		return s.foreign(a, fmt.Errorf("%w; %s", errNotOurs, s.cfg.PathAdvice()))
+	case nameless:
+		return s.foreign(a, fmt.Errorf("%w: the server there names itself, and this answer does not", errNotOurs))
+	case unproven:
+		return result{unproven: true}
+	}
+	return result{accepted: c.sent}
+}
+
+// foreign is the result of an answer that something else than a metrics server
+// gave. Its Retry-After is not the server's.
+func (s *Shipper) foreign(a answer, why error) result {
+	s.client.endpoint.reject()
+	kind := ""
+	if text := s.client.creds.excerpt([]byte(a.header.Get("Content-Type"))); text != "" {
+		kind = ", " + text
+	}
+	err := fmt.Errorf("%s answered HTTP %d%s%s: %w", s.client.url.Host, a.status, kind, quoted(s.client.creds.excerpt(a.body)), why)
+	s.report.detail.Misconfigured = err.Error()
+	return result{outcome: Misconfigured, err: &fault{outcome: Misconfigured, status: a.status, foreign: true, err: err}}
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 
-	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -171,11 +170,11 @@ func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []
 
 // probe sends the chunk s.chunks.one and marks what was taken of it.
 func (s *Shipper) probe(ctx context.Context, b *round) (result, error) {
-	f, v, err := s.send(ctx, b)
+	req, v, err := s.send(ctx, b)
 	if err != nil {
 		return v, err
 	}
-	return v, s.acknowledge(ctx, b, v.accepted, f.index)
+	return v, s.acknowledge(ctx, b, v.accepted, req.index)
 }
 
 // mayIsolate says whether there may be another request of the search.
@@ -193,79 +192,8 @@ func (s *Shipper) send(ctx context.Context, b *round) (*request, result, error) 
 	}
 	b.isolated++
 	b.searching = true
-	f := s.start(ctx, b, &s.chunks.one)
-	v := s.wait(ctx, b, f)
+	req := s.start(ctx, b, &s.chunks.one)
+	v := s.wait(ctx, b, req)
 	b.searching = false
-	return f, v, v.err
-}
-
-// canary sends a sample that the server must take: the last one it took, and if
-// it does not take that any more, or there is none, a fresh one about ourselves.
-// If none passes, the fault is not the samples'.
-func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
-	known := s.search.lastAccepted.Series != nil
-	if !known {
-		var err error
-		if s.search.lastAccepted, known, err = s.db.LastDelivered(ctx); err != nil {
-			return err
-		}
-	}
-	if known {
-		passed, err := s.offer(ctx, b, s.search.lastAccepted, false)
-		if passed || err != nil {
-			return err
-		}
-	}
-	own, known, err := s.ownSample(ctx)
-	if err != nil {
-		return err
-	}
-	if known {
-		passed, err := s.offer(ctx, b, own, true)
-		if passed || err != nil {
-			return err
-		}
-	}
-	err = fmt.Errorf("%s answers HTTP %d to everything%s", s.client.url.Host, r.status, quoted(r.words))
-	s.report.detail.Misconfigured = err.Error()
-	s.report.detail.Outcome = Misconfigured.String()
-	return &fault{outcome: Misconfigured, status: r.status, err: err}
-}
-
-// offer sends one row and says whether it was taken. If it is pending it is marked
-// then; one that was delivered before is no delivery, and has no receipt.
-func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bool) (passed bool, err error) {
-	rows := []store.Row{row}
-	if _, err := s.enc.pack(&s.chunks.one, rows, math.MaxInt, timeRule{}); err != nil || len(s.chunks.one.rows) == 0 {
-		return false, err
-	}
-	var v result
-	if pending {
-		v, err = s.probe(ctx, b)
-	} else {
-		_, v, err = s.send(ctx, b)
-	}
-	return len(v.accepted) == 1, err
-}
-
-// ownSample stores samples about ourselves and returns one of them.
-func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err error) {
-	now, err := moment()
-	if err != nil {
-		return row, false, err
-	}
-	group := store.Group{Priority: status.SelfPriority, Self: true, Samples: s.report.self.Tally.Samples(now.Wall.UnixMilli())}
-	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Groups: []store.Group{group}}); err != nil {
-		return row, false, err
-	}
-	rows, err := s.db.NewestSince(ctx, nil, now.Wall.UnixMilli(), store.Except{}, 1000)
-	if err != nil {
-		return row, false, err
-	}
-	for _, r := range rows {
-		if r.Series.Name == uploaded {
-			return r, true, nil
-		}
-	}
-	return row, false, nil
+	return req, v, v.err
 }

@@ -119,8 +119,8 @@ func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) erro
 		if err := s.waitForRate(ctx, b); err != nil {
 			return err
 		}
-		f := s.start(ctx, b, c)
-		if err := s.apply(ctx, b, f, s.wait(ctx, b, f)); err != nil {
+		r := s.start(ctx, b, c)
+		if err := s.apply(ctx, b, r, s.wait(ctx, b, r)); err != nil {
 			return err
 		}
 	}
@@ -158,29 +158,30 @@ func (s *Shipper) sendBacklog(ctx context.Context, b *round, border int64) error
 		border = math.MaxInt64
 	}
 	var at store.Cursor
-	f, err := s.startNext(ctx, b, &at, border)
-	for f != nil && err == nil {
+	current, err := s.startNext(ctx, b, &at, border)
+	for current != nil && err == nil {
 		var ahead *chunk
 		ahead, err = s.packNext(ctx, b, &at, border)
-		v := s.wait(ctx, b, f)
-		var g *request
-		if ahead != nil && err == nil && v.outcome == Delivered && len(v.accepted) == len(f.c.rows) && s.pacing.budget.rate == 0 && s.mayContinue(ctx, b) == nil {
-			g = s.start(ctx, b, ahead)
+		v := s.wait(ctx, b, current)
+		var next *request
+		whole := v.outcome == Delivered && len(v.accepted) == len(current.c.rows)
+		if ahead != nil && err == nil && whole && s.pacing.budget.rate == 0 && s.mayContinue(ctx, b) == nil {
+			next = s.start(ctx, b, ahead)
 		}
-		// What was taken is marked first, whatever else went wrong.
-		if fault := s.apply(ctx, b, f, v); fault != nil {
-			if g != nil {
-				<-g.done // its rows stay pending and go again
+		// Accepted rows are marked first, whatever else went wrong.
+		if fault := s.apply(ctx, b, current, v); fault != nil {
+			if next != nil {
+				<-next.done // its rows stay pending and are sent again
 				s.chargeBudget()
 			}
 			return fault
 		}
-		if g == nil && ahead != nil && err == nil {
+		if next == nil && ahead != nil && err == nil {
 			if err = s.mayContinue(ctx, b); err == nil {
-				g = s.start(ctx, b, ahead)
+				next = s.start(ctx, b, ahead)
 			}
 		}
-		f = g
+		current = next
 	}
 	return err
 }
@@ -228,35 +229,5 @@ func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, bord
 		if len(c.rows) > 0 {
 			return c, nil
 		}
-	}
-}
-
-// mayContinue says whether there may be another request now that is not for the
-// newest samples, and waits for the rate to allow it.
-func (s *Shipper) mayContinue(ctx context.Context, b *round) error {
-	if now := time.Now(); !s.drainAll && (s.pacing.budget.spent(now) || s.busy(now)) {
-		return errRoundOver
-	}
-	return s.waitForRate(ctx, b)
-}
-
-// waitForRate waits until the rate allows the next request. It is the sign of life of a
-// long round.
-func (s *Shipper) waitForRate(ctx context.Context, b *round) error {
-	s.progress()
-	if ctx.Err() != nil || b.requests > 0 && b.timeIsUp() {
-		return errRoundOver
-	}
-	wait := s.pacing.budget.wait(time.Now())
-	if wait == 0 {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return errRoundOver
-	case <-timer.C:
-		return nil
 	}
 }

@@ -18,7 +18,7 @@ type link struct {
 	sent, received atomic.Int64 // bytes
 	dials          atomic.Int64 // connections made; the reader resets it
 	refused        atomic.Bool  // nothing listened; likewise
-	ended          atomic.Bool  // a connection ended without a word; likewise
+	ended          atomic.Bool  // a connection ended without an answer; likewise
 	closing        atomic.Bool  // the server said that it will close the connection
 	address        atomic.Value // string: of the other side of the last connection
 

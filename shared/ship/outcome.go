@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// An Outcome is what a request came to.
+// An Outcome is the result of a request.
 type Outcome int
 
-// The outcomes. Only Delivered ever marks a sample, and only Refused ever
-// blames one.
+// The outcomes. Only Delivered marks samples as delivered, and only Refused can
+// lead to a rejected sample.
 const (
-	Delivered     Outcome = iota // the server took the chunk, or the part that its answer names
-	Later                        // not now; the same samples go again after a wait
-	Misconfigured                // the way there is wrong; nothing of it is the samples' fault
-	Refused                      // this chunk as it is will never be taken
+	Delivered     Outcome = iota // the server accepted the chunk, or the part that its answer names
+	Later                        // not accepted now; the same samples are sent again after a wait
+	Misconfigured                // remote.url, the credentials or the network are wrong, not the samples
+	Refused                      // the server will never accept this chunk as it is
 )
 
 func (o Outcome) String() string {
 	return [...]string{"delivered", "later", "misconfigured", "refused"}[o]
 }
 
-// outcomeOf says what an HTTP status means for a chunk. VictoriaMetrics answers a
-// wrong path with 400, so Refused is a question first: see isolate.
+// outcomeOf says what an HTTP status means for a chunk. VictoriaMetrics answers 400
+// to a wrong path as well, so that Refused is only a suspicion: see isolate.
 func outcomeOf(status int) Outcome {
 	switch {
 	case status >= 200 && status < 300:
@@ -45,17 +45,27 @@ func outcomeOf(status int) Outcome {
 	return Later
 }
 
-// errNotOurs marks an answer that says 2xx and comes from something else than a
-// metrics server, such as the sign-in page of a captive portal.
+// errNotOurs marks an answer 2xx that does not come from a metrics server, such as
+// the sign-in page of a captive portal.
 var errNotOurs = errors.New("not the answer of a metrics server")
 
 // An acceptance is what a 2xx answer says about a chunk.
 type acceptance struct {
-	silent  bool  // it says nothing: everything was accepted, if a metrics server gave it
+	silent  bool  // it has no body: everything was accepted, if a metrics server gave it
 	all     bool  // everything was accepted
-	taken   int   // unless all or lines: the first so many samples were accepted
+	first   int   // unless all or lines: the first so many samples were accepted
 	lines   []int // 0-based lines that were rejected; all others were accepted
 	because string
+}
+
+// An acceptanceReport is the body of a 2xx answer of metrics-receiver and other servers that
+// say what they accepted.
+type acceptanceReport struct {
+	Accepted *int64 `json:"accepted"`
+	Rejected []struct {
+		Line  int64  `json:"line"`
+		Error string `json:"error"`
+	} `json:"rejected"`
 }
 
 // readAcceptance reads a 2xx answer to a chunk whose lines have the given numbers
@@ -65,73 +75,79 @@ type acceptance struct {
 //	{"accepted": 49, "rejected": [{"line": 7, "error": "too old"}]} all but line 7, counted from 1
 //
 // Anything else is an error, and so is a report that contradicts the chunk or
-// itself: nothing of it can be believed.
+// itself: no part of it can be believed.
 func readAcceptance(a answer, lines []int) (acceptance, error) {
-	body := bytes.TrimSpace(a.body)
-	switch {
-	case a.empty && (a.status == http.StatusOK || a.status == http.StatusNoContent):
+	if a.empty && (a.status == http.StatusOK || a.status == http.StatusNoContent) {
 		return acceptance{silent: true}, nil
-	case a.empty:
-		return acceptance{}, fmt.Errorf("%w: its body is not a report of accepted samples", errNotOurs)
-	case len(body) == 0 || body[0] != '{':
-		return acceptance{}, fmt.Errorf("%w: its body is not a report of accepted samples", errNotOurs)
-	case a.cut:
-		return acceptance{}, fmt.Errorf("%w: JSON of more than %d bytes", errNotOurs, maxAnswerBytes)
 	}
-	var said struct {
-		Accepted *int64 `json:"accepted"`
-		Rejected []struct {
-			Line  int64  `json:"line"`
-			Error string `json:"error"`
-		} `json:"rejected"`
-	}
-	if err := json.Unmarshal(body, &said); err != nil {
-		return acceptance{}, fmt.Errorf("%w: JSON that cannot be read: %w", errNotOurs, err)
+	report, err := decodeReport(a)
+	if err != nil {
+		return acceptance{}, err
 	}
 	sent := int64(0)
 	for _, n := range lines {
 		sent += int64(n)
 	}
 	switch {
-	case said.Accepted == nil:
+	case report.Accepted == nil:
 		return acceptance{}, fmt.Errorf("%w: JSON without the number of accepted samples", errNotOurs)
-	case *said.Accepted < 0 || *said.Accepted > sent:
-		return acceptance{}, fmt.Errorf("%w: %d samples accepted of %d sent", errNotOurs, *said.Accepted, sent)
-	case len(said.Rejected) == 0 && *said.Accepted == sent:
+	case *report.Accepted < 0 || *report.Accepted > sent:
+		return acceptance{}, fmt.Errorf("%w: %d samples accepted of %d sent", errNotOurs, *report.Accepted, sent)
+	case len(report.Rejected) > 0:
+		return report.rejectedLines(lines, sent)
+	case *report.Accepted == sent:
 		return acceptance{all: true}, nil
-	case len(said.Rejected) == 0:
-		return acceptance{taken: int(*said.Accepted)}, nil
 	}
-	var r acceptance
-	seen := map[int64]bool{}
+	return acceptance{first: int(*report.Accepted)}, nil
+}
+
+func decodeReport(a answer) (report acceptanceReport, err error) {
+	body := bytes.TrimSpace(a.body)
+	switch {
+	case a.empty || len(body) == 0 || body[0] != '{':
+		return report, fmt.Errorf("%w: its body is not a report of accepted samples", errNotOurs)
+	case a.cut:
+		return report, fmt.Errorf("%w: JSON of more than %d bytes", errNotOurs, maxAnswerBytes)
+	}
+	if err := json.Unmarshal(body, &report); err != nil {
+		return report, fmt.Errorf("%w: JSON that cannot be read: %w", errNotOurs, err)
+	}
+	return report, nil
+}
+
+// rejectedLines returns the lines that the report names, which must hold all samples
+// that were sent and not accepted.
+func (r acceptanceReport) rejectedLines(lines []int, sent int64) (acceptance, error) {
+	var a acceptance
 	var why []string
+	seen := map[int64]bool{}
 	left := sent
-	for _, one := range said.Rejected {
+	for _, one := range r.Rejected {
 		if one.Line < 1 || one.Line > int64(len(lines)) || seen[one.Line] {
 			return acceptance{}, fmt.Errorf("%w: line %d rejected of %d sent", errNotOurs, one.Line, len(lines))
 		}
 		seen[one.Line] = true
 		left -= int64(lines[one.Line-1])
-		r.lines = append(r.lines, int(one.Line-1))
+		a.lines = append(a.lines, int(one.Line-1))
 		if len(why) < 3 {
 			why = append(why, one.Error)
 		}
 	}
-	if *said.Accepted != left {
-		return acceptance{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *said.Accepted, left)
+	if *r.Accepted != left {
+		return acceptance{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *r.Accepted, left)
 	}
-	r.because = strings.Join(why, "; ")
-	return r, nil
+	a.because = strings.Join(why, "; ")
+	return a, nil
 }
 
-// A fault is a request that did not end in a delivery and blames no sample. Its
-// text says nothing that changes from one try to the next, so that the log
-// repeats only news.
+// A fault is the error of a request that delivered nothing and for which no sample
+// is to blame. Its text has nothing in it that changes from one try to the next, so
+// that the log does not repeat it.
 type fault struct {
 	outcome Outcome       // Later or Misconfigured
 	status  int           // HTTP; 0: there was no answer
 	wait    time.Duration // Retry-After, 0: none
-	foreign bool          // something else than the server answered, as a captive portal does
+	foreign bool          // the answer was not a metrics server's, but a captive portal's, say
 	err     error
 }
 

@@ -59,7 +59,7 @@ func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
 	f(200, `{"accepted":50}`, all)
 	f(202, `{"accepted":50}`, all)
 	f(200, ` {"accepted":50,"rejected":[]}`+"\n", all)
-	f(200, `{"accepted":25}`, acceptance{taken: 25})
+	f(200, `{"accepted":25}`, acceptance{first: 25})
 	f(200, `{"accepted":0}`, acceptance{})
 	f(200, `{"accepted":45,"rejected":[{"line":2,"error":"too old"}]}`, acceptance{lines: []int{1}, because: "too old"})
 	f(200, `{"accepted":5,"rejected":[{"line":3,"error":"a"},{"line":1,"error":"b"}]}`, acceptance{lines: []int{2, 0}, because: "a; b"})
@@ -110,8 +110,8 @@ func FuzzReportNeverNamesWhatWasNotSent(f *testing.F) {
 		if !r.silent && !strings.Contains(strings.ToLower(body), "accepted") {
 			t.Errorf("%q is taken for a report", body)
 		}
-		if r.taken < 0 || r.taken > 6 {
-			t.Errorf("%q: %d samples taken of 6", body, r.taken)
+		if r.first < 0 || r.first > 6 {
+			t.Errorf("%q: %d samples taken of 6", body, r.first)
 		}
 		for _, line := range r.lines {
 			if line < 0 || line >= len(lines) {

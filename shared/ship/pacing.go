@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -103,4 +104,34 @@ func faultOutcome(err error) Outcome {
 		return f.outcome
 	}
 	return Later
+}
+
+// mayContinue says whether there may be another request now that is not for the
+// newest samples, and waits for the rate to allow it.
+func (s *Shipper) mayContinue(ctx context.Context, b *round) error {
+	if now := time.Now(); !s.drainAll && (s.pacing.budget.spent(now) || s.busy(now)) {
+		return errRoundOver
+	}
+	return s.waitForRate(ctx, b)
+}
+
+// waitForRate waits until the rate allows the next request. It is the sign of life of a
+// long round.
+func (s *Shipper) waitForRate(ctx context.Context, b *round) error {
+	s.progress()
+	if ctx.Err() != nil || b.requests > 0 && b.timeIsUp() {
+		return errRoundOver
+	}
+	wait := s.pacing.budget.wait(time.Now())
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return errRoundOver
+	case <-timer.C:
+		return nil
+	}
 }

@@ -16,7 +16,7 @@ import (
 type request struct {
 	c     *chunk
 	index int
-	ended bool // a connection ended without a word before this
+	ended bool // a connection ended without an answer before this
 	done  chan struct{}
 	a     answer
 	err   error
@@ -24,13 +24,13 @@ type request struct {
 
 // start makes a request in the background.
 func (s *Shipper) start(ctx context.Context, b *round, c *chunk) *request {
-	f := &request{c: c, index: b.requests, ended: s.client.link.ended.Swap(false), done: make(chan struct{})}
+	r := &request{c: c, index: b.requests, ended: s.client.link.ended.Swap(false), done: make(chan struct{})}
 	b.requests++
 	go func() {
-		defer close(f.done)
-		f.a, f.err = s.client.post(ctx, c.body)
+		defer close(r.done)
+		r.a, r.err = s.client.post(ctx, c.body)
 	}()
-	return f
+	return r
 }
 
 // A result is what an answer means for the rows of its chunk.
@@ -80,25 +80,6 @@ func (s *Shipper) count(b *round, a answer) {
 	s.search.budget.charge(s.pacing.budget.day, a.sent+a.received, b.searching)
 }
 
-// prove sends the probe to an endpoint that answered as a metrics server does and
-// as a captive portal may. If it refuses that, the chunk goes again: the answer
-// before it proves nothing.
-func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
-	first := r.a
-	a, refused, err := s.client.probe(ctx)
-	s.count(b, a)
-	switch {
-	case err != nil:
-		return s.unanswered(a, err)
-	case refused:
-		b.requests++
-		r.a, r.err = s.client.post(ctx, r.c.body)
-		s.count(b, r.a)
-		return s.interpret(r.c, r.a, r.err)
-	}
-	return s.foreign(first, fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that no metrics server takes", errNotOurs, a.status))
-}
-
 // learn takes from an answer of the server what it says besides the chunk.
 func (s *Shipper) learn(b *round, r *request, v result) {
 	b.answered = true
@@ -121,7 +102,7 @@ func (s *Shipper) noteFailure(r *request, v result) {
 	s.report.self.Tally.Add(failures, 1)
 	switch r.a.status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
-		s.replay.away = true
+		s.replay.restarts.away = true
 	}
 }
 
@@ -163,10 +144,10 @@ func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 		return s.interpretSilence(c, a)
 	case r.all || len(c.lines) == 0:
 		return result{accepted: c.sent}
-	case len(r.lines) == 0 && r.taken == 0:
+	case len(r.lines) == 0 && r.first == 0:
 		return s.fails(Later, a, fmt.Errorf("%s accepted none of the samples%s", host, quoted(said)))
 	case len(r.lines) == 0:
-		return result{accepted: c.rows[:r.taken]}
+		return result{accepted: c.rows[:r.first]}
 	}
 	v := result{refused: &refusal{status: a.status, words: s.client.creds.excerpt([]byte(r.because))}}
 	for line := range c.lines {
@@ -177,20 +158,6 @@ func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 		}
 	}
 	return v
-}
-
-// interpretSilence says what an answer without a body means: all is delivered,
-// if it is a metrics server's.
-func (s *Shipper) interpretSilence(c *chunk, a answer) result {
-	switch s.client.endpoint.standingOf(a) {
-	case noImport:
-		return s.foreign(a, fmt.Errorf("%w; %s", errNotOurs, s.cfg.PathAdvice()))
-	case nameless:
-		return s.foreign(a, fmt.Errorf("%w: the server there names itself, and this answer does not", errNotOurs))
-	case unproven:
-		return result{unproven: true}
-	}
-	return result{accepted: c.sent}
 }
 
 // fails is the result of a request that delivered nothing and blames no sample.
@@ -210,19 +177,6 @@ func (s *Shipper) unanswered(a answer, err error) result {
 		o, err = f.outcome, f.err
 	}
 	return s.fails(o, a, fmt.Errorf("send to %s: %w", s.client.url.Host, err))
-}
-
-// foreign is the result of an answer that something else than a metrics server
-// gave. Its Retry-After is not the server's.
-func (s *Shipper) foreign(a answer, why error) result {
-	s.client.endpoint.reject()
-	kind := ""
-	if text := s.client.creds.excerpt([]byte(a.header.Get("Content-Type"))); text != "" {
-		kind = ", " + text
-	}
-	err := fmt.Errorf("%s answered HTTP %d%s%s: %w", s.client.url.Host, a.status, kind, quoted(s.client.creds.excerpt(a.body)), why)
-	s.report.detail.Misconfigured = err.Error()
-	return result{outcome: Misconfigured, err: &fault{outcome: Misconfigured, status: a.status, foreign: true, err: err}}
 }
 
 func quoted(said string) string {

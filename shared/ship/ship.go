@@ -133,7 +133,7 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 		}
 		s.replay.Settling = left.Settling
 		if old.State != status.Stopped && old.BootID != d.BootID {
-			s.replay.begin()
+			s.replay.afterPowerCut()
 		}
 	}
 	return nil

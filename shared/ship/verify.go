@@ -1,37 +1,27 @@
 package ship
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
-	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
 const (
-	// verifySlice is how many rows are compared at a time.
+	// verifySlice is the number of rows that are compared at a time.
 	verifySlice = 20000
-	// VisibleAfter is how long VictoriaMetrics may go on answering that a series
-	// has no samples after it got some: it remembers an empty answer for 10 s.
+	// VisibleAfter is how long VictoriaMetrics may answer that a series has no samples
+	// although it accepted some: it caches an empty answer for 10 s.
 	VisibleAfter = 12 * time.Second
-	// exportLine and exportSamples bound what is read of an export.
-	exportLine    = 16 << 20
-	exportSamples = 10_000_000
 )
 
-// A Verification is what came of comparing the delivered samples with what the
-// server has of them.
+// A Verification counts the differences between the samples that are marked as
+// delivered and the samples that the server has.
 type Verification struct {
 	Delivered int // marked so in the database
 	Missing   int // of those, not at the server
@@ -55,9 +45,9 @@ func (v *Verification) add(o Verification) {
 	v.Repaired += o.Repaired
 }
 
-// Verify compares the samples of the last while that are marked as delivered
-// with the server's /api/v1/export, which stands beside the /api/v1/import of
-// remote.url. With repair the missing ones are sent again and compared again.
+// Verify compares the samples since a time ago that are marked as delivered with
+// the server's /api/v1/export, which is beside the /api/v1/import of remote.url.
+// With repair the missing ones are sent again and compared again.
 // Visible is how long an accepted sample may be missing from the export: for
 // VictoriaMetrics VisibleAfter.
 func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, visible time.Duration) (Verification, error) {
@@ -84,7 +74,7 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, 
 			return all, err
 		}
 		if len(missing) > 0 {
-			// They may only not be visible yet.
+			// They may not be visible yet.
 			if one, missing, err = s.again(ctx, export, rows, visible); err != nil {
 				return all, err
 			}
@@ -103,8 +93,8 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, 
 	}
 }
 
-// again compares until nothing is missing, or until what is missing cannot be on
-// its way any more.
+// again compares until no sample is missing, or until the missing samples would have
+// to be visible at the server.
 func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row, visible time.Duration) (v Verification, missing []store.Row, err error) {
 	for begun := time.Now(); ; {
 		select {
@@ -119,7 +109,7 @@ func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row, v
 	}
 }
 
-// repair sends rows that the server lost. They stay marked as delivered.
+// repair sends rows again that the server lost. They stay marked as delivered.
 func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
 	b := newRound(time.Time{})
 	for len(rows) > 0 {
@@ -144,141 +134,26 @@ func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
 
 // compare looks every row up at the server.
 func (s *Shipper) compare(ctx context.Context, export url.URL, rows []store.Row) (v Verification, missing []store.Row, err error) {
-	type sample struct {
-		row   *store.Row
-		times int
-		value float64
-	}
-	want := map[string]map[int64]*sample{} // by series as text, then time
-	texts := map[int64]string{}
-	devices := map[string]bool{}
-	from, to := rows[0].TimeMs, rows[len(rows)-1].TimeMs
-	for i := range rows {
-		r := &rows[i]
-		text, ok := texts[r.Series.ID]
-		if !ok {
-			if text, err = seriesText(r.Series, s.enc.site); err != nil {
-				return v, nil, fmt.Errorf("series %s%s: %w", r.Series.Name, r.Series.Tags, err)
-			}
-			texts[r.Series.ID] = text
-			devices[r.Series.Device] = true
-		}
-		if want[text] == nil {
-			want[text] = map[int64]*sample{}
-		}
-		want[text][r.TimeMs] = &sample{row: r}
-	}
-	query := url.Values{"start": {seconds(from)}, "end": {seconds(to)}}
-	for _, device := range slices.Sorted(maps.Keys(devices)) {
-		query.Add("match[]", `{device_id=`+strconv.Quote(device)+`}`)
-	}
-	export.RawQuery = query.Encode()
-	err = s.client.read(ctx, &export, func(body io.Reader) error {
-		return vmjson.Read(body, vmjson.Limits{LineBytes: exportLine, Samples: exportSamples}, func(number int, line vmjson.Line, refused error) error {
-			if refused != nil {
-				return fmt.Errorf("line %d of the export: %w", number, refused)
-			}
-			of := want[lineText(line.Name, line.Labels)]
-			for i, at := range line.Timestamps {
-				if one := of[at]; one != nil {
-					one.times++
-					one.value = line.Values[i]
-				}
-			}
-			return nil
-		})
-	})
+	x, err := newExpected(rows, s.enc.site)
 	if err != nil {
+		return v, nil, err
+	}
+	export.RawQuery = x.query(rows[0].TimeMs, rows[len(rows)-1].TimeMs)
+	if err := s.client.read(ctx, &export, x.read); err != nil {
 		return v, nil, fmt.Errorf("read the export of %s: %w", export.Host, err)
 	}
 	for i := range rows {
-		one := want[texts[rows[i].Series.ID]][rows[i].TimeMs]
+		found := x.found(&rows[i])
 		v.Delivered++
 		switch {
-		case one.times == 0:
+		case found.times == 0:
 			v.Missing++
 			missing = append(missing, rows[i])
-		case one.times > 1:
+		case found.times > 1:
 			v.Doubled++
-		case metric.Round(one.value) != metric.Round(rows[i].Value):
+		case metric.Round(found.value) != metric.Round(rows[i].Value):
 			v.Changed++
 		}
 	}
 	return v, missing, nil
-}
-
-// seriesText names a series as the server knows it.
-func seriesText(s *store.Series, site string) (text string, err error) {
-	head, err := vmjson.Head(metric.WireName(s.Name), s.Device, s.Tags, siteLabel(site))
-	if err != nil {
-		return "", err
-	}
-	body := vmjson.Append(nil, head, []float64{0}, []int64{1})
-	err = vmjson.Read(strings.NewReader(string(body)), vmjson.Limits{}, func(_ int, line vmjson.Line, refused error) error {
-		text = lineText(line.Name, line.Labels)
-		return refused
-	})
-	return text, err
-}
-
-func lineText(name string, labels []vmjson.Label) string {
-	labels = slices.Clone(labels)
-	slices.SortFunc(labels, func(a, b vmjson.Label) int { return strings.Compare(a.Name, b.Name) })
-	return fmt.Sprintf("%q %q", name, labels)
-}
-
-func seconds(ms int64) string { return strconv.FormatFloat(float64(ms)/1000, 'f', 3, 64) }
-
-// read gets a long answer and gives its body to use.
-func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stalled := time.AfterFunc(c.timeout, func() { cancel(fmt.Errorf("nothing came for %s", c.timeout)) })
-	defer stalled.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
-	if err != nil {
-		return err
-	}
-	req.Header = http.Header{"User-Agent": {c.userAgent}}
-	authorization, err := c.creds.header()
-	if err != nil {
-		return err
-	}
-	if authorization != "" {
-		req.Header["Authorization"] = []string{authorization}
-	}
-	c.link.limit(time.Now().Add(c.timeout + deadlineAfter))
-	defer c.link.limit(time.Time{})
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		return cmp.Or(context.Cause(ctx), c.explain(ctx, err))
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return errSwitched
-	}
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
-		return errors.Join(fmt.Errorf("HTTP %d%s", resp.StatusCode, quoted(c.creds.excerpt(body))), err)
-	}
-	if err := use(watched{resp.Body, func() {
-		stalled.Reset(c.timeout)
-		c.link.limit(time.Now().Add(c.timeout + deadlineAfter))
-	}}); err != nil {
-		return cmp.Or(context.Cause(ctx), err)
-	}
-	return nil
-}
-
-// A watched reader tells of every read.
-type watched struct {
-	io.Reader
-	tell func()
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	w.tell()
-	return w.Reader.Read(p)
 }

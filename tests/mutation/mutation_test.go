@@ -87,7 +87,7 @@ var mutations = []mutation{
 		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheLogIsReportedAndSurvived",
 	},
 	{
-		name: "mark more than was accepted", file: "shared/ship/request.go", old: "c.rows[:r.taken]", new: "c.rows",
+		name: "mark more than was accepted", file: "shared/ship/request.go", old: "c.rows[:r.first]", new: "c.rows",
 		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays",
 	},
 	{
@@ -95,7 +95,7 @@ var mutations = []mutation{
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
-		name: "blame a row before the way there", file: "shared/ship/isolate.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
+		name: "blame a row before the way there", file: "shared/ship/canary.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
 		new: "\tif b.id != \"\" {\n\t\treturn nil\n\t}\n\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
@@ -104,11 +104,11 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
-		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.Again = nil",
+		name: "take a restarted server at its word", file: "shared/ship/replay.go", old: sendAgain, new: "s.Again = nil",
 		pkg: "./shared/ship", run: "TestWhatARestartedServerMayHaveLostIsSentAgain",
 	},
 	{
-		name: "take a restarted server at its word", file: "shared/ship/settle.go", old: sendAgain, new: "s.Again = nil",
+		name: "take a restarted server at its word", file: "shared/ship/replay.go", old: sendAgain, new: "s.Again = nil",
 		pkg: "./tests", run: serverIs, env: few,
 	},
 	{

@@ -200,7 +200,7 @@ func TestAnOverloadedServerIsNotTakenForRestartedForEver(t *testing.T) {
 		t.Errorf("taken for restarted %d times", n)
 	}
 	b.want(0, 30, 0)
-	s := replay{away: true, proxyDowns: ignoreAfter, lastAway: time.Now().Add(-config.Unsettled - time.Second)}
+	s := restarts{away: true, proxyDowns: ignoreAfter, lastAway: time.Now().Add(-config.Unsettled - time.Second)}
 	if !s.wasAway(time.Now()) || s.wasAway(time.Now()) {
 		t.Error("a while later it is not news again, or twice")
 	}

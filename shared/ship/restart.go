@@ -1,0 +1,112 @@
+package ship
+
+import (
+	"slices"
+	"time"
+
+	"github.com/taniwha3/thugshells/shared/config"
+)
+
+const (
+	// maxHosts bounds the names of servers that are remembered.
+	maxHosts = 16
+	// ignoreAfter is the number of signs in a row after which another sign of the same
+	// kind is ignored: a server or proxy that always behaves so tells nothing by it.
+	ignoreAfter = 3
+)
+
+// restarts counts the signs that the server restarted. Signs are in a row if none
+// came more than config.Unsettled after the one before.
+type restarts struct {
+	ended int // connections in a row that ended without an answer
+
+	consecutive int // signs in a row, after each of which samples are sent again
+	lastSign    time.Time
+
+	away       bool // a proxy answered that the server does not
+	proxyDowns int  // in a row
+	lastAway   time.Time
+}
+
+// sign counts a sign of a restart.
+func (r *restarts) sign(now time.Time) {
+	if now.Sub(r.lastSign) > config.Unsettled {
+		r.consecutive = 0
+	}
+	r.consecutive++
+	r.lastSign = now
+}
+
+// wasAway says whether a proxy could not reach the server, and forgets it. A server
+// that is overloaded all the time gives the same answer, so that it is soon ignored.
+func (r *restarts) wasAway(now time.Time) bool {
+	if !r.away {
+		return false
+	}
+	if now.Sub(r.lastAway) > config.Unsettled {
+		r.proxyDowns = 0
+	}
+	r.away, r.lastAway = false, now
+	r.proxyDowns++
+	return r.proxyDowns <= ignoreAfter
+}
+
+// connectionEnded says whether a connection that ended without an answer is a sign
+// of a restart; dialled is the number of connections made since the last answer.
+func (r *restarts) connectionEnded(ended bool, dialled int64) bool {
+	switch {
+	case ended:
+		r.ended++
+		return r.ended <= ignoreAfter
+	case dialled == 0:
+		r.ended = 0
+	}
+	return false
+}
+
+// afterPowerCut continues after a power cut, which may have been the server's as
+// well: samples that were not settled are sent again, once.
+func (s *replay) afterPowerCut() {
+	s.sendAgain()
+	s.restarts.consecutive, s.restarts.lastSign = ignoreAfter+1, time.Now()
+}
+
+// watchServer looks for signs that the server restarted since its last answer, and
+// puts the samples that it may have lost among those to be sent again.
+func (s *Shipper) watchServer(host string, ended bool) {
+	cause := s.restartCause(host, ended)
+	if cause == "" || len(s.replay.Recent) == 0 {
+		return
+	}
+	s.replay.sendAgain()
+	s.replay.restarts.sign(time.Now())
+	s.log.Info("the server may have restarted; samples that it accepted in the minutes before are sent again", "cause", cause, "host", host)
+}
+
+// restartCause names the sign of a restart, "" if there is none: nothing listened, a
+// connection ended without an answer before the request, or the answer names
+// another host.
+func (s *Shipper) restartCause(host string, ended bool) (cause string) {
+	r, l := &s.replay.restarts, s.client.link
+	if l.refused.Swap(false) {
+		cause = "nothing listened for a while"
+	}
+	if r.wasAway(time.Now()) {
+		cause = "a proxy did not reach the server for a while"
+	}
+	dialled := int64(0)
+	if !ended {
+		dialled = l.dials.Swap(0)
+	}
+	if r.connectionEnded(ended, dialled) {
+		cause = "a connection ended without an answer"
+	}
+	if host != "" && !slices.Contains(s.replay.Hosts, host) {
+		if len(s.replay.Hosts) > 0 {
+			cause = "another host answers"
+		}
+		s.replay.Hosts = append(s.replay.Hosts, host)
+		s.replay.Hosts = s.replay.Hosts[max(0, len(s.replay.Hosts)-maxHosts):]
+	}
+	return cause
+}
