@@ -12,6 +12,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
 // A diary counts its rounds, and goes on where what was stored says.
@@ -143,6 +144,45 @@ func TestAKeepersPlaceWaitsWithItsSamples(t *testing.T) {
 		}
 		if place, count, rows := stored(t, db); place != d.n || count != d.n || rows != d.n || d.n < 3 {
 			t.Errorf("then: at %d, counted %d, %d rows; want %d", place, count, rows, d.n)
+		}
+	})
+}
+
+// TestARestoredKeeperGoesOnWithTheOthers: asked at another time than they are, it
+// would make each round two transactions.
+func TestARestoredKeeperGoesOnWithTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &diary{news: true}
+		r, db := mustSampler(t, &log, every(5*time.Second, "stream.events", d), every(10*time.Second, "a", good("a")))
+		db.SetFault(errors.New("not now"))
+		if _, err := r.Round(t.Context()); err == nil {
+			t.Fatal("no error although the database cannot be used")
+		}
+		time.Sleep(3300 * time.Millisecond)
+		if err := db.Attach(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for time.Since(begun) < 59*time.Second {
+			next, err := r.Round(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(next)
+		}
+		rows, err := storetest.Newest(t.Context(), db, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		times := map[int64]int{}
+		for _, row := range rows {
+			if row.TimeMs > begun.UnixMilli() {
+				times[row.TimeMs]++
+			}
+		}
+		if len(times) != 12 { // each 5 s, and each second one is of both
+			t.Errorf("samples at %d times in a minute: %v", len(times), times)
 		}
 	})
 }

@@ -128,7 +128,8 @@ func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 	for _, a := range r.all {
 		if !a.due.After(begun) {
 			due = append(due, a)
-			a.due = after(a.due, a.Interval, begun)
+			// From one start for all: what is due at the same time is one transaction.
+			a.due = after(r.begun, a.Interval, begun)
 		}
 	}
 	_, err = r.collect(ctx, due, begun)
