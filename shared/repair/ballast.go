@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -56,7 +57,7 @@ func (o *Owner) KeepBallast(now time.Time) {
 // bytes are left. It says what it did: kept, released or neither.
 func trimBallast(database string, low int64) (changed string, err error) {
 	path := database + ballastSuffix
-	free, err := store.FreeBytes(database)
+	free, err := hostfs.FreeBytes(database)
 	if err != nil {
 		return "", fmt.Errorf("look for room: %w", err)
 	}

@@ -2,7 +2,7 @@ package repair
 
 import (
 	"context"
-	"encoding/binary"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -364,7 +364,7 @@ func listing(t testing.TB, path string) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&b, "%d bytes, %x\n", len(data), checksum(binary.LittleEndian, [2]uint32{}, data))
+			fmt.Fprintf(&b, "%d bytes, %x\n", len(data), sha256.Sum256(data))
 		}
 	}
 	return b.String()

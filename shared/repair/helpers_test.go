@@ -14,6 +14,12 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
+// Of a WAL: sqlite.org/fileformat2.html, "The Write-Ahead Log".
+const (
+	walHeader   = 32
+	frameHeader = 24
+)
+
 // owned is a database with what opens it: the owner, or for a process that does
 // not repair nil.
 type owned struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/salvage"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -27,7 +28,7 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	start := time.Now()
 	o.log.Error("the database is damaged; its readable rows are copied into a new file, the damaged file is kept",
 		"database", o.path, "cause", causeText(cause))
-	if free, err := store.FreeBytes(o.path); err == nil && free < sizeOf(o.path)+o.keepFree {
+	if free, err := hostfs.FreeBytes(o.path); err == nil && free < sizeOf(o.path)+o.keepFree {
 		if _, err := removeBallast(o.path); err != nil {
 			o.log.Warn("the ballast file could not be released before the salvage", "error", err)
 		}

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
+
+	"github.com/taniwha3/thugshells/shared/store"
 )
 
 // Format: sqlite.org/fileformat2.html, "The Write-Ahead Log".
@@ -35,6 +39,29 @@ type wal struct {
 	behind     []frame // one for each page: the last of what was committed behind a broken frame
 	loose      []frame // frames of a WAL whose header is broken
 	lastBroken int32   // number of the last frame that is broken
+}
+
+// A WALState is what CheckWAL finds in a write-ahead log.
+type WALState struct {
+	Head    string // its header, which is another one for each use of the file
+	Frames  int    // up to the last commit that SQLite will find
+	Beyond  int    // commits after the first broken frame, all of which SQLite drops
+	Damaged bool
+}
+
+// CheckWAL reads the WAL at path; a missing one is empty. It fails if the device
+// cannot read all of it. This process must have no connection to the database:
+// closing the file drops the locks that SQLite holds on it.
+func CheckWAL(path string) (s WALState, err error) {
+	d, closeFile, err := openDevice(path)
+	if err != nil {
+		return s, err
+	}
+	w := readWAL(d)
+	if w.unread > 0 {
+		err = fmt.Errorf("read %s: %w", path, store.ErrDevice)
+	}
+	return WALState{w.head, w.frames, w.beyond, w.broken}, errors.Join(err, closeFile())
 }
 
 // A walReader goes through the frames of a WAL.
