@@ -136,36 +136,6 @@ func (r *Reader) Count(ctx context.Context) (c Census, err error) {
 	return c, nil
 }
 
-// A Run is one session as it is stored.
-type Run struct {
-	ID       string
-	StartMs  int64
-	EndMs    int64 // 0: it has no end
-	State    string
-	Metadata string // JSON
-}
-
-// Sessions returns the newest sessions, and how many there are.
-func (r *Reader) Sessions(ctx context.Context, limit int) (runs []Run, total int, err error) {
-	if err := r.read.QueryRowContext(ctx, "SELECT count(*) FROM sessions").Scan(&total); err != nil {
-		return nil, 0, fmt.Errorf("count sessions: %w", err)
-	}
-	rows, err := r.read.QueryContext(ctx, `SELECT id, start_time, coalesce(end_time, 0), coalesce(status, ''), coalesce(metadata, '')
-		FROM sessions ORDER BY num DESC LIMIT ?`, limit)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read sessions: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s Run
-		if err := rows.Scan(&s.ID, &s.StartMs, &s.EndMs, &s.State, &s.Metadata); err != nil {
-			return nil, 0, fmt.Errorf("read sessions: %w", err)
-		}
-		runs = append(runs, s)
-	}
-	return runs, total, rows.Err()
-}
-
 // QuickCheck reads every page and returns what makes no sense, at most limit
 // findings; none is good. It does not see a flipped bit inside a value: SQLite
 // keeps no checksums (sqlite.org/pragma.html#pragma_quick_check).
@@ -185,71 +155,4 @@ func (r *Reader) QuickCheck(ctx context.Context, limit int) (findings []string, 
 		}
 	}
 	return findings, rows.Err()
-}
-
-// A Stored sample is one row in any state.
-type Stored struct {
-	TimeMs int64
-	Value  float64
-	State  State
-	Series *Series
-}
-
-// exportRows bounds the rows of one transaction of Stored: whoever takes the
-// rows may be slow, and must not pin the write-ahead log meanwhile.
-const exportRows = 10000
-
-const storedFrom = `SELECT timestamp_ms, series_id, value, uploaded FROM samples
-	WHERE (timestamp_ms, series_id) > (?1, ?2) AND value IS NOT NULL ORDER BY timestamp_ms, series_id LIMIT ?3`
-
-// Stored calls each for every sample with a value and a time of sinceMs or
-// later, in the order of their times, until it returns an error. Samples that
-// are stored meanwhile may be among them.
-func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) error) error {
-	at, id := sinceMs-1, int64(maxSeries)
-	batch := make([]Stored, 0, exportRows)
-	for {
-		batch = batch[:0]
-		err := r.snapshot(ctx, func(s snapshot) error {
-			known := map[int64]*Series{}
-			return s.each(ctx, storedFrom, []int64{at, id, exportRows}, 4, func(row []driver.Value) error {
-				one := Stored{}
-				var ok1, ok2, ok3, ok4 bool
-				var uploaded int64
-				one.TimeMs, ok1 = row[0].(int64)
-				id, ok2 = row[1].(int64)
-				one.Value, ok3 = row[2].(float64)
-				uploaded, ok4 = row[3].(int64)
-				if !ok1 || !ok2 || !ok3 || !ok4 {
-					return fmt.Errorf("a row is not made of numbers: %v", row)
-				}
-				at, one.State = one.TimeMs, State(uploaded)
-				series, met := known[id]
-				if !met {
-					var err error
-					if series, err = s.series(ctx, id); err != nil && !errors.Is(err, sql.ErrNoRows) {
-						return err
-					}
-					known[id] = series
-				}
-				one.Series = series
-				batch = append(batch, one)
-				return nil
-			})
-		})
-		if err != nil {
-			return fmt.Errorf("read samples: %w", err)
-		}
-		for _, one := range batch {
-			if one.Series == nil {
-				continue // damage, which Count tells
-			}
-			if err := each(one); err != nil {
-				return err
-			}
-		}
-		if len(batch) < exportRows {
-			return nil
-		}
-	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"io/fs"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
@@ -50,4 +51,69 @@ func ContradictsSchema(err error) bool {
 		return true
 	}
 	return false
+}
+
+// IsFull says whether an error means that the disk is full.
+func IsFull(err error) bool {
+	var se sqlite3.Error
+	return errors.As(err, &se) && se.Code == sqlite3.ErrFull || errors.Is(err, syscall.ENOSPC)
+}
+
+// IsBusy says whether an error means that another process keeps the database
+// locked.
+func IsBusy(err error) bool { return isBusy(err) }
+
+func isBusy(err error) bool {
+	var se sqlite3.Error
+	return errors.As(err, &se) && (se.Code == sqlite3.ErrBusy || se.Code == sqlite3.ErrLocked)
+}
+
+// A Fault is why a database cannot be read.
+type Fault int
+
+// The faults. FaultOther is anything that the error's text alone explains.
+const (
+	FaultNone    Fault = iota
+	FaultMissing       // no file at the path
+	FaultEmpty         // a file in which no writer has made the tables yet
+	FaultDenied        // no permission, or the log's files cannot be opened
+	FaultDamaged       // not an SQLite file, or a page that makes no sense
+	FaultLocked        // somebody keeps it locked for longer than busyTimeout
+	FaultOlder         // an older schema, which the next writer brings up to date
+	FaultNewer         // a newer schema
+	FaultForeign       // a database of another program
+	FaultOther
+)
+
+// FaultOf says what an error of a Reader's method or of OpenReader means.
+func FaultOf(err error) Fault {
+	var se sqlite3.Error
+	switch {
+	case err == nil:
+		return FaultNone
+	case errors.Is(err, ErrDamaged):
+		return FaultDamaged
+	case errors.Is(err, fs.ErrNotExist):
+		return FaultMissing
+	case errors.Is(err, fs.ErrPermission):
+		return FaultDenied
+	case errors.Is(err, errNoTables):
+		return FaultEmpty
+	case errors.Is(err, errOlder):
+		return FaultOlder
+	case errors.Is(err, ErrNewerSchema):
+		return FaultNewer
+	case errors.Is(err, ErrForeign):
+		return FaultForeign
+	case errors.As(err, &se):
+		switch se.Code {
+		case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
+			return FaultDamaged
+		case sqlite3.ErrBusy, sqlite3.ErrLocked:
+			return FaultLocked
+		case sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrReadonly, sqlite3.ErrAuth:
+			return FaultDenied
+		}
+	}
+	return FaultOther
 }

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 )
 
@@ -151,4 +152,12 @@ func createSchema3(ctx context.Context, tx *sql.Tx) error {
 func schema1to2(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "ALTER TABLE metrics RENAME TO metrics_v1;"+schema2+schema2Sides)
 	return err
+}
+
+// VersionOf reads the schema version of the file at path without changing it or
+// its WAL.
+func VersionOf(ctx context.Context, path string) (version int, err error) {
+	read := sql.OpenDB(connector{path, dsn(path, url.Values{"mode": {"ro"}}), setUpReader, nil})
+	defer func() { err = errors.Join(err, read.Close()) }()
+	return schemaOf(ctx, read)
 }

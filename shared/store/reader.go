@@ -8,25 +8,6 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-
-	"github.com/mattn/go-sqlite3"
-)
-
-// A Fault is why a database cannot be read.
-type Fault int
-
-// The faults. FaultOther is anything that the error's text alone explains.
-const (
-	FaultNone    Fault = iota
-	FaultMissing       // no file at the path
-	FaultEmpty         // a file in which no writer has made the tables yet
-	FaultDenied        // no permission, or the log's files cannot be opened
-	FaultDamaged       // not an SQLite file, or a page that makes no sense
-	FaultLocked        // somebody keeps it locked for longer than busyTimeout
-	FaultOlder         // an older schema, which the next writer brings up to date
-	FaultNewer         // a newer schema
-	FaultForeign       // a database of another program
-	FaultOther
 )
 
 var (
@@ -83,48 +64,4 @@ func (r *Reader) checkSchema(ctx context.Context) error {
 		return fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewerSchema, version, SchemaVersion)
 	}
 	return nil
-}
-
-// FaultOf says what an error of a Reader's method or of OpenReader means.
-func FaultOf(err error) Fault {
-	var se sqlite3.Error
-	switch {
-	case err == nil:
-		return FaultNone
-	case errors.Is(err, ErrDamaged):
-		return FaultDamaged
-	case errors.Is(err, fs.ErrNotExist):
-		return FaultMissing
-	case errors.Is(err, fs.ErrPermission):
-		return FaultDenied
-	case errors.Is(err, errNoTables):
-		return FaultEmpty
-	case errors.Is(err, errOlder):
-		return FaultOlder
-	case errors.Is(err, ErrNewerSchema):
-		return FaultNewer
-	case errors.Is(err, ErrForeign):
-		return FaultForeign
-	case errors.As(err, &se):
-		switch se.Code {
-		case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
-			return FaultDamaged
-		case sqlite3.ErrBusy, sqlite3.ErrLocked:
-			return FaultLocked
-		case sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrReadonly, sqlite3.ErrAuth:
-			return FaultDenied
-		}
-	}
-	return FaultOther
-}
-
-// LastRejectedMs returns when one of the hundred newest rejected samples was
-// last rejected, in Unix milliseconds; 0: there is none.
-func (r *Reader) LastRejectedMs(ctx context.Context) (ms int64, err error) {
-	err = r.read.QueryRowContext(ctx, `SELECT coalesce(max(rejected_ms), 0) FROM
-		(SELECT rejected_ms FROM rejected ORDER BY timestamp_ms DESC LIMIT 100)`).Scan(&ms)
-	if err != nil {
-		return 0, fmt.Errorf("read when samples were rejected: %w", err)
-	}
-	return ms, nil
 }

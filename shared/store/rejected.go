@@ -186,3 +186,14 @@ func (db *DB) requeue(ctx context.Context, where string, args ...any) (requeued 
 	}
 	return requeued, nil
 }
+
+// LastRejectedMs returns when one of the hundred newest rejected samples was
+// last rejected, in Unix milliseconds; 0: there is none.
+func (r *Reader) LastRejectedMs(ctx context.Context) (ms int64, err error) {
+	err = r.read.QueryRowContext(ctx, `SELECT coalesce(max(rejected_ms), 0) FROM
+		(SELECT rejected_ms FROM rejected ORDER BY timestamp_ms DESC LIMIT 100)`).Scan(&ms)
+	if err != nil {
+		return 0, fmt.Errorf("read when samples were rejected: %w", err)
+	}
+	return ms, nil
+}

@@ -15,62 +15,6 @@ import (
 // shares the connection, waiting for a few milliseconds.
 const SliceRows = 500
 
-// PageUse is how a database file is filled.
-type PageUse struct {
-	PageSize   int64
-	Pages      int64
-	FreePages  int64 // hold nothing; the next rows go there
-	Returnable bool  // ReturnPages can give free pages back to the filesystem
-}
-
-// Used is the bytes of the pages that hold something.
-func (r PageUse) Used() int64 { return (r.Pages - r.FreePages) * r.PageSize }
-
-// PageUse looks at the pages, those in the log included.
-func (r *Reader) PageUse(ctx context.Context) (room PageUse, err error) {
-	err = r.readTx(ctx, func(tx *sql.Tx) error {
-		var mode int
-		for _, p := range []struct {
-			name string
-			into any
-		}{
-			{"page_size", &room.PageSize},
-			{"page_count", &room.Pages},
-			{"freelist_count", &room.FreePages},
-			{"auto_vacuum", &mode},
-		} {
-			if err := tx.QueryRowContext(ctx, "PRAGMA "+p.name).Scan(p.into); err != nil {
-				return fmt.Errorf("read %s: %w", p.name, err)
-			}
-		}
-		room.Returnable = mode != 0
-		return nil
-	})
-	return room, err
-}
-
-// ReturnPages moves what lies at the end of the file into up to n free pages and
-// cuts the file off behind it, at the next checkpoint. It returns how many pages
-// went. Each costs the log two or three.
-func (db *DB) ReturnPages(ctx context.Context, n int) (returned int, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
-		// The statement does one page for each row that is read of it.
-		rows, err := tx.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", n))
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			returned++
-		}
-		return rows.Err()
-	})
-	if err != nil {
-		return 0, fmt.Errorf("return free pages: %w", err)
-	}
-	return returned, nil
-}
-
 // A Sweep is a walk over the stored samples, the oldest first. The zero value
 // is its start.
 type Sweep struct {
@@ -186,88 +130,12 @@ func (db *DB) DeleteDelivered(ctx context.Context, at *Sweep, beforeMs int64, ke
 	return deleted, false, nil
 }
 
-// The samples that DropUndelivered takes, in this order: what no server will take, what
-// an earlier run left without a trusted time, what is on its way, the LowestPriority
-// priority first, and at last what this run holds for a trusted time. Each is a
-// slice of the oldest.
-const (
-	oldestRejected = `SELECT timestamp_ms, series_id FROM rejected ORDER BY timestamp_ms, series_id LIMIT ?1`
-	oldestHeld     = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 3 ORDER BY session, timestamp_ms, series_id LIMIT ?1`
-	oldestLeft     = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 3 AND session < ?2
-		ORDER BY session, timestamp_ms, series_id LIMIT ?1`
-	oldestOf = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 0 AND priority = ?2
-		ORDER BY timestamp_ms, series_id LIMIT ?1`
-
-	deleteRejected = `DELETE FROM samples WHERE uploaded = 2 AND (timestamp_ms, series_id) IN (` + oldestRejected + `)`
-	deleteReasons  = `DELETE FROM rejected WHERE (timestamp_ms, series_id) IN (` + oldestRejected + `)`
-	deleteHeld     = `DELETE FROM samples WHERE uploaded = 3 AND (timestamp_ms, series_id) IN (` + oldestHeld + `)`
-	deleteLeft     = `DELETE FROM samples WHERE uploaded = 3 AND (timestamp_ms, series_id) IN (` + oldestLeft + `)`
-	deletePending  = `DELETE FROM samples WHERE uploaded = 0 AND (timestamp_ms, series_id) IN (` + oldestOf + `)`
-)
-
-// DropRejected deletes a slice of the rejected samples, the oldest first, and
-// counts them as lost for the reason. It returns how many went.
-func (db *DB) DropRejected(ctx context.Context, reason string, at time.Time) (lost int, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
-		if lost, err = affected(tx.ExecContext(ctx, deleteRejected, SliceRows)); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, deleteReasons, SliceRows); err != nil {
-			return err
-		}
-		if err := addToLedger(ctx, tx, map[string]int{"rejected": -lost}); err != nil {
-			return err
-		}
-		return addLoss(ctx, tx, reason, lost, at)
-	})
+func affected(res sql.Result, err error) (int, error) {
 	if err != nil {
-		return 0, fmt.Errorf("give up rejected samples (%s): %w", reason, err)
+		return 0, err
 	}
-	return lost, nil
-}
-
-// DropUndelivered deletes a slice of the samples that were not delivered, those that will
-// be missed least, and counts them as lost for the reason. It returns how many
-// went; 0 means that there are none.
-func (db *DB) DropUndelivered(ctx context.Context, reason string, at time.Time) (lost int, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
-		for _, kind := range []struct {
-			query string
-			args  []any
-			entry string // in the ledger, "" for what it derives
-		}{
-			{deleteRejected, []any{SliceRows}, "rejected"},
-			{deleteLeft, []any{SliceRows, db.session}, "held"},
-			{deletePending, []any{SliceRows, 3}, ""},
-			{deletePending, []any{SliceRows, 2}, ""},
-			{deletePending, []any{SliceRows, 1}, ""},
-			{deletePending, []any{SliceRows, 0}, ""},
-			{deleteHeld, []any{SliceRows}, "held"},
-		} {
-			if lost, err = affected(tx.ExecContext(ctx, kind.query, kind.args...)); err != nil {
-				return err
-			}
-			if kind.entry == "rejected" {
-				if _, err := tx.ExecContext(ctx, deleteReasons, SliceRows); err != nil {
-					return err
-				}
-			}
-			if lost == 0 {
-				continue
-			}
-			if kind.entry != "" {
-				if err := addToLedger(ctx, tx, map[string]int{kind.entry: -lost}); err != nil {
-					return err
-				}
-			}
-			return addLoss(ctx, tx, reason, lost, at)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("give up samples (%s): %w", reason, err)
-	}
-	return lost, nil
+	n, err := res.RowsAffected()
+	return int(n), err
 }
 
 // What is kept of the tables that only tell a history.
@@ -307,12 +175,4 @@ func (db *DB) TrimHistory(ctx context.Context, beforeMs int64) (deleted int, err
 		return 0, fmt.Errorf("trim the history: %w", err)
 	}
 	return deleted, nil
-}
-
-func affected(res sql.Result, err error) (int, error) {
-	if err != nil {
-		return 0, err
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
 }

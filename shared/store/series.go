@@ -59,62 +59,6 @@ type identity struct{ name, device, tags string }
 
 func (s *Series) identity() identity { return identity{s.Name, s.Device, s.Tags} }
 
-// bytes is about what the identity takes in the table and its index: three
-// quarters of a page are filled, and a text that does not fit in one takes more.
-func (it identity) bytes() int64 {
-	return seriesBytes(1, int64(len(it.name)+len(it.device)+len(it.tags)))
-}
-
-func seriesBytes(count, text int64) int64 {
-	const keyTwice, around = 2 * 64, 40
-	return (text + count*(keyTwice+around)) * 4 / 3
-}
-
-// A SeriesLimit bounds the series of one database; 0 bounds nothing.
-type SeriesLimit struct {
-	Count int64
-	Bytes int64 // of the table and its index, about
-}
-
-// A SeriesUse is what the series take, and what became of those beyond the
-// limit.
-type SeriesUse struct {
-	SeriesLimit
-	Refused int64 // samples of new series that this process has refused
-}
-
-// LimitSeries sets the limit beyond which Record refuses new series. Samples of
-// a known series and self-metrics are stored beyond it.
-func (db *DB) LimitSeries(l SeriesLimit) { db.series.setLimit(l) }
-
-// SeriesUse returns how many series there are. It reads them when this process
-// has not counted them since another one added or deleted some.
-func (db *DB) SeriesUse(ctx context.Context) (use SeriesUse, err error) {
-	if use, ok := db.series.inUse(); ok {
-		return use, nil
-	}
-	err = db.tx(ctx, func(tx *sql.Tx) error { return db.countSeries(ctx, tx) })
-	use, _ = db.series.inUse()
-	return use, err
-}
-
-func (db *DB) countSeries(ctx context.Context, tx *sql.Tx) error {
-	if err := db.syncSeries(ctx, tx); err != nil {
-		return err
-	}
-	if _, ok := db.series.inUse(); ok {
-		return nil
-	}
-	var count, text int64
-	err := tx.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(octet_length(metric_name) + octet_length(device_id) + octet_length(tags)), 0)
-		FROM series`).Scan(&count, &text)
-	if err != nil {
-		return fmt.Errorf("count the series: %w", err)
-	}
-	db.series.counted(SeriesLimit{Count: count, Bytes: seriesBytes(count, text)})
-	return nil
-}
-
 // generationOf reads how often series were deleted from the file. An id may
 // since belong to another identity. It is the number that SQLite keeps for its
 // users in the head of the file.
@@ -207,4 +151,17 @@ func putSeries(ctx context.Context, tx *sql.Tx, it identity, valueType int) (id 
 		return 0, fmt.Errorf("store series %s%s: %w", it.name, it.tags, err)
 	}
 	return id, nil
+}
+
+// SeriesKey is the key under which an identity is stored: nothing else has it.
+func SeriesKey(s Series) string { return seriesKey(s.Name, s.Device, s.Tags, s.Type) }
+
+// KnownSeries returns the identities that this process has read or stored.
+func (r *Reader) KnownSeries() []Series {
+	known := r.series.all()
+	all := make([]Series, 0, len(known))
+	for id, s := range known {
+		all = append(all, Series{ID: id, Name: s.Name, Device: s.Device, Tags: s.Tags, Type: s.Type})
+	}
+	return all
 }

@@ -161,47 +161,6 @@ func (c *seriesCache) get(era int, id int64) *Series {
 	return c.byID[id]
 }
 
-func (c *seriesCache) setLimit(l SeriesLimit) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.limit = l
-}
-
-func (c *seriesCache) inUse() (use SeriesUse, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return SeriesUse{c.taken, c.refused}, c.known
-}
-
-func (c *seriesCache) counted(taken SeriesLimit) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.taken, c.known = taken, true
-}
-
-// recount makes the next user count the series: a transaction that may have
-// added some came to nothing.
-func (c *seriesCache) recount() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.known = false
-}
-
-// admit says whether a new series may be stored, and counts it. The series of
-// self-metrics are few, and may always.
-func (c *seriesCache) admit(it identity, self bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	size := it.bytes()
-	if !self && (c.limit.Count > 0 && c.taken.Count >= c.limit.Count || c.limit.Bytes > 0 && c.taken.Bytes+size > c.limit.Bytes) {
-		c.refused++
-		return false
-	}
-	c.taken.Count++
-	c.taken.Bytes += size
-	return true
-}
-
 // nextID returns where to look for a free id. An id comes again as late as
 // possible: receipts and requests under way may still name it.
 func (c *seriesCache) nextID() int64 {

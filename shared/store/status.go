@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
@@ -105,85 +105,38 @@ func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) erro
 	})
 }
 
-// A Session is one run of the collector.
-type Session struct {
-	ID       string
-	Start    time.Time
-	Metadata map[string]string
-}
-
-// StartSession begins a session; samples recorded from now on belong to it.
-// Sessions found open ended without a word: they are marked failed. While the
-// database is detached, the session is begun by Attach.
-func (db *DB) StartSession(ctx context.Context, s Session) error {
-	db.attaching.Lock()
-	defer db.attaching.Unlock()
-	db.begun = &s
-	if db.guard.check() != nil {
-		return nil //nolint:nilerr // the process that attaches it says what it is
+func putCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error {
+	if len(counters) == 0 {
+		return nil
 	}
-	num, err := db.resume(ctx, s)
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
+		ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`)
 	if err != nil {
-		return err
+		return fmt.Errorf("prepare the counters: %w", err)
 	}
-	db.swap.Lock()
-	defer db.swap.Unlock()
-	db.session = num
+	defer stmt.Close()
+	for _, c := range counters {
+		if _, err := stmt.ExecContext(ctx, c.Name, c.Tags, c.Value); err != nil {
+			return fmt.Errorf("keep counter %s%s: %w", c.Name, c.Tags, err)
+		}
+	}
 	return nil
 }
 
-// HasSession says whether the file that db has open has a session with this id.
-func (db *DB) HasSession(ctx context.Context, id string) (found bool, err error) {
-	err = db.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?)", id).Scan(&found)
-	return found, err
-}
-
-// SessionID is the id of the session that StartSession began, "" for none.
-func (db *DB) SessionID() string {
-	db.attaching.Lock()
-	defer db.attaching.Unlock()
-	if db.begun == nil {
-		return ""
-	}
-	return db.begun.ID
-}
-
-// resume goes on with a session, or begins it in a file that does not have it.
-func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
-	if s.Metadata == nil {
-		s.Metadata = map[string]string{}
-	}
-	metadata, err := json.Marshal(s.Metadata)
+// Counters returns every kept counter, in order of name and tags.
+func (r *Reader) Counters(ctx context.Context) (counters []metric.Count, err error) {
+	defer func() { err = r.guard.observe(err) }()
+	rows, err := r.read.QueryContext(ctx, "SELECT name, tags, value FROM counters ORDER BY name, tags")
 	if err != nil {
-		return 0, fmt.Errorf("start session: %w", err)
+		return nil, fmt.Errorf("read counters: %w", err)
 	}
-	err = db.tx(ctx, func(tx *sql.Tx) error {
-		if err := db.unuseSeries(ctx, tx); err != nil {
-			return err
+	defer rows.Close()
+	for rows.Next() {
+		var c metric.Count
+		if err := rows.Scan(&c.Name, &c.Tags, &c.Value); err != nil {
+			return nil, fmt.Errorf("read counters: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'failed' WHERE status = 'active' AND id <> ?", s.ID); err != nil {
-			return err
-		}
-		return tx.QueryRowContext(ctx, `INSERT INTO sessions (id, start_time, status, metadata) VALUES (?, ?, 'active', ?)
-			ON CONFLICT (id) DO UPDATE SET status = 'active' RETURNING num`, s.ID, s.Start.UnixMilli(), string(metadata)).Scan(&num)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("start session: %w", err)
+		counters = append(counters, c)
 	}
-	return num, nil
-}
-
-// EndSession ends the session that StartSession began, as completed, and writes
-// the last status rows with it.
-func (db *DB) EndSession(ctx context.Context, at time.Time, last []status.Row) error {
-	err := db.tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?", at.UnixMilli(), db.session); err != nil {
-			return err
-		}
-		return putStatus(ctx, tx, last)
-	})
-	if err != nil {
-		return fmt.Errorf("end session: %w", err)
-	}
-	return nil
+	return counters, rows.Err()
 }

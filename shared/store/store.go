@@ -33,8 +33,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 const (
@@ -187,86 +185,16 @@ func (db *DB) Options() Options { return db.opts }
 // Path is the path of the database file.
 func (r *Reader) Path() string { return r.path }
 
-// tx runs fn in one immediate transaction.
-func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
-	if err := db.guard.check(); err != nil {
-		return err // and do not wait for a rescue, which takes its time
-	}
-	db.swap.RLock()
-	defer db.swap.RUnlock()
-	defer func() { err = db.guard.observe(err) }()
-	// The pool hands a connection on to who waits for it, also to a file that is
-	// being put aside: what was written there now would be lost.
-	if err := db.guard.check(); err != nil {
+// Create makes the tables of the present schema in the file at path and closes
+// it. A missing file is created; one of an earlier schema is brought up to date;
+// a newer one is refused (ErrNewerSchema).
+func Create(ctx context.Context, path string, opts Options) error {
+	if err := CreateEmpty(path); err != nil {
 		return err
 	}
-	if err := CheckFreeSpace(db.path); err != nil {
-		return err
-	}
-	conn, err := db.write.Conn(ctx)
+	db, err := openFile(ctx, path, opts)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := db.checkFiles(ctx, conn); err != nil {
 		return err
 	}
-	tx, err := begin(ctx, conn)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	if err := fn(tx); err != nil {
-		if rb := tx.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
-			err = errors.Join(err, fmt.Errorf("roll back: %w", rb))
-		}
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	db.guard.noteWAL()
-	return nil
-}
-
-// begin begins an immediate transaction. It waits for another writer's for at
-// most busyTimeout.
-func begin(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, err error) {
-	if err := setBusyTimeout(ctx, conn, busyPoll); err != nil {
-		return nil, err
-	}
-	begun := time.Now()
-	tx, err = conn.BeginTx(ctx, nil)
-	for isBusy(err) && ctx.Err() == nil && time.Since(begun) < busyTimeout {
-		tx, err = conn.BeginTx(ctx, nil) // has slept for busyPoll
-	}
-	if reset := setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout); reset != nil {
-		err = errors.Join(err, reset)
-		if tx != nil {
-			err = errors.Join(err, tx.Rollback())
-		}
-		return nil, err
-	}
-	return tx, err
-}
-
-// retryBusy calls fn until it does not fail with SQLITE_BUSY or SQLITE_LOCKED,
-// for at most the given time.
-func retryBusy(ctx context.Context, patience time.Duration, fn func() error) error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := fn()
-		if !isBusy(err) || time.Now().After(deadline) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func isBusy(err error) bool {
-	var se sqlite3.Error
-	return errors.As(err, &se) && (se.Code == sqlite3.ErrBusy || se.Code == sqlite3.ErrLocked)
+	return db.Close()
 }

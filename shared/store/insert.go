@@ -1,0 +1,131 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
+)
+
+// insertSizes are how many rows the statements of DB.inserts store. A row costs
+// a third of the time when 16 go at once.
+var insertSizes = [...]int{64, 16, 4, 1}
+
+// prepareInserts prepares the statements that insert uses. It comes before any
+// transaction, as the writing connection is the only one.
+func (db *DB) prepareInserts(ctx context.Context) error {
+	for i, rows := range insertSizes {
+		query := "INSERT INTO samples (uploaded, session, timestamp_ms, series_id, value, priority) VALUES " +
+			strings.Repeat("(?1, NULLIF(?2, 0), ?, ?, ?, ?), ", rows)
+		var err error
+		if db.inserts[i], err = db.write.PrepareContext(ctx, strings.TrimSuffix(query, ", ")+" ON CONFLICT DO NOTHING"); err != nil { //nolint:sqlclosecheck // kept until the database is closed
+			return fmt.Errorf("prepare the insert of %d rows: %w", rows, err)
+		}
+	}
+	return nil
+}
+
+// A sampleRow is a sample as it is stored.
+type sampleRow struct {
+	at, series int64
+	value      float64
+	priority   int
+}
+
+// insert stores samples, shifted in time, and returns how many were new. Those
+// that met another value or can't be stored it adds to the lost.
+func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64, lost map[string]int) (stored int, fresh []*Series, err error) {
+	var rows []sampleRow
+	for _, g := range groups {
+		rows = slices.Grow(rows, len(g.Samples))
+		for _, s := range g.Samples {
+			if !metric.Finite(s.Value) {
+				lost[status.LostUnstorable]++
+				continue
+			}
+			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags, g.Self)
+			if errors.Is(err, errSeriesLimit) {
+				lost[status.LostSeriesLimit]++
+				continue
+			}
+			if errors.Is(err, errManySeries) {
+				lost[status.LostUnstorable]++
+				continue
+			}
+			if err != nil {
+				return 0, nil, err
+			}
+			if isNew {
+				fresh = append(fresh, series)
+			}
+			rows = append(rows, sampleRow{s.TimeMs + shiftMs, series.ID, s.Value, g.Priority})
+		}
+	}
+	// In the order of the key each page is filled and written once.
+	slices.SortStableFunc(rows, func(a, b sampleRow) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.series, b.series))
+	})
+	args := []any{state, session}
+	for i, size := range insertSizes {
+		if len(rows) < size {
+			continue
+		}
+		stmt := tx.StmtContext(ctx, db.inserts[i]) //nolint:sqlclosecheck // ends with the transaction
+		for len(rows) >= size {
+			args = args[:2]
+			for _, r := range rows[:size] {
+				args = append(args, r.at, r.series, sqlValue(r.value), r.priority)
+			}
+			res, err := stmt.ExecContext(ctx, args...)
+			if err != nil {
+				return 0, nil, fmt.Errorf("insert %d samples: %w", size, err)
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return 0, nil, err
+			}
+			if int(n) < size {
+				differ, err := countConflicts(ctx, tx, rows[:size])
+				if err != nil {
+					return 0, nil, err
+				}
+				lost[status.LostSameTime] += differ
+			}
+			stored += int(n)
+			rows = rows[size:]
+		}
+	}
+	return stored, fresh, nil
+}
+
+// countConflicts counts the rows that are not what is stored at their key. The same
+// value again is the same sample.
+func countConflicts(ctx context.Context, tx *sql.Tx, rows []sampleRow) (n int, err error) {
+	for _, r := range rows {
+		var value sql.NullFloat64
+		err := tx.QueryRowContext(ctx, "SELECT value FROM samples WHERE timestamp_ms = ? AND series_id = ?", r.at, r.series).Scan(&value)
+		if err != nil {
+			return 0, fmt.Errorf("compare with the stored sample: %w", err)
+		}
+		if !value.Valid || value.Float64 != r.value {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// sqlValue binds whole numbers as integers, which take one to six bytes where a
+// float takes eight; the column gives them back as numbers.
+func sqlValue(v float64) any {
+	if v == math.Trunc(v) && math.Abs(v) < 1<<47 {
+		return int64(v)
+	}
+	return v
+}
