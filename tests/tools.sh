@@ -13,6 +13,7 @@ modemmanager ModemManager modems over D-Bus
 dbus dbus-daemon modems over D-Bus
 systemd-journal-remote systemd-journal-remote real journal files
 strace strace errors of reading and writing the disk
+- promtool the names at /metrics, judged by Prometheus (Debian package prometheus)
 - npm the accessibility of the page, and the schema of the dashboards'
 
 there() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/lib/systemd/$1" ]; }

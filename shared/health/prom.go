@@ -14,9 +14,18 @@ import (
 
 // metrics answers with the report in Prometheus' text format, version 0.0.4
 // (https://prometheus.io/docs/instrumenting/exposition_formats/). It is 200
-// whatever the status: the scrape itself succeeded.
+// whatever the status: the scrape itself succeeded. With names=sent, all samples
+// have the names by which they are sent.
 func (s *Server) metrics(r *http.Request) reply {
-	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.report(r)) + s.newest(r)}
+	sent := false
+	switch r.URL.RawQuery {
+	case "":
+	case "names=sent":
+		sent = true
+	default:
+		return text(http.StatusBadRequest, "the only parameter is names=sent\n")
+	}
+	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.report(r)) + s.newest(r, sent)}
 }
 
 // A ProcessUse is what this process has taken from the machine so far; -1: not known.

@@ -50,8 +50,7 @@ func lint(text string) (series map[string]float64, faults []string) {
 				fault("%s is a %s", name, k)
 			}
 			for _, unit := range []string{"_ms", "_milliseconds", "_kib", "_minutes"} {
-				// Samples have the names under which they are sent.
-				if strings.HasPrefix(name, "belabox_") && strings.Contains(name+"_", unit+"_") {
+				if strings.Contains(name+"_", unit+"_") {
 					fault("%s is not in a base unit", name)
 				}
 			}

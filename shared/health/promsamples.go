@@ -37,8 +37,9 @@ func freshFor(t Thresholds) time.Duration {
 }
 
 // newest answers with the newest sample of every series that has a present one,
-// and with what this process uses itself.
-func (s *Server) newest(r *http.Request) string {
+// and with what this process uses itself. Asked for sent names, it leaves names
+// and values as they are sent.
+func (s *Server) newest(r *http.Request, sent bool) string {
 	use, err := s.watch.host.Self()
 	if err != nil {
 		s.log.Debug("the resources of this process are known in part; the rest is left out", "error", err)
@@ -49,10 +50,10 @@ func (s *Server) newest(r *http.Request) string {
 		if err != nil {
 			return reply{}, err
 		}
-		return text(http.StatusOK, samplesExposition(all, use.samples())), nil
+		return text(http.StatusOK, samplesExposition(all, use.samples(), sent)), nil
 	})
 	if found.status != http.StatusOK { // a reason says why
-		return samplesExposition(nil, use.samples())
+		return samplesExposition(nil, use.samples(), sent)
 	}
 	return found.body
 }
@@ -70,9 +71,11 @@ func (u ProcessUse) samples() (all []store.Latest) {
 	return all
 }
 
-// samplesExposition writes gauges and counters in Prometheus' text format, under
-// the names by which they are sent and without times: the scrape's is theirs.
-func samplesExposition(stored, own []store.Latest) string {
+// samplesExposition writes gauges and counters in Prometheus' text format and
+// without times: the scrape's is theirs. Their names are those by which they are
+// sent; unless sent is asked for, one with another unit than a base unit is
+// written in the base unit, and its help has the name by which it is sent.
+func samplesExposition(stored, own []store.Latest, sent bool) string {
 	families := map[string][]store.Latest{}
 	for _, l := range slices.Concat(stored, own) {
 		if e, ok := metric.Lookup(l.Name); ok && e.Kind != metric.Histogram && metric.Finite(l.Value) {
@@ -84,13 +87,20 @@ func samplesExposition(stored, own []store.Latest) string {
 	for _, wire := range slices.Sorted(maps.Keys(families)) {
 		family := families[wire]
 		e, _ := metric.Lookup(family[0].Name)
-		x.family(wire, string(e.Kind), e.Help)
+		name, divisor, help := wire, 1., e.Help
+		if !sent {
+			name, divisor = e.InBaseUnit()
+		}
+		if name != wire {
+			help += " Sent as " + wire + "."
+		}
+		x.family(name, string(e.Kind), help)
 		seen := map[string]bool{}
 		for _, l := range family {
 			labels := labelsOf(l)
 			if key := strings.Join(labels, "\x00"); labels != nil && !seen[key] {
 				seen[key] = true
-				x.value(l.Value, labels...)
+				x.value(l.Value/divisor, labels...)
 			}
 		}
 	}

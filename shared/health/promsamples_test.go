@@ -60,7 +60,7 @@ func TestTagsThatCannotBeLabelsAreLeftOut(t *testing.T) {
 		return store.Latest{Series: store.Series{Name: "system.load1", Device: "d", Tags: tags}, Value: 1}
 	}
 	for tags, want := range map[string]int{"": 1, `{"a":"b"}`: 1, `{"a":1}`: 0, `{`: 0, `{"a-b":"c"}`: 0, `{"device_id":"c"}`: 0} {
-		text := samplesExposition([]store.Latest{of(tags), of(tags)}, nil) // twice: one is shown
+		text := samplesExposition([]store.Latest{of(tags), of(tags)}, nil, false) // twice: one is shown
 		if want == 0 {
 			if text != "" {
 				t.Errorf("%q: %s", tags, text)
@@ -83,33 +83,65 @@ func TestHowLongASampleIsThePresent(t *testing.T) {
 	}
 }
 
-// Everything that the catalogue has, in a scrape, as Prometheus' own tool judges
-// it. Names are sent as they are: of those with a unit that it would not have
-// chosen it says so, and nothing else.
+// everything is one sample of each metric of the catalogue that a scrape can have.
+func everything() (all []metric.Sample) {
+	for _, e := range metric.Catalog {
+		if e.Kind != metric.Histogram {
+			all = append(all, metric.Sample{Name: e.Name, TimeMs: time.Now().Add(time.Second).UnixMilli(), Value: 123})
+		}
+	}
+	return all
+}
+
+// Everything that the catalogue has, in a scrape, as Prometheus' own tool judges it.
 func TestPromtoolFindsNoFaultWithTheMetrics(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip("promtool is not installed (Debian: prometheus)")
 	}
 	b := newBoard(t)
-	var all []metric.Sample
-	for _, e := range metric.Catalog {
-		if e.Kind != metric.Histogram {
-			all = append(all, metric.Sample{Name: e.Name, TimeMs: time.Now().UnixMilli(), Value: 1})
-		}
-	}
-	b.fill(t, all...)
+	b.fill(t, everything()...)
 	_, text, _ := get(t, "GET", b.serve(t)+"/metrics", "")
 	cmd := exec.Command(promtool, "check", "metrics")
 	cmd.Stdin = strings.NewReader(text)
-	out, err := cmd.CombinedOutput()
-	if err != nil && len(out) == 0 {
-		t.Error(err)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
-	t.Logf("%d bytes", len(text))
-	for line := range strings.Lines(string(out)) {
-		if !strings.Contains(line, "abbreviated units") && !strings.Contains(line, "use base unit") {
-			t.Error(line)
+	for _, has := range []string{"belabox_health_status{", "disk_io_time_seconds_total{", "cpu_temperature_celsius{"} {
+		if !strings.Contains(text, has) {
+			t.Errorf("not in what promtool was given: %s", has)
 		}
+	}
+}
+
+func TestSamplesOfOtherUnitsAreShownInBaseUnitsAndOnRequestAsSent(t *testing.T) {
+	b := newBoard(t)
+	b.fill(t, everything()...)
+	at := b.serve(t)
+	_, scraped, _ := get(t, "GET", at+"/metrics", "")
+	_, asSent, _ := get(t, "GET", at+"/metrics?names=sent", "")
+	base, faults := lint(scraped)
+	for _, f := range faults {
+		t.Error(f)
+	}
+	sent, _ := lint(asSent)
+	if len(base) != len(sent) {
+		t.Errorf("%d series in base units, %d as sent", len(base), len(sent))
+	}
+	for name, value := range map[string]float64{"time_skew_seconds": .123, "disk_io_time_seconds_total": .123, "stream_link_bytes_per_second": 15.375, "stream_bitrate_max_bps": 123} {
+		if got := base[name+`{device_id="board-1"}`]; got != value {
+			t.Errorf("%s is %v, want %v", name, got, value)
+		}
+	}
+	if want := "# HELP time_skew_seconds Local clock minus the server's; positive when the board is ahead. Sent as time_skew_ms.\n"; !strings.Contains(scraped, want) {
+		t.Error("not there: " + want)
+	}
+	for _, s := range everything() {
+		if got := sent[metric.WireName(s.Name)+`{device_id="board-1"}`]; got != 123 {
+			t.Errorf("as sent, %s is %v", metric.WireName(s.Name), got)
+		}
+	}
+	if code, body, _ := get(t, "GET", at+"/metrics?names=wire", ""); code != 400 || body != "the only parameter is names=sent\n" {
+		t.Errorf("another parameter: %d %q", code, body)
 	}
 }
