@@ -185,7 +185,7 @@ func TestExportGivesEverySampleFromATimeOn(t *testing.T) {
 	held := metric.Sample{Name: "system.load1", TimeMs: 12345, Value: 1}
 	ahead := metric.Sample{Name: "system.load1", TimeMs: time.Now().Add(1000 * time.Hour).UnixMilli(), Value: 1}
 	for _, u := range []store.Update{
-		{Held: true, Groups: []store.Group{{Samples: []metric.Sample{held}}}},
+		{HoldAll: true, Groups: []store.Group{{Samples: []metric.Sample{held}}}},
 		{Groups: []store.Group{{Samples: []metric.Sample{ahead}}}},
 	} {
 		if _, err := db.Record(t.Context(), u); err != nil {

@@ -78,7 +78,7 @@ var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 		}
 	}
 	if err == nil {
-		_, err = db.Record(ctx, store.Update{Held: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
+		_, err = db.Record(ctx, store.Update{HoldAll: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
 	}
 	for i, part := range parts {
 		if err != nil {

@@ -33,7 +33,7 @@ var smallStock = sync.OnceValues(func() (files [2][]byte, err error) {
 	defer db.Close()
 	err = db.StartSession(ctx, store.Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
 	for i := 0; i < 60 && err == nil; i++ {
-		_, err = db.Record(ctx, store.Update{Held: i < 3, Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
+		_, err = db.Record(ctx, store.Update{HoldAll: i < 3, Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
 		switch {
 		case err != nil:
 		case i == 20:

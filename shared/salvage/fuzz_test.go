@@ -51,7 +51,7 @@ func FuzzPage(f *testing.F) {
 		one := page{number: max(1, number), usable: p.usable, data: data[:min(len(data), p.usable)]}
 		before := int64(-1)
 		for _, row := range scan.readSamples(one, func(*sample) bool { return true }) {
-			if row.at < 0 || row.at > maxTime || row.series < 1 || row.series > maxSeries || row.state < 0 || row.state > int8(store.Local) {
+			if row.at < 0 || row.at > store.MaxTimeMs || row.series < 1 || row.series > store.MaxSeries || row.state < 0 || row.state > int8(store.Local) {
 				t.Fatalf("%+v is no sample", row)
 			}
 			if row.at < before {

@@ -43,8 +43,8 @@ func (s *salvage) names() error {
 
 // readKnown notes which series the new file has.
 func (s *salvage) readKnown() error {
-	s.found.known = newBits(maxSeries + 1)
-	rows, err := s.into.conn.QueryContext(s.ctx, "SELECT id FROM main.series WHERE id BETWEEN 1 AND ?", maxSeries)
+	s.found.known = newBits(store.MaxSeries + 1)
+	rows, err := s.into.conn.QueryContext(s.ctx, "SELECT id FROM main.series WHERE id BETWEEN 1 AND ?", store.MaxSeries)
 	if err != nil {
 		return writing(err)
 	}
@@ -60,7 +60,7 @@ func (s *salvage) readKnown() error {
 }
 
 func (s *salvage) putSeries(one store.Series) error {
-	if one.ID < 1 || one.ID > maxSeries {
+	if one.ID < 1 || one.ID > store.MaxSeries {
 		return nil
 	}
 	return s.into.exec("INSERT OR IGNORE INTO main.series (id, series_key, metric_name, device_id, tags, value_type) VALUES (?, ?, ?, ?, ?, ?)",

@@ -53,16 +53,9 @@ func maybe(c column) column {
 
 func rowNumber(name string) column { return column{name: name, kinds: null, rowid: true} }
 
-// maxSeries is the highest number of a series (metrics.id has 20 bits for it),
-// maxTime the latest time beside it.
-const (
-	maxSeries = 1<<20 - 1
-	maxTime   = 1<<43 - 1
-)
-
 // samplesTable is the one table that is large. Its rows go their own way.
 var samplesTable = &table{name: "samples", schema: 3, columns: []column{
-	within("timestamp_ms", 0, maxTime), within("series_id", 1, maxSeries),
+	within("timestamp_ms", 0, store.MaxTimeMs), within("series_id", 1, store.MaxSeries),
 	{name: "value", kinds: whole | float | null},
 	maybe(words("value_text")),
 	maybe(number("session")), within("uploaded", 0, int64(store.Local)), within("priority", 0, 3),
@@ -106,7 +99,7 @@ var tables = []*table{
 		words("name"), words("tags"), {name: "value", kinds: whole | float},
 	}, insert: `INSERT INTO main.%s (%s) VALUES (%s) ON CONFLICT DO UPDATE SET value = excluded.value WHERE excluded.value > value`},
 	{name: "rejected", schema: 3, insert: lastWins, columns: []column{
-		within("timestamp_ms", 0, maxTime), within("series_id", 1, maxSeries), number("rejected_ms"), within("http_status", 0, 999),
+		within("timestamp_ms", 0, store.MaxTimeMs), within("series_id", 1, store.MaxSeries), number("rejected_ms"), within("http_status", 0, 999),
 		words("reason"), words("server_words"),
 	}},
 	{name: "ledger", schema: 3, columns: []column{
@@ -121,7 +114,7 @@ var tables = []*table{
 
 	{name: "series_used", schema: 3, rows: true, insert: firstWins, columns: []column{rowNumber("series_id")}},
 	{name: "events", schema: 3, rows: true, insert: lastWins, columns: []column{
-		rowNumber("id"), within("time", 0, maxTime), words("source"), words("event"), words("reason"), words("link"), words("text"), count("held"),
+		rowNumber("id"), within("time", 0, store.MaxTimeMs), words("source"), words("event"), words("reason"), words("link"), words("text"), count("held"),
 	}, fits: func(r *record) bool { return len(r.values[6].b) <= metric.MaxEventText }},
 
 	{name: "schema_version", schema: 0, rows: true, columns: []column{
@@ -130,7 +123,7 @@ var tables = []*table{
 
 	// Earlier schemas. Schema 2 had one more column of metrics in its first files.
 	{name: "metrics", schema: 1, rows: true, insert: lastWins, columns: []column{
-		rowNumber("id"), within("timestamp_ms", 0, maxTime), words("metric_name"), {name: "metric_value", kinds: whole | float | null}, maybe(words("device_id")),
+		rowNumber("id"), within("timestamp_ms", 0, store.MaxTimeMs), words("metric_name"), {name: "metric_value", kinds: whole | float | null}, maybe(words("device_id")),
 	}},
 	{name: "metrics", schema: 2, rows: true, insert: lastWins, columns: metrics2},
 	{name: "metrics", schema: 2, rows: true, insert: lastWins, columns: append(slices.Clip(metrics2), words("dedup_key"))},
@@ -144,7 +137,7 @@ var tables = []*table{
 }
 
 var metrics2 = []column{
-	rowNumber("id"), within("timestamp_ms", 0, maxTime), words("metric_name"),
+	rowNumber("id"), within("timestamp_ms", 0, store.MaxTimeMs), words("metric_name"),
 	{name: "metric_value", kinds: whole | float | null},
 	maybe(words("value_text")),
 	maybe(number("value_type")), maybe(words("tags")), maybe(words("session_id")), maybe(words("device_id")), maybe(number("uploaded")), maybe(number("priority")),

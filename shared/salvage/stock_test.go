@@ -184,7 +184,7 @@ func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, 
 			return fail(err)
 		}
 	}
-	if _, err := db.Record(ctx, store.Update{Held: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000)}}}); err != nil {
+	if _, err := db.Record(ctx, store.Update{HoldAll: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000)}}}); err != nil {
 		return fail(err)
 	}
 	if err := remove(oldTicks + 60); err != nil { // their pages stay free

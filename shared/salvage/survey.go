@@ -44,7 +44,7 @@ func keyOf(newest int64, number uint32) uint64 { return uint64(newest)>>10<<32 |
 // the samples are.
 func (s *salvage) small() error {
 	f := &s.found
-	f.known, f.hashes = newBits(maxSeries+1), map[int64]string{}
+	f.known, f.hashes = newBits(store.MaxSeries+1), map[int64]string{}
 	f.order = make([]uint64, 0, s.pages.count)
 	for i := range f.parts {
 		f.parts[i] = map[string]bool{}
@@ -191,7 +191,7 @@ func (s *salvage) noteHash() {
 	if r.columns != 2 || r.values[0].kind != text || len(r.values[0].b) != 64 || r.values[1].kind != whole || len(s.found.hashes) >= maxHashes {
 		return
 	}
-	if _, err := hex.DecodeString(string(r.values[0].b)); err == nil && r.values[1].n >= 1 && r.values[1].n <= maxSeries {
+	if _, err := hex.DecodeString(string(r.values[0].b)); err == nil && r.values[1].n >= 1 && r.values[1].n <= store.MaxSeries {
 		s.found.hashes[r.values[1].n] = string(r.values[0].b)
 	}
 }

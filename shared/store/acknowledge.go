@@ -20,7 +20,7 @@ type Row struct {
 }
 
 // ID is the row's metrics.id.
-func (r Row) ID() int64 { return r.TimeMs<<20 | r.Series.ID }
+func (r Row) ID() int64 { return Key(r.TimeMs, r.Series.ID) }
 
 // A Receipt says that the server took one chunk.
 type Receipt struct {
@@ -114,7 +114,7 @@ func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole b
 		AND (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?)`
 	args := []any{first.Priority, first.TimeMs, first.Series.ID, last.TimeMs, last.Series.ID}
 	var got []byte
-	err = tx.QueryRowContext(ctx, "SELECT group_concat(id) FROM (SELECT timestamp_ms << 20 | series_id AS id"+between+" ORDER BY timestamp_ms, series_id)", args...).Scan(&got)
+	err = tx.QueryRowContext(ctx, "SELECT group_concat(id) FROM (SELECT "+sqlKey+" AS id"+between+" ORDER BY timestamp_ms, series_id)", args...).Scan(&got)
 	if err != nil {
 		return 0, false, fmt.Errorf("read the keys between two samples: %w", err)
 	}

@@ -68,7 +68,7 @@ func (db *DB) RecordClock(ctx context.Context, c Clock) (change ClockChange, err
 				return err
 			}
 		}
-		return putStatus(ctx, tx, []status.Row{{
+		return writeStatus(ctx, tx, []status.Row{{
 			Component: status.ClockRow, Daemon: status.ClockRow, State: status.Stopped, BootID: c.BootID,
 			HeartbeatMs: c.Now.Wall.UnixMilli(), HeartbeatBootMs: c.Now.Boot.Milliseconds(), SuccessBootMs: -1, Detail: status.Text(note),
 		}})
@@ -173,16 +173,16 @@ func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int
 	return change, addLoss(ctx, tx, status.LostSameTime, change.Lost, time.Now())
 }
 
-// A hold is what becomes of an update's samples while the clock is not trusted.
-type hold struct {
+// A clockHold is what becomes of an update's samples while the clock is not trusted.
+type clockHold struct {
 	held    bool
 	session int64 // that they belong to
 	shiftMs int64 // to what the session's samples are stamped by
 }
 
-// holdFor tells whether samples of an update are to be held.
-func (db *DB) holdFor(ctx context.Context, tx *sql.Tx, u Update) (h hold, err error) {
-	h = hold{held: u.Held, session: db.session}
+// holdOf tells whether samples of an update are to be held.
+func (db *DB) holdOf(ctx context.Context, tx *sql.Tx, u Update) (h clockHold, err error) {
+	h = clockHold{held: u.HoldAll, session: db.session}
 	row := status.Row{Component: status.ClockRow}
 	err = tx.QueryRowContext(ctx, "SELECT boot_id, detail FROM status WHERE component = ?", row.Component).Scan(&row.BootID, &row.Detail)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -200,7 +200,7 @@ func (db *DB) holdFor(ctx context.Context, tx *sql.Tx, u Update) (h hold, err er
 		by = u.Status[0]
 	}
 	if by.BootID != "" && row.BootID != "" && by.BootID != row.BootID {
-		return hold{held: true}, nil // nothing was said of this boot yet
+		return clockHold{held: true}, nil // nothing was said of this boot yet
 	}
 	if note.IsTrusted() {
 		return h, nil

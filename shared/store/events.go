@@ -18,9 +18,9 @@ const maxEvents = 2000
 //go:embed migrations/schema3_events.sql
 var eventsTable string
 
-// putEvents stores the events of groups, shifted in time. Held is the session
+// writeEvents stores the events of groups, shifted in time. Held is the session
 // whose clock is not trusted, 0 where it is.
-func putEvents(ctx context.Context, tx *sql.Tx, groups []Group, held, shiftMs int64) error {
+func writeEvents(ctx context.Context, tx *sql.Tx, groups []Group, held, shiftMs int64) error {
 	n := 0
 	for _, g := range groups {
 		for _, e := range g.Events {

@@ -27,7 +27,7 @@ const storedFrom = `SELECT timestamp_ms, series_id, value, uploaded FROM samples
 // later, in the order of their times, until it returns an error. Samples that
 // are stored meanwhile may be among them.
 func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) error) error {
-	at, id := sinceMs-1, int64(maxSeries)
+	at, id := sinceMs-1, int64(MaxSeries)
 	batch := make([]Stored, 0, exportRows)
 	for {
 		batch = batch[:0]

@@ -43,7 +43,7 @@ func (db *DB) schema2to3(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO upload_checkpoints (id, batch_id, chunk_index, last_uploaded_id,
 			last_uploaded_timestamp, upload_time, metrics_count, first_uploaded_timestamp)
-		SELECT r.id, r.batch_id, r.chunk_index, (m.timestamp_ms << 20) | o.series_id,
+		SELECT r.id, r.batch_id, r.chunk_index, `+sqlKey+`,
 			r.last_uploaded_timestamp, r.upload_time, r.metrics_count, NULL
 		FROM old_receipts AS r
 		LEFT JOIN old_metrics AS m ON m.id = r.last_uploaded_id

@@ -114,7 +114,7 @@ func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args 
 			if !ok1 || !ok2 || !ok3 || !ok4 {
 				return fmt.Errorf("a pending row is not made of numbers: %v", row)
 			}
-			one := Row{TimeMs: at, Value: value, Priority: int(priority), Series: r.series.get(s.era, id)}
+			one := Row{TimeMs: at, Value: value, Priority: int(priority), Series: r.series.get(s.version, id)}
 			if one.Series == nil {
 				ids, rows = append(ids, id), append(rows, len(into))
 			}
@@ -169,7 +169,7 @@ func CursorOf(priority int, timeMs int64) Cursor {
 // nothing was ever delivered or the row is gone.
 func (r *Reader) LastDelivered(ctx context.Context) (row Row, ok bool, err error) {
 	rows, err := r.appendRows(ctx, nil, `SELECT timestamp_ms, series_id, value, priority FROM samples WHERE uploaded = 1
-		AND (timestamp_ms, series_id) = (SELECT last_uploaded_id >> 20, last_uploaded_id & 1048575 FROM upload_checkpoints ORDER BY id DESC LIMIT 1)`)
+		AND (timestamp_ms, series_id) = (SELECT `+sqlSplit+` FROM upload_checkpoints ORDER BY id DESC LIMIT 1)`)
 	if err != nil || len(rows) == 0 {
 		return Row{}, false, err
 	}

@@ -41,7 +41,7 @@ func (db *DB) RecordRepair(ctx context.Context, r Repair) error {
 		if err := addLoss(ctx, tx, status.LostWentBack, int(r.BackLost), time.Now()); err != nil {
 			return err
 		}
-		return putStatus(ctx, tx, r.Status)
+		return writeStatus(ctx, tx, r.Status)
 	})
 }
 
@@ -54,7 +54,7 @@ func (db *DB) RequestRepair(ctx context.Context, daemon string, met error) error
 	now := time.Now().UnixMilli()
 	return db.tx(ctx, func(tx *sql.Tx) error {
 		text := strings.ToValidUTF8(met.Error(), "")
-		return putStatus(ctx, tx, []status.Row{{
+		return writeStatus(ctx, tx, []status.Row{{
 			Component: status.RepairRow, Daemon: daemon, State: status.Stopped, StartedMs: now,
 			Error: text[:min(len(text), MaxWords)], ErrorMs: now, FailingSinceMs: now, SuccessBootMs: -1,
 		}})

@@ -145,9 +145,9 @@ func TestWhatIsGivenUpIsCountedAndLeastMissed(t *testing.T) {
 		}
 	}
 	start("earlier")
-	mustRecord(t, db, Update{Held: true, Groups: []Group{{Samples: tick(1, 3)}}})
+	mustRecord(t, db, Update{HoldAll: true, Groups: []Group{{Samples: tick(1, 3)}}})
 	start("now")
-	mustRecord(t, db, Update{Held: true, Groups: []Group{{Samples: tick(2, 4)}}})
+	mustRecord(t, db, Update{HoldAll: true, Groups: []Group{{Samples: tick(2, 4)}}})
 	for p := range 4 {
 		for at := range int64(2) {
 			mustRecord(t, db, Update{Groups: []Group{{Priority: p, Samples: tick(1000+100*at+int64(p), 300)}}})

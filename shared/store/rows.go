@@ -15,9 +15,9 @@ import (
 // take longer than SQLite does. Rows and their series are of one moment in it:
 // an id may belong to another series later.
 type snapshot struct {
-	conn *sqlite3.SQLiteConn
-	r    *Reader
-	era  int // of the cache, as long as it holds what this transaction sees
+	conn    *sqlite3.SQLiteConn
+	r       *Reader
+	version int // of the cache, as long as it holds what this transaction sees
 }
 
 // snapshot runs fn in a reading transaction.
@@ -41,7 +41,7 @@ func (r *Reader) snapshot(ctx context.Context, fn func(snapshot) error) (err err
 		if err != nil {
 			return err
 		}
-		s.era = r.series.seen(generation)
+		s.version = r.series.seen(generation)
 		return fn(s)
 	})
 }
@@ -74,7 +74,7 @@ func (s snapshot) each(ctx context.Context, query string, args []int64, columns 
 // series returns the series with the given id; sql.ErrNoRows says that there is
 // none.
 func (s snapshot) series(ctx context.Context, id int64) (*Series, error) {
-	if known := s.r.series.get(s.era, id); known != nil {
+	if known := s.r.series.get(s.version, id); known != nil {
 		return known, nil
 	}
 	var found *Series
@@ -86,7 +86,7 @@ func (s snapshot) series(ctx context.Context, id int64) (*Series, error) {
 		if !ok1 || !ok2 || !ok3 || !ok4 {
 			return fmt.Errorf("its columns are not of their types: %v", row)
 		}
-		found = &Series{ID: id, Name: name, Device: device, Tags: tags, Type: int(kind), era: s.era}
+		found = &Series{ID: id, Name: name, Device: device, Tags: tags, Type: int(kind), version: s.version}
 		return nil
 	})
 	if err == nil && found == nil {

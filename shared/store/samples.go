@@ -28,7 +28,7 @@ const (
 // describes. Every part may be empty.
 type Update struct {
 	Groups   []Group
-	Held     bool // the samples' times are not trusted, whatever RecordClock said last: they are held
+	HoldAll  bool // hold every sample, even if the clock was recorded as trusted
 	Status   []status.Row
 	Counters []metric.Count // our own counters, kept so that a restart goes on counting
 	Lost     map[string]int // samples given up before they could be stored, by reason
@@ -89,12 +89,12 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 		if err := db.syncSeries(ctx, tx); err != nil {
 			return 0, nil, err
 		}
-		h, err := db.holdFor(ctx, tx, u)
+		h, err := db.holdOf(ctx, tx, u)
 		if err != nil {
 			return 0, nil, err
 		}
 		for _, held := range []bool{true, false} {
-			part, state, shift := hold{held, db.session, 0}, Pending, int64(0)
+			part, state, shift := clockHold{held, db.session, 0}, Pending, int64(0)
 			if held {
 				part, state, shift = h, Held, h.shiftMs
 			}
@@ -109,7 +109,7 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 			if held {
 				books["held"], heldBy = n, part.session
 			}
-			if err := putEvents(ctx, tx, groups, heldBy, shift); err != nil {
+			if err := writeEvents(ctx, tx, groups, heldBy, shift); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -124,8 +124,8 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 	if err := addToLedger(ctx, tx, books); err != nil {
 		return 0, nil, err
 	}
-	if err := putStatus(ctx, tx, u.Status); err != nil {
+	if err := writeStatus(ctx, tx, u.Status); err != nil {
 		return 0, nil, err
 	}
-	return stored, fresh, putCounters(ctx, tx, u.Counters)
+	return stored, fresh, writeCounters(ctx, tx, u.Counters)
 }

@@ -17,17 +17,12 @@ const (
 	typeText   = 1
 )
 
-const (
-	// maxSeries is where the number that metrics.id makes of time and series would
-	// overflow into the time.
-	maxSeries = 1<<20 - 1
-	// idRange is where new ids begin again at 1, while that many are enough: the
-	// shipper keeps an array by id.
-	idRange = 1 << 16
-)
+// idRange is where the search for a free id starts again at 1, while fewer than
+// half of these ids are in use: the shipper keeps an array that is indexed by id.
+const idRange = 1 << 16
 
 var (
-	errManySeries  = fmt.Errorf("more than %d series in one database", maxSeries)
+	errManySeries  = fmt.Errorf("more than %d series in one database", MaxSeries)
 	errSeriesLimit = errors.New("the limit on the number of series is reached")
 )
 
@@ -39,7 +34,7 @@ type Series struct {
 	Tags   string // canonical JSON object of strings, or ""
 	Type   int    // 0 number, 1 text
 
-	era int // of the cache when it was read
+	version int // of the cache when it was read
 }
 
 // seriesKey is the sha256, in hex, of the identity as a JSON array. JSON keeps
@@ -87,7 +82,7 @@ func (db *DB) seriesOf(ctx context.Context, tx *sql.Tx, name, tags string, self 
 	if s := db.series.find(it); s != nil {
 		return s, false, nil
 	}
-	s = &Series{Name: name, Device: it.device, Tags: tags, era: db.series.now()}
+	s = &Series{Name: name, Device: it.device, Tags: tags, version: db.series.now()}
 	key := seriesKey(it.name, it.device, it.tags, typeNumber)
 	err = tx.QueryRowContext(ctx, "SELECT id FROM series WHERE series_key = ?", key).Scan(&s.ID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -120,7 +115,7 @@ func insertSeries(ctx context.Context, tx *sql.Tx, it identity, key string, valu
 		UNION ALL SELECT * FROM (SELECT id + 1 FROM series AS s WHERE id >= ?1 AND id < ?2
 			AND NOT EXISTS (SELECT 1 FROM series WHERE id = s.id + 1) ORDER BY id LIMIT 1) LIMIT 1`
 	for _, from := range []int64{next, 1} {
-		if err = tx.QueryRowContext(ctx, free, from, maxSeries).Scan(&id); !errors.Is(err, sql.ErrNoRows) {
+		if err = tx.QueryRowContext(ctx, free, from, MaxSeries).Scan(&id); !errors.Is(err, sql.ErrNoRows) {
 			break
 		}
 	}

@@ -14,7 +14,7 @@ const cachedSeries = 20000
 // It forgets what is deleted, and all when another process deleted something.
 type seriesCache struct {
 	mu         sync.Mutex
-	era        int   // counts the times that it forgot something; what was read before is not added
+	version    int   // counts the times that it forgot something; what was read before is not added
 	generation int64 // of the file, -1: not known
 	byID       map[int64]*Series
 	byIt       map[identity]*Series
@@ -31,11 +31,11 @@ func newSeriesCache() *seriesCache {
 	return &seriesCache{generation: -1, byID: map[int64]*Series{}, byIt: map[identity]*Series{}}
 }
 
-// now is the era to give to a series that is about to be read.
+// now is the version to give to a series that is about to be read.
 func (c *seriesCache) now() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.era
+	return c.version
 }
 
 // add remembers a series, unless the cache forgot something since it was read.
@@ -58,7 +58,7 @@ func (c *seriesCache) stored(all []*Series) {
 }
 
 func (c *seriesCache) remember(s *Series) bool {
-	if s.era != c.era {
+	if s.version != c.version {
 		return false
 	}
 	if len(c.byID) >= cachedSeries {
@@ -80,9 +80,9 @@ func (c *seriesCache) sync(generation int64) {
 }
 
 // seen is sync for a reader, whose transaction may have begun before the newest
-// one ended. It returns the era in which the cache holds what that reader sees;
-// no series is of the era -1.
-func (c *seriesCache) seen(generation int64) (era int) {
+// one ended. It returns the version in which the cache holds what that reader sees;
+// no series is of the version -1.
+func (c *seriesCache) seen(generation int64) (version int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if generation > c.generation {
@@ -92,7 +92,7 @@ func (c *seriesCache) seen(generation int64) (era int) {
 	if generation < c.generation {
 		return -1
 	}
-	return c.era
+	return c.version
 }
 
 // forget empties the cache, as another file has other numbers.
@@ -104,7 +104,7 @@ func (c *seriesCache) forget() {
 }
 
 func (c *seriesCache) empty() {
-	c.era++
+	c.version++
 	c.byID, c.byIt, c.known = map[int64]*Series{}, map[identity]*Series{}, false
 }
 
@@ -112,7 +112,7 @@ func (c *seriesCache) empty() {
 func (c *seriesCache) deleted(ids []int64, bytes, generation int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.era++
+	c.version++
 	c.generation = generation
 	for _, id := range ids {
 		if s := c.byID[id]; s != nil {
@@ -151,11 +151,11 @@ func (c *seriesCache) use(id int64) {
 	}
 }
 
-// get returns the series with an id in the given era.
-func (c *seriesCache) get(era int, id int64) *Series {
+// get returns the series with an id in the given version.
+func (c *seriesCache) get(version int, id int64) *Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if era != c.era {
+	if version != c.version {
 		return nil
 	}
 	return c.byID[id]
@@ -167,7 +167,7 @@ func (c *seriesCache) nextID() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next++
-	if c.next > idRange && c.taken.Count < idRange/2 || c.next > maxSeries {
+	if c.next > idRange && c.taken.Count < idRange/2 || c.next > MaxSeries {
 		c.next = 1
 	}
 	return c.next

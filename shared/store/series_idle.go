@@ -84,7 +84,7 @@ func (db *DB) Survey(ctx context.Context, s *Survey) (done bool, err error) {
 		if err := rows.Scan(&id, &at); err != nil {
 			return false, fmt.Errorf("look for series without samples: %w", err)
 		}
-		if id >= 0 && id <= maxSeries {
+		if id >= 0 && id <= MaxSeries {
 			newest := entry(&s.newest, id)
 			*newest = max(*newest, at+1)
 		}

@@ -115,7 +115,7 @@ func (db *DB) EndSession(ctx context.Context, at time.Time, last []status.Row) e
 		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?", at.UnixMilli(), db.session); err != nil {
 			return err
 		}
-		return putStatus(ctx, tx, last)
+		return writeStatus(ctx, tx, last)
 	})
 	if err != nil {
 		return fmt.Errorf("end session: %w", err)

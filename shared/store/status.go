@@ -12,7 +12,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-func putStatus(ctx context.Context, tx *sql.Tx, all []status.Row) error {
+func writeStatus(ctx context.Context, tx *sql.Tx, all []status.Row) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -105,7 +105,7 @@ func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) erro
 	})
 }
 
-func putCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error {
+func writeCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error {
 	if len(counters) == 0 {
 		return nil
 	}

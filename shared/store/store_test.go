@@ -153,7 +153,7 @@ func TestReaderSeesRowsAfterTheWriterClosed(t *testing.T) {
 func TestASampleThatCanNotBeStoredIsCountedAndTheOthersAreStored(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	mustRecord(t, db, Update{Groups: []Group{{Samples: tick(1, 2)}}})
-	if _, err := db.write.Exec("INSERT INTO series VALUES (?, 'k', 'n', 'd', '', 0)", maxSeries); err != nil {
+	if _, err := db.write.Exec("INSERT INTO series VALUES (?, 'k', 'n', 'd', '', 0)", MaxSeries); err != nil {
 		t.Fatal(err)
 	}
 	db.LimitSeries(SeriesLimit{Count: 2}) // the third is not of this process
