@@ -10,30 +10,25 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// bySize makes room when the database outgrows its limit, in the order of
-// docs/durability.md, "When there is no room":
-//
-//  1. delivered samples, tier by tier: those delivered longer than remote.settle
-//     ago, those delivered more than two minutes ago, the rest; in each the oldest
-//     first;
-//  2. series without samples, and the receipts of what is gone;
-//  3. what was not delivered, which store.DB.DropUndelivered orders.
+// bySize deletes samples while the database is larger than its limit.
 type bySize struct {
-	evicting        string // the reason for which room is made; "": none is needed
+	evicting string // the reason for which room is made; "": none is needed
+	begun    time.Time
+	deleted  int // delivered samples
+	lost     int // undelivered samples
+
+	tier            int // of tiers(): the one that is being deleted
 	sizeSweep       store.Sweep
-	tier            int          // of what was delivered: the next that goes
-	kept            []store.Span // of this tier
-	from            int64        // the ledger's count of delivered when the first tier was begun
-	passDoneAt      int64        // the same, when all tiers were gone through at last; -1: never
-	deletedInPass   int          // since the first tier was begun
-	alsoUndelivered bool         // that was little: a slice of what was not delivered goes as well
-	begun           time.Time
-	deleted         int // delivered samples
-	lost            int // samples that were not delivered
+	kept            []store.Span // times that stay in this tier
+	from            int64        // the ledger's count of delivered samples when the first tier began
+	deletedInPass   int          // since then
+	passDoneAt      int64        // from, of the last walk through all tiers; -1: there was none
+	alsoUndelivered bool         // that walk deleted less than a slice: the next slice is of undelivered samples
 }
 
-// makeRoom does one slice of it. Once begun, it goes on to a little below the
-// limit, or each round of collecting would find it reached again.
+// makeRoom deletes one slice. Once begun, it continues until the database is a
+// little below the limit: otherwise the next round of collecting would reach the
+// limit again.
 func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more bool, err error) {
 	used := f.room.Used()
 	if k.evicting == "" && used > f.limit {
@@ -55,62 +50,101 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 	return false, nil
 }
 
-// evict deletes a slice: of what was delivered as long as there is any, then
-// of what was not. Of what was delivered goes first what settled, then what the
-// server would have to crash soon to miss, and then the rest. False means that
-// nothing is left to delete.
+// tiers says which delivered samples are deleted first, in the order of
+// docs/durability.md, "When there is no room": samples that were delivered within
+// the time given stay until the next tier.
+func (k *Keeper) tiers() []time.Duration {
+	return []time.Duration{
+		k.settle,         // a restarted server may ask for these again
+		config.Unsettled, // a server that crashes now may lose these
+		0,
+	}
+}
+
+// evict deletes a slice in the order of docs/durability.md, "When there is no
+// room": what costs least first. More is false when nothing is left to delete.
 func (k *Keeper) evict(ctx context.Context, f figures, now time.Time) (more bool, err error) {
+	for _, free := range []func(context.Context, figures, time.Time) (more bool, err error){
+		k.evictDelivered,   // tier by tier
+		k.evictKeptFiles,   // their rows were salvaged
+		k.forgetFirst,      // series without samples
+		k.evictReceipts,    // of samples that are gone
+		k.evictUndelivered, // in the order of store.DB.DropUndelivered
+	} {
+		if more, err := free(ctx, f, now); more || err != nil {
+			return more, err
+		}
+	}
+	return false, nil
+}
+
+// evictDelivered deletes a slice of the present tier. More is false when there is
+// nothing delivered to delete.
+//
+// A tier in which nothing is found is read completely, so a walk through all tiers
+// is repeated only after something was delivered. While samples are delivered all
+// the time, each walk may find less than a slice: after such a walk a slice of the
+// undelivered samples goes as well.
+func (k *Keeper) evictDelivered(ctx context.Context, _ figures, now time.Time) (more bool, err error) {
 	ledger, _, err := k.db.Ledger(ctx)
 	if err != nil {
 		return false, err
 	}
-	// Tiers in which nothing is found are read whole: that is not done twice while
-	// nothing was delivered in between.
-	if k.passDoneAt != ledger.Delivered && !k.alsoUndelivered {
-		tiers := k.tiers()
-		if k.sizeSweep == (store.Sweep{}) {
-			if k.tier == 0 {
-				k.from = ledger.Delivered
-			}
-			if k.kept, err = k.deliveredSince(ctx, now, tiers[k.tier]); err != nil {
-				return false, err
-			}
-		}
-		n, done, err := k.db.DeleteDelivered(ctx, &k.sizeSweep, math.MaxInt64, k.kept)
-		k.deleted += n
-		k.deletedInPass += n
-		k.series.gone += n
-		if done {
-			k.sizeSweep = store.Sweep{}
-			// All tiers together may hold less than a slice, and always something while
-			// samples are delivered: then a slice of the others goes as well.
-			if k.tier++; k.tier == len(tiers) {
-				k.tier, k.passDoneAt, k.alsoUndelivered, k.deletedInPass = 0, k.from, k.deletedInPass < store.SliceRows, 0
-			}
-		}
-		return true, err
+	if k.passDoneAt == ledger.Delivered || k.alsoUndelivered {
+		k.alsoUndelivered = false
+		return false, nil
 	}
-	k.alsoUndelivered = false
-	if k.evicting == status.LostLowSpace {
-		// What is in older damaged files was salvaged; what is given up is not.
-		if removed, err := k.TrimKept(1); removed > 0 || err != nil {
-			return true, err
+	tiers := k.tiers()
+	if k.sizeSweep == (store.Sweep{}) {
+		if k.tier == 0 {
+			k.from = ledger.Delivered
+		}
+		if k.kept, err = k.deliveredWithin(ctx, now, tiers[k.tier]); err != nil {
+			return false, err
 		}
 	}
-	if more, err := k.forgetFirst(ctx, f, now); more || err != nil {
-		return true, err
+	n, done, err := k.db.DeleteDelivered(ctx, &k.sizeSweep, math.MaxInt64, k.kept)
+	k.deleted += n
+	k.deletedInPass += n
+	k.series.gone += n
+	if done {
+		k.sizeSweep = store.Sweep{}
+		if k.tier++; k.tier == len(tiers) {
+			k.tier, k.passDoneAt, k.alsoUndelivered, k.deletedInPass = 0, k.from, k.deletedInPass < store.SliceRows, 0
+		}
 	}
-	// All that was delivered is gone: of its receipts the newest is enough.
-	if n, err := k.db.TrimHistory(ctx, now.Add(-config.Unsettled).UnixMilli()); n > 0 || err != nil {
-		return true, err
+	return true, err
+}
+
+// evictKeptFiles deletes the damaged files that were kept, except the newest, if
+// the filesystem is short of room.
+func (k *Keeper) evictKeptFiles(context.Context, figures, time.Time) (more bool, err error) {
+	if k.evicting != status.LostLowSpace {
+		return false, nil
 	}
-	n, err := k.db.DropUndelivered(ctx, k.evicting, time.Now())
+	removed, err := k.TrimKept(1)
+	return removed > 0, err
+}
+
+// evictReceipts deletes a slice of the receipts, except the newest.
+func (k *Keeper) evictReceipts(ctx context.Context, _ figures, now time.Time) (more bool, err error) {
+	n, err := k.db.TrimHistory(ctx, now.Add(-config.Unsettled).UnixMilli())
+	return n > 0, err
+}
+
+// evictUndelivered deletes a slice of the undelivered samples and counts them as
+// lost.
+func (k *Keeper) evictUndelivered(ctx context.Context, f figures, now time.Time) (more bool, err error) {
+	n, err := k.db.DropUndelivered(ctx, k.evicting, now)
 	k.series.gone += n
 	k.series.tight = k.series.tight || n > 0
-	if n > 0 && k.lost == 0 {
-		k.log.Warn("no room for all undelivered samples; the oldest of the lowest priority are deleted and counted as lost",
-			"reason", k.evicting, "limit_bytes", f.limit, "pending", ledger.Pending)
-	}
+	first := k.lost == 0
 	k.lost += n
-	return n > 0, err
+	if err != nil || n == 0 || !first {
+		return n > 0, err
+	}
+	ledger, _, err := k.db.Ledger(ctx)
+	k.log.Warn("no room for all undelivered samples; the oldest of the lowest priority are deleted and counted as lost",
+		"reason", k.evicting, "limit_bytes", f.limit, "pending", ledger.Pending)
+	return true, err
 }

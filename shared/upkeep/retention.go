@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -54,15 +53,11 @@ func (k *Keeper) returnPages(ctx context.Context, f figures) (more bool, err err
 	return false, nil
 }
 
-// tiers are for how long what was delivered is kept while there is room: what
-// settled goes first, then what the server would have to crash soon to miss, and
-// then the rest.
-func (k *Keeper) tiers() []time.Duration { return []time.Duration{k.settle, config.Unsettled, 0} }
-
-// deliveredSince returns the times of what was delivered within the given time.
-func (k *Keeper) deliveredSince(ctx context.Context, now time.Time, since time.Duration) ([]store.Span, error) {
-	if since <= 0 {
+// deliveredWithin returns the times of the samples that were delivered within the
+// given time.
+func (k *Keeper) deliveredWithin(ctx context.Context, now time.Time, within time.Duration) ([]store.Span, error) {
+	if within <= 0 {
 		return nil, nil
 	}
-	return k.db.DeliveredSince(ctx, now.Add(-since).UnixMilli())
+	return k.db.DeliveredSince(ctx, now.Add(-within).UnixMilli())
 }

@@ -155,7 +155,7 @@ func (k *Keeper) planSweep(ctx context.Context, now time.Time) (more bool, err e
 		if s.tier%2 == 1 || !ok {
 			until = math.MaxInt64 - 1 // the oldest series have samples that are on their way
 		}
-		if s.kept, err = k.deliveredSince(ctx, now, tiers[s.tier/2]); err != nil {
+		if s.kept, err = k.deliveredWithin(ctx, now, tiers[s.tier/2]); err != nil {
 			return false, err
 		}
 		s.work, s.sweep, s.untilMs, s.swept = sweeping, store.Sweep{}, until, 0
