@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -21,6 +22,7 @@ type portal struct {
 
 	mu    sync.Mutex
 	posts int
+	since time.Time // it stands here
 }
 
 // portalAnswers are what such pages answer to an upload.
@@ -39,8 +41,25 @@ var portalAnswers = []struct {
 	{200, map[string]string{"Content-Encoding": "gzip"}, gzipText("<html>please log in</html>")},
 	{202, nil, ""},
 	{204, nil, ""},
+	{203, nil, ""},
+	{205, nil, ""},
+	{200, nil, "\r\n"},
+	{200, map[string]string{"Transfer-Encoding": "chunked"}, ""},
+	{200, map[string]string{"Content-Encoding": "gzip"}, gzipText("")},
+	{200, map[string]string{"Content-Type": "application/json"}, `{"accepted":true}`},
+	{200, map[string]string{"Content-Type": "application/json"}, `{"accepted":99999999}`},
+	{200, map[string]string{"Content-Type": "application/json"}, `null`},
+	{201, map[string]string{"Content-Type": "application/json"}, `{"status":"success"}`},
+	{200, map[string]string{"Content-Type": "application/xml"}, "<?xml version=\"1.0\"?><WISPAccessGatewayParam/>"},
 	{206, map[string]string{"Content-Type": "text/html"}, "<html>"},
 	{302, map[string]string{"Location": "http://192.0.2.1/login"}, ""},
+	{302, map[string]string{"Location": "/api/v1/import", "Content-Type": "text/html"}, "<html>moved</html>"},
+	{307, map[string]string{"Location": "/splash"}, ""},
+	{304, nil, ""},
+	{403, map[string]string{"Content-Type": "text/html"}, "<html>forbidden</html>"},
+	{404, map[string]string{"Content-Type": "text/html; charset=utf-8"}, "<html>not found</html>"},
+	{405, map[string]string{"Content-Type": "text/html"}, "<html>405 Not Allowed</html>"},
+	{400, map[string]string{"Content-Type": "text/html"}, "<html>bad request</html>"},
 	{511, map[string]string{"Content-Type": "text/html"}, "<html>please log in</html>"},
 }
 
@@ -84,26 +103,31 @@ func (p *portal) next(upload bool) int {
 
 type portalKey struct{}
 
-// portal start: a portal at $VM. portal wait N: until it gave each of its answers
-// N times. portal stop.
+// portal start: a portal at $VM. portal wait N [DURATION]: until it gave each of its
+// answers N times, and stood for so long. portal stop.
 func cmdPortal(ts *testscript.TestScript, neg bool, args []string) {
 	held, _ := ts.Value(portalKey{}).(*portal)
 	switch {
 	case neg || held == nil || len(args) == 0:
-		ts.Fatalf("usage: portal start|wait N|stop")
+		ts.Fatalf("usage: portal start|wait N [DURATION]|stop")
 	case args[0] == "start":
 		l, err := net.Listen("tcp", ts.Getenv("VM"))
 		ts.Check(err)
-		held.server = &http.Server{Handler: held}
+		held.server, held.since = &http.Server{Handler: held}, time.Now()
 		go held.server.Serve(l)
 		ts.Defer(func() { held.server.Close() })
-	case args[0] == "wait" && len(args) == 2:
+	case args[0] == "wait" && len(args) >= 2:
 		n, err := strconv.Atoi(args[1])
 		ts.Check(err)
+		stands := time.Duration(0)
+		if len(args) > 2 {
+			stands, err = time.ParseDuration(args[2])
+			ts.Check(err)
+		}
 		poll(ts, "the portal to be asked often enough", func() (string, bool) {
 			held.mu.Lock()
 			defer held.mu.Unlock()
-			return fmt.Sprintf("%d uploads", held.posts), held.posts >= n*len(portalAnswers)
+			return fmt.Sprintf("%d uploads", held.posts), held.posts >= n*len(portalAnswers) && time.Since(held.since) >= stands
 		})
 	case args[0] == "stop":
 		ts.Check(held.server.Close())

@@ -39,7 +39,10 @@ func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
 	err = fmt.Errorf("%s answers HTTP %d to everything%s", s.client.url.Host, r.status, quoted(r.words))
 	s.report.detail.Misconfigured = err.Error()
 	s.report.detail.Outcome = Misconfigured.String()
-	return &fault{outcome: Misconfigured, status: r.status, err: err}
+	if r.page {
+		s.client.endpoint.reject()
+	}
+	return &fault{outcome: Misconfigured, status: r.status, foreign: r.page, err: err}
 }
 
 // offer sends one row and says whether it was taken. If it is pending it is marked

@@ -1,9 +1,11 @@
 package ship
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +69,18 @@ func (e *endpoint) standingOf(a answer) standing {
 // identified says whether an answer by itself shows who gave it: its Date is a
 // server's then, whatever the path.
 func identified(a answer) bool { return a.verified || a.server != "" }
+
+// isPage says whether an answer is a page for people that nothing shows to be the
+// server's. The sign-in pages of networks bear any status: a web server with
+// nothing but files answers an upload with 405.
+func isPage(a answer) bool {
+	if identified(a) {
+		return false
+	}
+	kind, _, _ := strings.Cut(strings.ToLower(a.header.Get("Content-Type")), ";")
+	text := bytes.TrimSpace(bytes.TrimPrefix(a.body, []byte("\xef\xbb\xbf")))
+	return strings.TrimSpace(kind) == "text/html" || bytes.HasPrefix(text, []byte("<"))
+}
 
 // accept notes an answer of the metrics server.
 func (e *endpoint) accept(a answer) {

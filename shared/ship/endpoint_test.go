@@ -140,6 +140,14 @@ func TestOnlyAServerThatHasShownItselfDelivers(t *testing.T) {
 		"nothing in gzip":                    {all(page(200, gzipped(""), "Content-Encoding", "gzip")), false, "not a report"},
 		"what says it is gzip and is not":    {all(page(200, "garbage", "Content-Encoding", "gzip")), false, "not a report"},
 		"a redirect":                         {all(page(302, "", "Location", "http://192.0.2.1/login")), false, "HTTP 302"},
+		"405, a page":                        {all(page(405, "<html>405 Not Allowed</html>", "Content-Type", "text/html")), false, "HTTP 405, text/html"},
+		"404, a page":                        {all(page(404, "<!DOCTYPE html>", "Content-Type", "text/plain")), false, "it is a page"},
+		"403, a page without a kind":         {all(page(403, "\xef\xbb\xbf <?xml version='1.0'?>")), false, "it is a page"},
+		"203 without a body":                 {all(page(203, "")), false, "HTTP 203"},
+		"205":                                {all(page(205, "")), false, "HTTP 205"},
+		"white space":                        {all(page(200, "\r\n")), false, "not a report"},
+		"a report that counts in words":      {all(page(200, `{"accepted":true}`, "Content-Type", "application/json")), false, "cannot be read"},
+		"a report that is a list":            {all(page(200, `[{"accepted":120}]`, "Content-Type", "application/json")), false, "not a report"},
 		"511":                                {all(page(511, "sign in")), false, "HTTP 511"},
 		"204, and the probe is redirected":   {probed(302), false, "HTTP 302"},
 		"204, and the probe is unauthorized": {probed(401), false, "HTTP 401"},
@@ -183,6 +191,33 @@ func TestOnlyAServerThatHasShownItselfDelivers(t *testing.T) {
 				t.Errorf("%d samples arrived; %+v", p.kept, b.ship.report.detail)
 			}
 		})
+	}
+}
+
+func TestAPageThatRefusesEverythingIsTriedAgainAfterAnInterval(t *testing.T) {
+	for _, status := range []int{400, 402, 413, 451} {
+		r := reply{status: status, header: map[string]string{"Content-Type": "text/html; charset=utf-8"}, body: "<html>blocked</html>"}
+		p := newPortalServer(t, r, r, r)
+		b := newBench(t, p.URL+"/api/v1/import")
+		b.record(120, "a")
+		for range 3 {
+			if err := b.round(); err == nil || !strings.Contains(err.Error(), "sign in") || !strings.Contains(err.Error(), "to everything") {
+				t.Errorf("%d: %v", status, err)
+			}
+			if wait := time.Until(b.ship.pacing.notBefore); wait > b.cfg.Remote.UploadInterval {
+				t.Errorf("%d: waits %s", status, wait)
+			}
+		}
+		if pending, delivered, rejected := b.states(); len(pending) < 120 || len(delivered)+len(rejected) > 0 {
+			t.Errorf("%d: %d delivered, %d rejected", status, len(delivered), len(rejected))
+		}
+		p.becomes(realServer())
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		if pending, _, rejected := b.states(); len(pending)+len(rejected) > 0 || p.kept < 120 {
+			t.Errorf("%d: %d pending, %d rejected, %d arrived", status, len(pending), len(rejected), p.kept)
+		}
 	}
 }
 

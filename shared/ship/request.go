@@ -47,6 +47,7 @@ type refusal struct {
 	rows   []store.Row
 	status int
 	words  string
+	page   bool // the words are a page for people, and nothing shows it to be the server's
 }
 
 // wait waits for the answer of a request, counts it and says what it means.
@@ -132,7 +133,9 @@ func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 	case a.status == http.StatusNetworkAuthenticationRequired:
 		return s.foreign(a, errors.New("the network asks to sign in"))
 	case o == Refused:
-		return result{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said}}
+		return result{outcome: o, refused: &refusal{rows: slices.Clone(c.sent), status: a.status, words: said, page: isPage(a)}}
+	case o == Misconfigured && isPage(a) && a.status != http.StatusUnauthorized && a.status != http.StatusProxyAuthRequired:
+		return s.foreign(a, errors.New("it is a page, and nothing shows that it is the server's"))
 	case o != Delivered:
 		return s.fails(o, a, fmt.Errorf("%s answered HTTP %d%s", host, a.status, quoted(said)))
 	}

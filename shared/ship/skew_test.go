@@ -242,6 +242,7 @@ func TestAConnectionEndsWithItsDeadline(t *testing.T) {
 	}
 	defer conn.Close()
 	l.limit(time.Now().Add(50 * time.Millisecond))
+	defer time.AfterFunc(10*time.Second, func() { conn.Close() }).Stop() // the read ends all the same
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: %v", err)
 	}
