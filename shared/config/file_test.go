@@ -103,6 +103,8 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 		{"no host", "remote:\n  url: http:///x\n", "2: remote.url: " + aURL + "one without a host"},
 		{"only a port", "remote:\n  url: http://:8428/x\n", "2: remote.url: " + aURL + "one without a host"},
 		{"fragment", "remote:\n  url: http://a/x#y\n", "2: remote.url: " + aURL + "one with a fragment (#)"},
+		{"a colon without a port", "remote:\n  url: http://a:/x\n", "2: remote.url: " + aURL + "one without a port behind its colon"},
+		{"a scheme twice", "remote:\n  url: http://http://a/x\n", "2: remote.url: " + aURL + "one without a port behind its colon"},
 		{"port of a URL", "remote:\n  url: http://a:99999/\n", "2: remote.url: " + aURL + "one with a port over 65535"},
 		{"not a URL", "remote:\n  url: 'http://a b/'\n", "2: remote.url: " + aURL + "one with white space in it"},
 		{"space in a path", "remote:\n  url: 'http://a/api/v1/import '\n", "2: remote.url: " + aURL + "one with white space in it"},

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // misread returns a sentence for each text of the configuration that is
@@ -38,12 +40,22 @@ func eachText(v reflect.Value, key, want string, f func(key, want, text string))
 	}
 }
 
-var variable = regexp.MustCompile(`\$(?:\{|\(|[A-Za-z_])`)
+var (
+	variable = regexp.MustCompile(`\$(?:\{|\(|[A-Za-z_])`)
+	// placeholder is what templates are made with, and systemd's specifiers.
+	placeholder = regexp.MustCompile(`\{\{|\}\}|<%|\{%|^<[A-Za-z][\w .-]*>$|@[A-Za-z_]\w*@|%\([A-Za-z]|^%[A-Za-z]$|%[G-Zg-z](?:$|[^A-Za-z])`)
+)
 
 func misreadText(want, text string) string {
 	switch {
 	case variable.MatchString(text):
 		return fmt.Sprintf("%s is used literally; variables are not replaced", quote(text))
+	case placeholder.MatchString(text) && want == "label":
+		return fmt.Sprintf("%s is used literally; placeholders are not replaced", metric.Quote(text, 60))
+	case placeholder.MatchString(text) && !strings.HasPrefix(want, "pattern"):
+		return fmt.Sprintf("%s is used literally; placeholders are not replaced", quote(text))
+	case strings.ContainsFunc(text, unseen):
+		return fmt.Sprintf("%s holds a character that looks like a space or like nothing; it is part of the value", quote(text))
 	case quoted(text):
 		return fmt.Sprintf(`the quotes of %s are part of the value; use ' or ", or none`, quote(text))
 	}
@@ -54,6 +66,12 @@ func misreadText(want, text string) string {
 		if strings.HasPrefix(text, "~") {
 			return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", quote(text))
 		}
+		if scheme.MatchString(text) || strings.HasPrefix(text, "file:") || strings.Contains(text, "?mode=") || strings.Contains(text, "?_") {
+			return fmt.Sprintf("%s is the name of a file; addresses and their parameters are not known here", quote(text))
+		}
+		if strings.HasSuffix(text, "/") {
+			return fmt.Sprintf("%s is a folder; write the name of a file in it", quote(text))
+		}
 		if want == "new path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/.") {
 			return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", quote(text), text)
 		}
@@ -61,8 +79,19 @@ func misreadText(want, text string) string {
 		if strings.ContainsAny(text, "*?[") {
 			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not known here", quote(text))
 		}
+		if strings.HasPrefix(text, "/dev/") {
+			return fmt.Sprintf("%s is a device; write the folder where it is mounted", quote(text))
+		}
 	}
 	return ""
+}
+
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// unseen says whether a character is a space other than the plain one, or takes
+// no room, as texts copied from web pages have them.
+func unseen(r rune) bool {
+	return r != ' ' && (unicode.Is(unicode.Zs, r) || unicode.Is(unicode.Cf, r)) || r == 0x115f || r == 0x1160 || r == 0x3164
 }
 
 // quoted says whether a value begins or ends with a quote that YAML does not know
@@ -76,12 +105,21 @@ func quoted(text string) bool {
 	return odd(first) || odd(last) || len(text) > size && first == last && (first == '\'' || first == '"')
 }
 
+// braces are a shell's, as no count has letters.
+var braces = regexp.MustCompile(`(?:^|[^\\pPx])\{[^}]*[^0-9,}][^}]*\}`)
+
 // misreadPattern says what is odd about a regular expression for names of
 // interfaces, devices or zones, which have neither spaces nor slashes.
 func misreadPattern(p string) string {
 	switch {
 	case strings.ContainsAny(p, " ,") && !strings.ContainsAny(p, "{["):
 		return fmt.Sprintf("%s is one pattern, which no name matches; write one item for each", quote(p))
+	case strings.HasPrefix(p, "!"):
+		return fmt.Sprintf("%s matches no name: ! does not turn a pattern around; use the list of what is left out, or of what is taken", quote(p))
+	case braces.MatchString(p):
+		return fmt.Sprintf("%s matches no name: braces are no choice here; write (a|b)", quote(p))
+	case strings.Contains(p, "%"):
+		return fmt.Sprintf("%s matches no name: %% is a character like others; numbers are matched by [0-9]+", quote(p))
 	case strings.Contains(p, "/"):
 		return fmt.Sprintf("%s matches no name: names come without a folder", quote(p))
 	}

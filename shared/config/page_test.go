@@ -32,6 +32,10 @@ works, and so does a missing one.
 An unknown key or an invalid value is a fault. No daemon starts with one, and
 ` + "`metrics-collector -check`" + ` lists all of them with their lines. A change takes effect after a restart.
 
+` + "`-check`" + ` also reports, and ends with 2 for, a value that is valid and probably meant as something else: a shell's pattern where
+a regular expression is wanted, a variable or a placeholder of a template, typographic quotes, a character that cannot be
+seen, a URL with a path at which no server takes samples. The daemons start with it.
+
 Durations need a unit: ` + "`500ms`, `30s`, `5m`, `1h`" + `. Sizes have theirs in the key.
 
 These keys depend on each other, and are checked:

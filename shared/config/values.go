@@ -206,6 +206,8 @@ func problemOfURL(s string) string {
 		return "one of another scheme or of none"
 	case u.Hostname() == "":
 		return "one without a host"
+	case strings.HasSuffix(u.Host, ":"):
+		return "one without a port behind its colon"
 	case strings.Contains(s, "#"):
 		return "one with a fragment (#)"
 	}
