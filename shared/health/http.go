@@ -33,6 +33,7 @@ type Server struct {
 	routes  map[string]func(*http.Request) reply
 	tickets chan struct{} // queries that wait or run
 	query   chan struct{} // the one that runs
+	written written
 }
 
 // NewServer returns a Server of what watch sees. Version and started are those

@@ -70,12 +70,32 @@ var indexParts = sync.OnceValues(func() (head, tail string) {
 	return head, tail
 })
 
+// A written page is the one of the last judgement, for all who ask before the next.
+type written struct {
+	mu   sync.Mutex
+	of   string // which judgement
+	page reply
+}
+
 // page answers with the page; the status of the moment is in it for browsers
-// without scripts.
+// without scripts. Many who ask at once cost one writing and packing.
 func (s *Server) page(r *http.Request) reply {
+	report := s.report(r)
+	of := report.Timestamp + gist(report)
+	s.written.mu.Lock()
+	defer s.written.mu.Unlock()
+	if s.written.of == of {
+		return s.written.page
+	}
 	head, tail := indexParts()
-	body := head + plainStatus(s.report(r)) + tail
-	return reply{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, etag: etagOf(body), cache: cacheAndAsk}
+	body := head + plainStatus(report) + tail
+	packed, err := pack(body)
+	if err != nil {
+		return problem(http.StatusInternalServerError, "the page cannot be packed")
+	}
+	s.written.of = of
+	s.written.page = reply{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, packed: packed, etag: etagOf(body), cache: cacheAndAsk}
+	return s.written.page
 }
 
 // plainStatus writes a report as HTML without a script: the status, each reason

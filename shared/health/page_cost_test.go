@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -250,6 +254,35 @@ func TestBrowsersWithoutScriptsSeeTheStatus(t *testing.T) {
 		if !strings.Contains(plain, want) {
 			t.Errorf("%q is not in %s", want, plain)
 		}
+	}
+}
+
+// Who asks within one judgement is given the same page, which was written and packed once.
+func TestAPageIsWrittenOnceAJudgement(t *testing.T) {
+	b := newBoard(t)
+	b.fill(t)
+	s := NewServer(b.watch(t), b.config(), "1.0", time.Now(), slog.New(slog.DiscardHandler))
+	ask := func() reply { return s.page(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)) }
+	pages := map[*byte]string{} // by where they are in memory
+	for range 1000 {
+		a := ask()
+		pages[unsafe.StringData(a.packed)] = a.etag
+	}
+	if len(pages) > 100 { // one a second
+		t.Errorf("1000 requests wrote %d pages", len(pages))
+	}
+	b.mu.Lock()
+	b.locks[shipper] = Lock{}
+	b.mu.Unlock()
+	deadline := time.Now().Add(time.Minute)
+	for !strings.Contains(ask().body, "shipper_crashed") {
+		if time.Now().After(deadline) {
+			t.Fatal("the page never has the new status")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if plain, err := unpack(ask().packed); err != nil || !strings.Contains(plain, "shipper_crashed") {
+		t.Errorf("packed the page does not have the new status, %v", err)
 	}
 }
 

@@ -104,6 +104,8 @@ func TestLinesSumsAndSpreadsAreThoseOfTheSamples(t *testing.T) {
 	for _, c := range []struct{ name, expression, want string }{
 		{"an outage is a gap", `Series.lines([{t: [0, 10, 20, 320, 330].map(s => s * 1000), avg: [1, 2, 3, 4, 5], factor: 2}], 10000)`, `[[0,10,20,30,320,330],[2,4,6,null,8,10]]`},
 		{"a stack adds up from the last line", `Series.stack([[0, 1, 2], [1, null, null], [2, 3, null]])`, `[[0,1,2],[3,3,null],[2,3,null]]`},
+		{"a stack without its last line stands on the ground", `Series.stack([[0, 1], [1, 5], [2, null]])`, `[[0,1],[3,5],[2,0]]`},
+		{"a failed question is said where points are shown", `[1, 0].map(n => { const b = Object.create(Board.prototype), store = new Series.Store(); if (n) store.series.set("a", {t: [1]}); return Object.assign(b, {store, fault: "too many"}).note(); })`, `["The charts are not current: too many.",""]`},
 		{"cores have a spread", `Series.spread([{t: [1, 2], avg: [10, 20]}, {t: [1], avg: [30]}]).map(s => [s.label, s.avg])`, `[["busiest core",[30,20]],["mean of the cores",[20,20]],["idlest core",[10,20]]]`},
 		{"a recent value is current", `Series.latest({t: [0, 30e3], avg: [1, 2]}, 30e3, 90e3)`, `{"value":2,"age":null}`},
 		{"an old value has its age", `Series.latest({t: [0, 30e3], avg: [1, 2]}, 30e3, 330e3)`, `{"value":2,"age":300}`},
@@ -197,6 +199,36 @@ func TestThePageSaysWhenThereIsNoDatabase(t *testing.T) {
 	if reason := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#reasons li")); !strings.Contains(reason, "there is no database") {
 		t.Errorf("reason %q", reason)
 	}
+	mustBecome(ctx, t, heard, `document.body.dataset.charts`) // and they have no points
+	if !mustAsk[bool](ctx, t, `document.querySelector("#lost").hidden && document.querySelector("#note").hidden`) {
+		t.Error("the page says that it is not answered")
+	}
 	b.fill(t)
 	mustBecome(ctx, t, heard, `document.querySelector("#status.ok") && !document.querySelector("#reasons li")`)
+}
+
+// A week of a million readings is too much to read whole: the page says so while it
+// shows the week, and not of the range of an hour.
+func TestThePageSaysOfARangeThatItIsNotReadWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	b := newBoard(t)
+	b.fill(t, metric.Sample{Name: "cpu.temperature", TimeMs: time.Now().UnixMilli(), Value: 50})
+	mustSQL(t, b.path, `INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, uploaded)
+		WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 1200000)
+		SELECT (SELECT max(timestamp_ms) FROM samples) - n * 500, (SELECT id FROM series WHERE metric_name = 'cpu.temperature'), 50 + n % 7, 1 FROM i`)
+	ctx, heard, _ := open(t, b, 1)
+	if hidden := mustAsk[bool](ctx, t, `document.querySelector("#note").hidden`); !hidden {
+		t.Error("the page says of an hour that it is not read whole")
+	}
+	mustDo(ctx, t, chromedp.Click(chromedp.CSS(`#ranges button[data-range="7d"]`)))
+	mustBecome(ctx, t, heard, `!document.querySelector("#note").hidden`)
+	note := mustAsk[string](ctx, t, fmt.Sprintf(textOf, "#note"))
+	var minutes, seconds int
+	if _, err := fmt.Sscanf(note, "Each point shows the first %d min %d s of 1 h 10 min:", &minutes, &seconds); err != nil || minutes < 2 || minutes > 60 {
+		t.Errorf("%q, %v", note, err)
+	}
+	mustDo(ctx, t, chromedp.Click(chromedp.CSS(`#ranges button[data-range="1h"]`)))
+	mustBecome(ctx, t, heard, `document.querySelector("#note").hidden`)
 }

@@ -19,7 +19,7 @@
     async function run() {
       if (running) { again = true; return; }
       running = true;
-      try { $("lost").hidden = await fn(); } catch { $("lost").hidden = false; }
+      try { await fn(); $("lost").hidden = true; } catch { $("lost").hidden = false; }
       running = false;
       last = performance.now();
       if (again) { again = false; last = -Infinity; }
@@ -33,23 +33,22 @@
   every(() => statusEvery, async () => {
     const response = await fetch("/api/status", { cache: "no-cache" });
     Status.write(await response.json());
-    return true;
   });
 
   const charts = every(() => board.due, async () => {
-    const answered = await board.update();
+    await board.update();
     if (board.facts) Status.headline(board.facts);
+    $("note").textContent = board.note();
+    $("note").hidden = !board.note();
     document.body.dataset.charts = String(Number(document.body.dataset.charts || 0) + 1);
-    return answered;
   });
 
   every(() => eventsEvery, async () => {
     const response = await fetch("/api/events", { cache: "no-cache" });
-    if (!response.ok) return true; // the status says why
+    if (!response.ok) return; // the status says why
     board.events = (await response.json()).events;
     Status.events(board.events.slice(0, 30));
     board.draw();
-    return true;
   });
 
   function press() {

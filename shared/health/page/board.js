@@ -54,6 +54,7 @@ const Board = (() => {
       this.stepMs = stepMs;
       this.store = new Series.Store();
       this.turn = {};
+      this.sampledMs = 0;
       this.stale = true;
       const query = this.zoomed ? `from=${this.zoomed.from}&until=${this.zoomed.until}&range=${this.name}` : "range=" + this.name;
       history.replaceState(null, "", this.name === "1h" && !this.zoomed ? location.pathname : "?" + query);
@@ -62,7 +63,7 @@ const Board = (() => {
     // due says how long an answer stays new: a step, or for ever when zoomed.
     get due() { return this.stale ? 0 : this.zoomed ? Infinity : Math.max(30e3, this.stepMs); }
 
-    // update asks for what is new and draws. It says whether an answer came.
+    // update asks for what is new and draws. Why there is nothing new is in fault.
     async update() {
       const turn = this.turn, query = new URLSearchParams({ step: this.stepMs / 1000 + "s" });
       if (this.zoomed) {
@@ -74,13 +75,22 @@ const Board = (() => {
       }
       const response = await fetch("/api/charts?" + query);
       const answer = await response.json();
-      if (turn !== this.turn) return true; // another range was chosen meanwhile
-      if (!response.ok) return response.status === 400; // the status says why
+      if (turn !== this.turn) return; // another range was chosen meanwhile
+      this.fault = response.ok ? "" : answer.error;
+      if (!response.ok) return;
       this.now = answer.now_ms;
       this.stale = false;
+      this.sampledMs = Math.max(this.sampledMs, answer.sampled_ms);
       this.store.add(answer, this.zoomed ? 0 : this.now - ranges[this.name].length);
       this.draw();
-      return true;
+    }
+
+    // note is what must be known of the points that are shown; "" for nothing.
+    note() {
+      // Without a point the status says why.
+      if (this.fault) return this.store.first() === undefined ? "" : "The charts are not current: " + this.fault + ".";
+      if (!this.sampledMs) return "";
+      return `Each point shows the first ${Units.span(this.sampledMs / 1000)} of ${Units.span(this.stepMs / 1000)}: this range has more samples than are read at once.`;
     }
 
     // view is what a chart must know besides its series. The range starts with

@@ -61,14 +61,15 @@ const Series = (() => {
   }
 
   // stack adds up the columns, the last line lowest: line i of the result is the
-  // sum of series i and all after it. Where none has a value there is a gap.
+  // sum of series i and all after it. Where none has a value there is a gap; where
+  // only some have none, those add nothing, and the others still reach the ground.
   function stack(data) {
     const [t, ...values] = data, sums = values.map(() => []);
     for (let i = 0; i < t.length; i++) {
-      let sum = 0, any = false;
+      let sum = 0;
+      const any = values.some((column) => column[i] != null);
       for (let k = values.length - 1; k >= 0; k--) {
-        const v = values[k][i];
-        if (v != null) { sum += v; any = true; }
+        sum += values[k][i] ?? 0;
         sums[k].push(any ? sum : null);
       }
     }

@@ -18,7 +18,7 @@ const Units = (() => {
     bytes: scaled([" B", " KiB", " MiB", " GiB", " TiB"], 1024),
     bits: scaled([" bit/s", " kbit/s", " Mbit/s", " Gbit/s"], 1000),
     byteRate: scaled([" B/s", " KiB/s", " MiB/s", " GiB/s"], 1024),
-    count: scaled(["", " k", " M", " G"], 1000),
+    count: (v) => scaled(["", " k", " M", " G"], 1000)(v, true),
     rate: scaled(["/s", " k/s", " M/s"], 1000),
     load: (v, tick) => (v == null ? "–" : tick ? String(Number(v.toFixed(2))) : v.toFixed(2)),
     ms: plain(" ms"), dbm: plain(" dBm"), volts: plain(" V"),
