@@ -3,10 +3,7 @@ package collect
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
@@ -47,11 +44,9 @@ type streamEvents struct {
 	unsure string        // a boot whose clock was not trusted
 	offset time.Duration // wall less boot clock at the last Observe
 
-	readable   bool // the journal could be read the last time
 	active     bool
 	saidActive time.Time
 	saidCounts time.Time
-	latency    float64 // that was said last
 }
 
 // streamState is what must survive a restart beside the counts.
@@ -132,15 +127,13 @@ func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 	at := c.follower.Cursor()
 	report, err := c.follower.Poll(bounds, func(e journal.Entry, past bool) { c.line(&e, past, &w) })
 	if errors.Is(err, journal.ErrAbsent) {
-		c.readable, c.follower = false, nil
+		c.follower = nil
 		return Observation{}, ErrNoData
 	}
 	c.count(report)
 	if err != nil {
-		c.readable = false
 		r.fault(err)
 	} else {
-		c.readable = true
 		c.say(now, &w, &r)
 	}
 	o.Samples = append(o.Samples, r.samples...)
@@ -222,7 +215,6 @@ func (c *streamEvents) line(e *journal.Entry, past bool, w *eventWriter) {
 		w.gauge("stream.bitrate_max_bps", h.bitrate, at)
 	case h.latency > 0:
 		w.gauge("stream.latency_ms", h.latency, at)
-		c.latency = h.latency
 	}
 }
 
@@ -257,86 +249,4 @@ func (c *streamEvents) say(now Moment, w *eventWriter, r *reading) {
 // overdue says whether it is time again, also after the clock was set back.
 func overdue(last, now time.Time, every time.Duration) bool {
 	return now.Sub(last) >= every-every/20 || now.Before(last)
-}
-
-// streaming says whether the encoder streams: the journal alone would say so for
-// ever, because a stop by the operator prints nothing.
-func (c *streamEvents) streaming(now Moment) (bool, error) {
-	if !c.state.Connected || !c.sameBoot(now) {
-		return false, nil
-	}
-	_, listens, err := relaySocket(c.sockets, c.port)
-	return listens, err
-}
-
-// sameBoot says whether the last word of SRT is of this boot: the journal's last
-// line is, or nothing was written since the machine was looked at last.
-func (c *streamEvents) sameBoot(now Moment) bool {
-	if boot := c.follower.Boot(); boot != (journal.ID{}) {
-		return c.state.BootID == boot.String()
-	}
-	return c.state.KernelID == now.BootID
-}
-
-// dashed is an id as the kernel writes it: /proc/sys/kernel/random/boot_id.
-func dashed(id journal.ID) string {
-	s := id.String()
-	return strings.Join([]string{s[:8], s[8:12], s[12:16], s[16:20], s[20:]}, "-")
-}
-
-// relaySocket looks for the UDP socket on a local port: how many datagrams it
-// dropped, and whether there is one.
-func relaySocket(path string, port int) (dropped uint64, listens bool, err error) {
-	data, err := hostfs.ReadFile(path)
-	if err != nil {
-		return 0, false, err
-	}
-	dropped, listens, err = parseUDP(data, port)
-	if err != nil {
-		err = fmt.Errorf("read %s: %w", path, err)
-	}
-	return dropped, listens, err
-}
-
-// parseUDP reads /proc/net/udp: a line a socket, its local address and port in
-// hexadecimal second, the datagrams it dropped last.
-// Source: udp4_format_sock in net/ipv4/udp.c.
-func parseUDP(data []byte, port int) (dropped uint64, listens bool, err error) {
-	var f faults
-	var buf [13][]byte
-	mark := fmt.Appendf(nil, ":%04X", port)
-	first := true
-	for line := range lines(data) {
-		if first {
-			first = false
-			continue // the headings
-		}
-		fields := split(line, buf[:])
-		if len(fields) < 2 {
-			f.addf("line %s: %d fields; line skipped", quote(line), len(fields))
-			continue
-		}
-		if !hasSuffix(fields[1], mark) {
-			continue
-		}
-		listens = true
-		if len(fields) < len(buf) {
-			f.addf("line %s: %d fields, want %d; drops skipped", quote(line), len(fields), len(buf))
-			continue
-		}
-		n, err := strconv.ParseUint(string(fields[12]), 10, 64)
-		if err != nil {
-			f.addf("line %s: %s is not a count; drops skipped", quote(line), quote(fields[12]))
-			continue
-		}
-		dropped += n
-	}
-	if first {
-		f.addf("empty")
-	}
-	return dropped, listens, f.err()
-}
-
-func hasSuffix(b, mark []byte) bool {
-	return len(b) >= len(mark) && strings.EqualFold(string(b[len(b)-len(mark):]), string(mark))
 }

@@ -205,3 +205,9 @@ func (w *eventWriter) all(now Moment) {
 	}
 	add(droppedTotal, "", w.counts.dropped)
 }
+
+// dashed is an id as the kernel writes it: /proc/sys/kernel/random/boot_id.
+func dashed(id journal.ID) string {
+	s := id.String()
+	return strings.Join([]string{s[:8], s[8:12], s[12:16], s[16:20], s[20:]}, "-")
+}

@@ -63,18 +63,7 @@ func misreadText(want, text string) string {
 	case "pattern", "pattern or empty":
 		return misreadPattern(text)
 	case "new path", "path or empty":
-		if strings.HasPrefix(text, "~") {
-			return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", quote(text))
-		}
-		if scheme.MatchString(text) || strings.HasPrefix(text, "file:") || strings.Contains(text, "?mode=") || strings.Contains(text, "?_") {
-			return fmt.Sprintf("%s is the name of a file; addresses and their parameters are not known here", quote(text))
-		}
-		if strings.HasSuffix(text, "/") {
-			return fmt.Sprintf("%s is a folder; write the name of a file in it", quote(text))
-		}
-		if want == "new path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/.") {
-			return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", quote(text), text)
-		}
+		return misreadPath(want, text)
 	case "mountpoint":
 		if strings.ContainsAny(text, "*?[") {
 			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not known here", quote(text))
@@ -82,6 +71,20 @@ func misreadText(want, text string) string {
 		if strings.HasPrefix(text, "/dev/") {
 			return fmt.Sprintf("%s is a device; write the folder where it is mounted", quote(text))
 		}
+	}
+	return ""
+}
+
+func misreadPath(want, text string) string {
+	switch {
+	case strings.HasPrefix(text, "~"):
+		return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", quote(text))
+	case scheme.MatchString(text), strings.HasPrefix(text, "file:"), strings.Contains(text, "?mode="), strings.Contains(text, "?_"):
+		return fmt.Sprintf("%s is the name of a file; addresses and their parameters are not known here", quote(text))
+	case strings.HasSuffix(text, "/"):
+		return fmt.Sprintf("%s is a folder; write the name of a file in it", quote(text))
+	case want == "new path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/."):
+		return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", quote(text), text)
 	}
 	return ""
 }
@@ -140,14 +143,12 @@ func fromGlob(p string) string {
 		if i > 0 {
 			before = p[i-1]
 		}
-		escaped := i > 1 && p[i-2] == '\\'
-		letter := before >= 'a' && before <= 'z' || before >= 'A' && before <= 'Z'
-		literal := !class && !escaped && (letter || before >= '0' && before <= '9' || before == '-' || before == '_')
+		literal := !class && inName(before) && (i < 2 || p[i-2] != '\\')
 		switch {
 		case p[i] == '*' && literal:
 			out.WriteString(".*")
 			continue
-		case p[i] == '?' && literal && letter:
+		case p[i] == '?' && literal && isLetter(before):
 			out.WriteByte('.')
 			continue
 		case p[i] == '!' && before == '[' && class:
@@ -162,3 +163,8 @@ func fromGlob(p string) string {
 	}
 	return out.String()
 }
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
+// inName says whether a character stands for itself in a name and in a pattern.
+func inName(c byte) bool { return isLetter(c) || c >= '0' && c <= '9' || c == '-' || c == '_' }

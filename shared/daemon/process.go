@@ -30,11 +30,19 @@ type Process struct {
 	LoopLimits map[string]time.Duration
 
 	lock *lock
+	watched
+	unit
+}
 
+// watched is the loops whose progress the watchdog checks.
+type watched struct {
 	mu     sync.Mutex
 	hearts []*heart
+}
 
-	notifyFailed sync.Once // systemd could not be told something
+// unit is the process as a unit of systemd.
+type unit struct {
+	notifyFailed sync.Once // a message to systemd could not be sent
 	ready        atomic.Bool
 }
 

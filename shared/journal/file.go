@@ -14,7 +14,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 )
 
@@ -102,13 +101,6 @@ type place struct {
 	seen  uint64 // entries before it
 }
 
-// value is what is known of a data object.
-type value struct {
-	field  Field
-	wanted bool // its field is returned
-	hit    bool // it makes its entry a wanted one
-}
-
 // Open opens a file and reads its header. A missing file is an fs.ErrNotExist.
 // It fails, and does not wait, on what is no regular file.
 func Open(path string, s Selection) (_ *File, err error) {
@@ -173,113 +165,4 @@ func (j *File) Refresh() error {
 	}
 	j.header = h
 	return nil
-}
-
-// bytes returns n bytes of the file, good until the next call.
-func (j *File) bytes(offset, n uint64) ([]byte, error) {
-	if offset < headerBytes || offset > maxOffset || n > maxValue+compactDataBytes+16*maxItems {
-		return nil, ErrDamaged
-	}
-	if b := part(j.window, j.at, offset, n); b != nil {
-		return b, nil
-	}
-	if b := part(j.peek, j.peekAt, offset, n); b != nil {
-		return b, nil
-	}
-	if j.window != nil && offset < j.at {
-		j.peekAt = offset
-		return j.read(&j.peek, offset, n, max(n, peekBytes))
-	}
-	b, err := j.read(&j.buf, offset, n, max(n, windowBytes))
-	if err != nil {
-		j.window = nil
-		return nil, err
-	}
-	j.window, j.at = b[:len(j.buf)], offset
-	return b, nil
-}
-
-// part returns n bytes from offset on of b, which begins at start; nil where they
-// are not all in it.
-func part(b []byte, start, offset, n uint64) []byte {
-	if offset < start || offset+n > start+uint64(len(b)) {
-		return nil
-	}
-	return b[offset-start : offset-start+n]
-}
-
-// read reads up to most bytes, and at least n, into a buffer.
-func (j *File) read(buf *[]byte, offset, n, most uint64) ([]byte, error) {
-	if uint64(cap(*buf)) < most {
-		*buf = make([]byte, most)
-	}
-	*buf = (*buf)[:most]
-	got, err := j.f.ReadAt(*buf, int64(offset)) //nolint:gosec // an offset out of range is an error of pread
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	*buf = (*buf)[:got]
-	if uint64(got) < n {
-		return nil, fmt.Errorf("%w: it ends within what it says it holds", ErrDamaged)
-	}
-	return (*buf)[:n], nil
-}
-
-// object returns the head of an object of a type, n bytes of it, and its size.
-func (j *File) object(offset uint64, kind byte, n uint64) (b []byte, size uint64, err error) {
-	if offset%8 != 0 {
-		return nil, 0, ErrDamaged
-	}
-	if b, err = j.bytes(offset, n); err != nil {
-		return nil, 0, err
-	}
-	if size = word(b, 8); b[0] != kind || size < n || size > maxOffset {
-		return nil, 0, ErrDamaged
-	}
-	return b, size, nil
-}
-
-// value reads a data object. Ok is false for one that is compressed, too long or
-// broken, which is counted.
-func (j *File) value(offset uint64) (v value, ok bool) {
-	if v, ok := j.known[offset]; ok {
-		return v, true
-	}
-	head := j.header.payloadAt()
-	b, size, err := j.object(offset, typeData, head)
-	if err != nil {
-		j.Skipped.Damaged++
-		return v, false
-	}
-	if b[1]&compressed != 0 {
-		j.Skipped.Compressed++
-		return v, false
-	}
-	if size-head > maxValue {
-		j.Skipped.Long++
-		return v, false
-	}
-	shared := word(b, 56) > 1 // by several entries
-	if b, err = j.bytes(offset, size); err != nil {
-		j.Skipped.Damaged++
-		return v, false
-	}
-	payload := b[head:]
-	name, text, found := strings.Cut(string(payload), "=")
-	if !found || name == "" {
-		j.Skipped.Damaged++
-		return v, false
-	}
-	v.wanted = len(j.fields) == 0 || j.fields[name]
-	v.hit = j.any[string(payload)]
-	if v.wanted {
-		v.field = Field{name, text}
-	}
-	if shared {
-		if len(j.known) >= maxKnown {
-			clear(j.known)
-		}
-		j.known[offset] = v
-	}
-	return v, true
 }
