@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 			env.Values[runningKey{}] = &running{procs: map[string]*proc{}}
 			env.Defer(env.Values[runningKey{}].(*running).killAll)
 			env.Values[portalKey{}] = new(portal)
+			env.Values[testKey{}] = env.T()
 			for _, name := range []string{"VM", "HEALTH", "RECEIVER"} {
 				port, err := freePort()
 				if err != nil {
@@ -245,12 +246,17 @@ func tail(path string) string {
 
 // vm start|stop|kill: a real VictoriaMetrics at $VM, with its data in vm/, which
 // stays between a stop and a start. Extra arguments of start are its flags.
+type testKey struct{}
+
 func cmdVM(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: vm start|stop|kill [FLAGS…]")
 	}
 	switch args[0] {
 	case "start":
+		if !there("victoria-metrics") {
+			ts.Value(testKey{}).(testscript.T).Skip("the rest needs victoria-metrics (Debian package)")
+		}
 		procsOf(ts).start(ts, "vm", append([]string{
 			"victoria-metrics", "-storageDataPath=" + ts.MkAbs("vm"),
 			"-httpListenAddr=" + ts.Getenv("VM"), "-dedup.minScrapeInterval=1ms", "-retentionPeriod=100y",
@@ -266,6 +272,14 @@ func cmdVM(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("vm %s: unknown", args[0])
 	}
+}
+
+// there says whether a program that some tests need is on this machine;
+// tests/tools.sh names those that are missing. Where it must be, as in the gate,
+// it is taken to be there, and its absence fails.
+func there(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil || os.Getenv("CI") == "true"
 }
 
 // poll calls fn until it says true, and fails with its last words.

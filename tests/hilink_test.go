@@ -38,6 +38,9 @@ const (
 // TestTheSignalOfAHiLinkStickIsStored runs the packaged script against a page
 // that answers as a stick does, and the collector over what the script leaves.
 func TestTheSignalOfAHiLinkStickIsStored(t *testing.T) {
+	if !there("curl") {
+		t.Skip("the script asks with curl")
+	}
 	var signal atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { stick(signal.Load().(string)).ServeHTTP(w, r) }))
 	defer server.Close()
