@@ -6,7 +6,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # (systemd/package/build.sh) or for an image (docker/Dockerfile): BIN is the output
 # directory, STATIC=1 links the C library in, GOARCH and CC choose the target.
 BIN ?= bin
-LDFLAGS := -s -w -X github.com/taniwha3/thugshells/shared/daemon.Version=$(VERSION) -X main.version=$(VERSION)
+REVISION ?= $(shell git describe --always --abbrev=40 --exclude '*' --dirty 2>/dev/null)
+STAMPED := github.com/taniwha3/thugshells/shared/version
+LDFLAGS := -s -w -X $(STAMPED).Version=$(VERSION) -X $(STAMPED).Revision=$(REVISION)
 ifdef STATIC
 CLDFLAGS := -linkmode external -extldflags -static
 endif
@@ -23,7 +25,7 @@ export CGO_CFLAGS ?= -Os -g -DHAVE_FDATASYNC=1 -DSQLITE_OMIT_SHARED_CACHE -DSQLI
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
-PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/journal/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./cmd/metrics-receiver/...
+PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/journal/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./shared/version/... ./cmd/metrics-receiver/...
 
 .PHONY: help build daemons receiver probe run check quick test bench bench-check bench-peers soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/secretfile"
+	"github.com/taniwha3/thugshells/shared/version"
 )
 
 // writeBundle writes a support bundle to a new file, which is for its user alone.
@@ -49,14 +48,7 @@ func writeBundle(ctx context.Context, p *daemon.Process, path string) (err error
 // versions describes the program and what it runs on.
 func versions(p *daemon.Process) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s\n%s %s/%s\n", p.Name, p.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" || s.Key == "vcs.time" || s.Key == "-tags" {
-				fmt.Fprintf(&text, "%s %s\n", s.Key, s.Value)
-			}
-		}
-	}
+	text.WriteString(version.Text(p.Name))
 	for key, value := range (hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}).Identity() {
 		fmt.Fprintf(&text, "%s %s\n", key, value)
 	}

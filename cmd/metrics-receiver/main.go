@@ -25,10 +25,8 @@ import (
 	"syscall"
 
 	"github.com/taniwha3/thugshells/shared/receiver"
+	"github.com/taniwha3/thugshells/shared/version"
 )
-
-// version is set at build time: -ldflags "-X main.version=…".
-var version = "dev"
 
 // Exit statuses, those of the daemons.
 const (
@@ -57,7 +55,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		flags.Usage()
 		return exitUsage
 	case *showVersion:
-		fmt.Fprintf(stdout, "metrics-receiver %s\n", version)
+		fmt.Fprint(stdout, version.Text("metrics-receiver"))
 		return 0
 	}
 
@@ -80,7 +78,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		fmt.Fprintf(stderr, "metrics-receiver: %v\n", err)
 		return exitFailure
 	}
-	fmt.Fprintf(stdout, "metrics-receiver %s listening on http://%s\n", version, l.Addr())
+	fmt.Fprintf(stdout, "metrics-receiver %s listening on http://%s\n", version.Of(), l.Addr())
 	if err := receiver.New(options).Serve(ctx, l); err != nil {
 		fmt.Fprintf(stderr, "metrics-receiver: %v\n", err)
 		return exitFailure

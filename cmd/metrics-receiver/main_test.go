@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		program = filepath.Join(dir, "metrics-receiver")
-		build := exec.Command("go", "build", "-ldflags=-X main.version=1.2.3-test", "-o", program, ".")
+		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-X github.com/taniwha3/thugshells/shared/version.Version=1.2.3-test -X github.com/taniwha3/thugshells/shared/version.Revision=abc", "-o", program, ".")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			os.Stderr.WriteString("build without cgo: " + err.Error() + "\n" + string(out))
@@ -49,7 +51,7 @@ func TestDependsOnNoDatabase(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	const own = "github.com/taniwha3/thugshells/"
-	allowed := map[string]bool{own + "shared/metric": true, own + "shared/vmjson": true, own + "shared/receiver": true, own + "cmd/metrics-receiver": true}
+	allowed := map[string]bool{own + "shared/metric": true, own + "shared/vmjson": true, own + "shared/receiver": true, own + "shared/version": true, own + "cmd/metrics-receiver": true}
 	seen := 0
 	for pkg := range strings.FieldsSeq(string(out)) {
 		if allowed[pkg] {
@@ -238,7 +240,7 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, gotStatus, gotOut, gotErr)
 		}
 	}
-	f(0, "metrics-receiver 1.2.3-test\n", "", "-version")
+	f(0, fmt.Sprintf("metrics-receiver 1.2.3-test\nrevision abc\ngo       %s\nplatform %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH), "", "-version")
 	f(0, "", "usage:", "-help")
 	f(2, "", "usage:", "-port=1")
 	f(2, "", `unexpected argument "9090"`, "9090")

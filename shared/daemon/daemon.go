@@ -25,11 +25,8 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/version"
 )
-
-// Version is set when the program is linked:
-// -ldflags "-X github.com/taniwha3/thugshells/shared/daemon.Version=1.2.3".
-var Version = unstamped
 
 // Exit statuses of Main.
 const (
@@ -105,7 +102,7 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %v\n%s: -h lists the flags\n", pr.Name, err, pr.Name)
 		return exitUsage
 	case o.version:
-		printVersion(stdout, pr.Name)
+		io.WriteString(stdout, version.Text(pr.Name)) //nolint:errcheck // nobody to tell
 		return exitClean
 	}
 	cfg, err := config.Load(o.config)
@@ -127,7 +124,7 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 		return exitFailure
 	}
 	p := &Process{
-		Config: cfg, ConfigPath: o.config, Log: log.With("daemon", pr.Name), Name: pr.Name, Version: version(), Args: o.args,
+		Config: cfg, ConfigPath: o.config, Log: log.With("daemon", pr.Name), Name: pr.Name, Version: version.Of(), Args: o.args,
 		Started: time.Now(), Stdout: stdout, Stderr: stderr,
 	}
 	exit, err := pr.start(p, o.command)
