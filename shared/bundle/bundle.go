@@ -20,6 +20,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/inspect"
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // window is how much of the past is in a bundle.
@@ -69,7 +70,7 @@ func Write(ctx context.Context, w io.Writer, in Input) (err error) {
 		made = append(made, path)
 	}
 	path := filepath.Join(dir, "LIST.txt")
-	if err := os.WriteFile(path, []byte(list.String()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(metric.Clean(list.String())), 0o600); err != nil {
 		return err
 	}
 	return pack(w, append([]string{path}, made...), in.Now)
@@ -82,12 +83,12 @@ func (in Input) parts(s scrubber) []part {
 			if err != nil {
 				return err
 			}
-			return os.WriteFile(path, []byte(s.text(t)), 0o600)
+			return os.WriteFile(path, []byte(metric.Clean(s.text(t))), 0o600)
 		}
 	}
 	return []part{
 		{"health.json", "the status and its reasons", func(_ context.Context, path string) error {
-			return os.WriteFile(path, []byte(s.json(string(in.Health))), 0o600)
+			return os.WriteFile(path, []byte(metric.Clean(s.json(string(in.Health)))), 0o600)
 		}},
 		{"versions.txt", "programs, kernel, machine", text(func() (string, error) { return in.Versions, nil })},
 		{"config.yaml", "the configuration as it is in effect, every key", text(func() (string, error) {

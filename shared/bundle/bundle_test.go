@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +171,40 @@ func TestABundleWithoutADatabaseSaysWhatIsMissing(t *testing.T) {
 	}
 	if files["config.yaml"] == "" || files["health.json"] == "" {
 		t.Error("what can be had is not in it")
+	}
+}
+
+func TestABundleWaitsForNoPipeAndPassesNoControlCharactersOn(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config.Default()
+	cfg.Device.ID, cfg.Storage.Path = "board\u202e1", filepath.Join(dir, "none", "metrics.db")
+	bundle := func() map[string]string {
+		var packed bytes.Buffer
+		in := Input{Config: cfg, Now: time.Now(), Health: []byte("{\"a\":\"\u202eb\u009b\"}"), Versions: "kernel \x1b[31m\n"}
+		if err := Write(t.Context(), &packed, in); err != nil {
+			t.Fatal(err)
+		}
+		files := unpack(t, packed.Bytes(), t.TempDir())
+		for name, text := range files {
+			if strings.ContainsAny(text, "\x1b\x7f\u009b\u202e") {
+				t.Errorf("%s: %q", name, text)
+			}
+		}
+		return files
+	}
+	cfg.Logging.Output = filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(cfg.Logging.Output, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if list := bundle()["LIST.txt"]; !strings.Contains(list, "pipe: want a regular file, got a FIFO") {
+		t.Errorf("the list:\n%s", list)
+	}
+	cfg.Logging.Output = filepath.Join(dir, "log")
+	if err := os.WriteFile(cfg.Logging.Output, []byte("a line\x1b]0;x\a\x7f\u009b31m\u202e\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, want := bundle()["log.txt"], "a line\\u001b]0;x\\u0007\\u007f\\u009b31m\\u202e\n"; text != want {
+		t.Errorf("the log: %q", text)
 	}
 }
 

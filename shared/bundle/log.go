@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/journal"
 )
 
@@ -51,18 +51,11 @@ func (in Input) log() (string, error) {
 
 // tail returns the end of a file.
 func tail(path string) (string, error) {
-	f, err := os.Open(path)
+	f, info, err := hostfs.OpenRegular(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file", path)
-	}
 	if _, err := f.Seek(max(0, info.Size()-maxLogTail), io.SeekStart); err != nil {
 		return "", err
 	}

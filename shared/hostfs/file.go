@@ -40,23 +40,37 @@ func ReadDevice(path string, most int64) ([]byte, error) {
 	return readAll(path, most, func(m fs.FileMode) bool { return m&fs.ModeCharDevice != 0 })
 }
 
-func readAll(path string, most int64, wanted func(fs.FileMode) bool) ([]byte, error) {
+// OpenRegular opens a file that the configuration names, to read it. It fails as
+// ReadRegular does, but has no limit.
+func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
+	return openWanted(path, fs.FileMode.IsRegular)
+}
+
+func openWanted(path string, wanted func(fs.FileMode) bool) (*os.File, fs.FileInfo, error) {
 	// Opening a FIFO would otherwise wait for its writer, and a terminal become ours.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if errors.Is(err, unix.ENXIO) {
-		return nil, fmt.Errorf("%s: want a regular file, got a socket", path) // it cannot be opened
+		return nil, nil, fmt.Errorf("%s: want a regular file, got a socket", path) // it cannot be opened
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !wanted(info.Mode()) {
+		err = fmt.Errorf("%s: want a regular file, got %s", path, KindOf(info.Mode()))
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+func readAll(path string, most int64, wanted func(fs.FileMode) bool) ([]byte, error) {
+	f, info, err := openWanted(path, wanted)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !wanted(info.Mode()) {
-		return nil, fmt.Errorf("%s: want a regular file, got %s", path, KindOf(info.Mode()))
-	}
 	if info.Size() > most {
 		return nil, tooLarge(path, most)
 	}
