@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/version"
 )
 
@@ -91,7 +92,8 @@ func Main(pr Program) int {
 }
 
 func (pr Program) main(args []string, stdout, stderr io.Writer) int {
-	stderr = &patient{w: stderr}
+	logErr := stderr // the log cleans what it writes, and has a queue of its own
+	stderr = metric.NewCleanWriter(&patient{w: stderr})
 	o, err := pr.options(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -118,7 +120,7 @@ func (pr Program) main(args []string, stdout, stderr io.Writer) int {
 	if o.command != nil {
 		logging.Output = "stderr"
 	}
-	log, closeLog, err := pr.openLog(&logging, stdout, stderr)
+	log, closeLog, err := pr.openLog(&logging, stdout, logErr, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", pr.Name, err)
 		return exitFailure
@@ -172,16 +174,12 @@ func (pr Program) check(o options, cfg config.Config, stdout, stderr io.Writer) 
 // openLog opens the log, on stderr where it cannot be opened: measuring goes
 // before keeping a log. A file that one of the users cannot write, or a full
 // disk, must not end the daemon at every start.
-func (pr Program) openLog(c *config.Logging, stdout, stderr io.Writer) (log *slog.Logger, closeLog func() error, err error) {
-	errStream := stderr
-	if p, ok := stderr.(*patient); ok {
-		errStream = p.w // the log has a queue of its own
-	}
-	log, closeLog, err = newLogger(*c, stdout, errStream)
+func (pr Program) openLog(c *config.Logging, stdout, logErr, stderr io.Writer) (log *slog.Logger, closeLog func() error, err error) {
+	log, closeLog, err = newLogger(*c, stdout, logErr)
 	if err == nil || c.Output == "stderr" {
 		return log, closeLog, err
 	}
 	fmt.Fprintf(stderr, "%s: warning: %v; the log goes to stderr\n", pr.Name, err)
 	c.Output = "stderr"
-	return newLogger(*c, stdout, errStream)
+	return newLogger(*c, stdout, logErr)
 }

@@ -89,7 +89,9 @@ func cleanAttr(_ []string, a slog.Attr) slog.Attr {
 	if err, ok := a.Value.Any().(error); ok {
 		return slog.String(a.Key, metric.Clean(err.Error()))
 	}
-	if a.Value.Kind() == slog.KindString {
+	switch _, isLevel := a.Value.Any().(slog.Level); {
+	case isLevel: // the console words and colours it
+	case a.Value.Kind() == slog.KindString, a.Value.Kind() == slog.KindAny:
 		a.Value = slog.StringValue(metric.Clean(a.Value.String()))
 	}
 	return a
