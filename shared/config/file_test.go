@@ -406,3 +406,20 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestALinkToAFilesystemOfTheKernelIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for name, target := range map[string]string{"folder": "/dev/shm", "file": "/dev/shm/belabox-metrics-not-there", "kept": dir} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"storage: {path: " + dir + "/folder/metrics.db}", "storage: {path: " + dir + "/kept/folder/a/metrics.db}", "logging: {output: " + dir + "/file}"} {
+		if _, err := parse("f", []byte(file+"\n"), "board"); err == nil || !strings.Contains(err.Error(), "which leads to \"/dev/shm/") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if _, err := parse("f", []byte("storage: {path: "+dir+"/kept/metrics.db}\n"), "board"); err != nil {
+		t.Error(err)
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
 // A textKind is what a want tag says of a text.
@@ -92,8 +94,13 @@ func checkNewPath(s string) (want, instead string) {
 	switch {
 	case s == "":
 		return "a path", quote(s)
-	case !pathText(s) || belowKernel(s):
+	case !pathText(s) || hostfs.BelowKernel(s):
 		return "a path outside /dev, /proc and /sys", quote(s)
+	case s != "stdout" && s != "stderr":
+		// Files are made there, and a link may lead there as well.
+		if real := hostfs.Resolve(s); hostfs.BelowKernel(real) {
+			return "a path outside /dev, /proc and /sys", fmt.Sprintf("%s, which leads to %s", quote(s), quote(real))
+		}
 	}
 	return "", ""
 }
@@ -108,13 +115,6 @@ func checkPattern(kind, s string) (want, instead string) {
 		instead = fmt.Sprintf("%s (%s)", instead, e.Code)
 	}
 	return "a regular expression for the whole name such as eth.*", instead
-}
-
-// belowKernel reports whether a path leads to what the kernel makes, where files
-// of ours would be memory, devices or nothing.
-func belowKernel(s string) bool {
-	s = path.Clean(s) + "/"
-	return strings.HasPrefix(s, "/dev/") || strings.HasPrefix(s, "/proc/") || strings.HasPrefix(s, "/sys/")
 }
 
 // pin reports whether s is a pin as RFC 7469 and curl write it.

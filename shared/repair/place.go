@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
 // errUnmounted means that the filesystem of the database is no longer mounted.
@@ -22,11 +24,8 @@ var errNoPlace = errors.New("below /dev, /proc and /sys no database is made; set
 // checkPlace says whether a database may be at the path: mount is the mount point
 // that its filesystem had when it was opened last, "" for unknown.
 func checkPlace(path, mount string) error {
-	dir := resolved(filepath.Dir(path))
-	for _, root := range []string{"/dev", "/proc", "/sys"} {
-		if dir == root || strings.HasPrefix(dir, root+"/") {
-			return fmt.Errorf("%s: %w", path, errNoPlace)
-		}
+	if hostfs.BelowKernel(hostfs.Resolve(filepath.Dir(path))) {
+		return fmt.Errorf("%s: %w", path, errNoPlace)
 	}
 	if mount == "" {
 		return nil
@@ -47,24 +46,6 @@ func (o *Owner) checkMounted() error {
 		return fmt.Errorf("%w (%s is in %s)", errUnmounted, at, o.fstab)
 	}
 	return nil
-}
-
-// resolved is a directory without symbolic links, as far as it is there.
-func resolved(dir string) string {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return dir
-	}
-	for rest := ""; ; {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return filepath.Join(dir, rest)
-		}
-		dir, rest = parent, filepath.Join(filepath.Base(dir), rest)
-	}
 }
 
 // isBelow says whether a path is a directory or below it.
@@ -100,7 +81,7 @@ func missingMount(fstab, path string) string {
 
 // deepest is the mount point that a database's directory is in.
 func deepest(points []string, path string) (mount string) {
-	dir := resolved(filepath.Dir(path))
+	dir := hostfs.Resolve(filepath.Dir(path))
 	for _, at := range points {
 		if isBelow(dir, at) && len(at) >= len(mount) {
 			mount = at
