@@ -1,10 +1,8 @@
 package secretfile
 
 import (
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -13,9 +11,6 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 )
-
-// maxPEM bounds a file of certificates.
-const maxPEM = 1 << 20
 
 // Places are where a unit of systemd gets its credentials from.
 type Places struct {
@@ -45,12 +40,16 @@ func Check(c config.Config, p Places) (faults, unseen []string) {
 		}
 	}
 	sort(checkSecret(c, p))
-	for _, f := range []struct{ key, path string }{
-		{"remote.ca_file", c.Remote.CAFile}, {"remote.client_cert", c.Remote.ClientCert}, {"remote.client_key", c.Remote.ClientKey},
-	} {
-		if err := checkPEM(f.path); err != nil {
-			sort(fmt.Errorf("%s: %w", f.key, err))
-		}
+	if c.Remote.CAFile != "" {
+		_, err := Authorities(c.Remote.CAFile)
+		sort(err)
+		sort(readable(c, "remote.ca_file", c.Remote.CAFile))
+	}
+	if c.Remote.ClientCert != "" && c.Remote.ClientKey != "" {
+		_, err := ClientPair(c.Remote.ClientCert, c.Remote.ClientKey)
+		sort(err)
+		sort(readable(c, "remote.client_cert", c.Remote.ClientCert))
+		sort(readable(c, "remote.client_key", c.Remote.ClientKey))
 	}
 	return faults, unseen
 }
@@ -97,17 +96,9 @@ func checkSecret(c config.Config, p Places) error {
 	return nil
 }
 
-// check reads the secret as the daemon will. Root asks for the user of the data
-// directory: that is whom the daemon runs as.
+// check reads the secret as the daemon will.
 func (s Source) check(c config.Config, path string) error {
-	user := os.Geteuid()
-	if user == 0 {
-		if info, err := os.Stat(filepath.Dir(c.Storage.Path)); err == nil {
-			if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-				user = int(sys.Uid)
-			}
-		}
-	}
+	user := userOf(c)
 	if _, err := read(path, s.Systemd, user); err != nil {
 		return fmt.Errorf("%s: %w", s.Key, err)
 	}
@@ -122,32 +113,32 @@ func (s Source) check(c config.Config, path string) error {
 	return nil
 }
 
-// checkPEM fails unless path is a regular file that begins with a block of PEM;
-// "" is no file.
-func checkPEM(path string) error {
-	if path == "" {
+// userOf is whom the shipper runs as: for root, who may check for others, the
+// owner of the data directory.
+func userOf(c config.Config) int {
+	user := os.Geteuid()
+	if user == 0 {
+		if info, err := os.Stat(filepath.Dir(c.Storage.Path)); err == nil {
+			if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+				user = int(sys.Uid)
+			}
+		}
+	}
+	return user
+}
+
+// readable says whether root can read a file that the shipper cannot. A group
+// that may read it is taken for one of the shipper's.
+func readable(c config.Config, key, path string) error {
+	user := userOf(c)
+	info, err := os.Stat(path)
+	if os.Geteuid() != 0 || user == 0 || err != nil {
+		return nil //nolint:nilerr // reading it says so
+	}
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	mode := info.Mode().Perm()
+	if !ok || int(sys.Uid) == user && mode&0o400 != 0 || int(sys.Uid) != user && mode&0o044 != 0 {
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > maxPEM:
-		return fmt.Errorf("%s is larger than 1 MiB", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxPEM))
-	if err != nil {
-		return err
-	}
-	if block, _ := pem.Decode(text); block == nil {
-		return fmt.Errorf("%s holds nothing in PEM", path)
-	}
-	return nil
+	return fmt.Errorf("%s: %s has mode %04o and belongs to user %d; the owner of the data directory, user %d, cannot read it", key, path, mode, sys.Uid, user)
 }

@@ -1,12 +1,19 @@
 package secretfile
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
 )
@@ -27,7 +34,11 @@ func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
 	token := write("token", secret, 0o600)
 	open := write("open", secret, 0o644)
 	empty := write("empty", "", 0o600)
-	cert := write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})), 0o644)
+	certText, keyText := newCertificate(t)
+	otherText, otherKey := newCertificate(t)
+	cert, key := write("ca.pem", certText, 0o644), write("key.pem", keyText, 0o600)
+	other, otherKeyFile := write("other.pem", otherText, 0o644), write("other-key.pem", otherKey, 0o600)
+	broken := write("broken.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})), 0o644)
 	text := write("ca.txt", "not PEM", 0o644)
 	large := write("large", strings.Repeat("x", maxPEM+1), 0o644)
 	fifo := filepath.Join(dir, "fifo")
@@ -69,10 +80,16 @@ func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
 		{"an empty store", func(c *config.Config, p *Places) { p.Store, c.Remote.TokenFile = dir, open }, "want 0600"},
 
 		{"a certificate", func(c *config.Config, _ *Places) { c.Remote.CAFile = cert }, ""},
-		{"no certificate", func(c *config.Config, _ *Places) { c.Remote.CAFile = text }, "remote.ca_file: " + text + " holds nothing in PEM"},
-		{"a certificate of a megabyte", func(c *config.Config, _ *Places) { c.Remote.ClientCert = large }, "remote.client_cert: "},
-		{"a key that is a pipe", func(c *config.Config, _ *Places) { c.Remote.ClientKey = fifo }, "remote.client_key: "},
-		{"a directory", func(c *config.Config, _ *Places) { c.Remote.CAFile = dir }, "not a regular file"},
+		{"no certificate", func(c *config.Config, _ *Places) { c.Remote.CAFile = text }, "remote.ca_file: " + text + " holds no certificate in PEM"},
+		{"a certificate that is cut", func(c *config.Config, _ *Places) { c.Remote.CAFile = broken }, broken + " holds no certificate"},
+		{"a directory", func(c *config.Config, _ *Places) { c.Remote.CAFile = dir }, "got a directory"},
+		{"a pair", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = cert, key }, ""},
+		{"two pairs mixed up", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = cert, otherKeyFile }, "remote.client_cert: " + cert + " with the key " + otherKeyFile + ": tls: private key does not match"},
+		{"the pair in the wrong order", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = key, cert }, "remote.client_cert: " + key},
+		{"a certificate for a key", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = cert, other }, other},
+		{"a pair whose certificate is cut", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = broken, key }, broken},
+		{"a certificate of a megabyte", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = large, key }, "remote.client_cert: " + large},
+		{"a key that is a pipe", func(c *config.Config, _ *Places) { c.Remote.ClientCert, c.Remote.ClientKey = cert, fifo }, "remote.client_key: " + fifo},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config.Default()
@@ -88,6 +105,58 @@ func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
 				t.Errorf("the secret is repeated: %s", all)
 			}
 		})
+	}
+}
+
+// newCertificate makes a certificate that signs itself, and its key.
+func newCertificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}))
+}
+
+func TestRootChecksWhetherTheDaemonCanReadTheKey(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
+	certText, keyText := newCertificate(t)
+	cfg.Remote.ClientCert, cfg.Remote.ClientKey = mustWrite(t, "cert", certText, 0o644), mustWrite(t, "key", keyText, 0o600)
+	for _, c := range []struct {
+		owner int
+		mode  os.FileMode
+		want  string
+	}{
+		{0, 0o600, "remote.client_key: " + cfg.Remote.ClientKey + " has mode 0600 and belongs to user 0; the owner of the data directory, user 12345, cannot read it"},
+		{12345, 0o600, ""},
+		{12345, 0o200, "mode 0200"},
+		{0, 0o640, ""},
+		{0, 0o644, ""},
+	} {
+		if err := errors.Join(os.Chown(cfg.Remote.ClientKey, c.owner, 0), os.Chmod(cfg.Remote.ClientKey, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		faults, _ := Check(cfg, Places{})
+		if got := strings.Join(faults, "\n"); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("owner %d, mode %o: %q, want %q", c.owner, c.mode, got, c.want)
+		}
 	}
 }
 

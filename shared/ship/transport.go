@@ -15,12 +15,8 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
-	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/secretfile"
 )
-
-// maxPEMBytes bounds the files of certificates; the system's own list has some
-// 200 KB.
-const maxPEMBytes = 1 << 20
 
 // errPin is that of a chain of certificates that is sound and not the one that
 // is expected.
@@ -65,27 +61,15 @@ func newTLS(r config.Remote) (*tls.Config, error) {
 	// Tickets make the next handshake smaller.
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(2)}
 	if r.CAFile != "" {
-		pem, err := hostfs.ReadRegular(r.CAFile, maxPEMBytes)
-		if err != nil {
-			return nil, fmt.Errorf("remote.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("remote.ca_file: %s holds no certificate in PEM", r.CAFile)
+		var err error
+		if c.RootCAs, err = secretfile.Authorities(r.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	if r.ClientCert != "" {
-		cert, err := hostfs.ReadRegular(r.ClientCert, maxPEMBytes)
+		own, err := secretfile.ClientPair(r.ClientCert, r.ClientKey)
 		if err != nil {
-			return nil, fmt.Errorf("remote.client_cert: %w", err)
-		}
-		key, err := hostfs.ReadRegular(r.ClientKey, maxPEMBytes)
-		if err != nil {
-			return nil, fmt.Errorf("remote.client_key: %w", err)
-		}
-		own, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("remote.client_cert: %s with %s: %w", r.ClientCert, r.ClientKey, err)
+			return nil, err
 		}
 		c.Certificates = []tls.Certificate{own}
 	}
