@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// readTries is how often a page is read that the device fails to read.
+	// readTries is how often a read that fails is tried.
 	readTries = 3
-	// readAhead is what is read at once: pages follow each other.
+	// readAhead is how many bytes are read at once, as pages follow each other.
 	readAhead = 64 << 10
 )
 
@@ -18,7 +18,7 @@ const (
 type device struct {
 	r     io.ReaderAt
 	size  int64
-	block []byte // what was read last
+	block []byte // that was read last
 	at    int64  // where it begins
 	buf   []byte
 }
@@ -41,8 +41,8 @@ func openDevice(path string) (*device, func() error, error) {
 	return newDevice(f, info.Size()), f.Close, nil
 }
 
-// read returns length bytes at an offset, fewer at the end of the file, none
-// when the device cannot read them. They hold until the next read.
+// read returns length bytes at an offset, fewer at the end of the file. They are
+// valid until the next read. ok is false if the device cannot read them.
 func (d *device) read(at int64, length int) (data []byte, ok bool) {
 	length = int(min(int64(length), d.size-at))
 	if at < 0 || length <= 0 {
@@ -71,7 +71,7 @@ func (d *device) cached(at int64, length int) []byte {
 	return d.block[begin : begin+int64(length)]
 }
 
-// fill reads a whole buffer, or returns nil.
+// fill fills the buffer, or returns nil.
 func (d *device) fill(buf []byte, at int64, tries int) []byte {
 	for range tries {
 		n, err := d.r.ReadAt(buf, at)

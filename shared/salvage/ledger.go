@@ -10,7 +10,7 @@ import (
 )
 
 // closeLedger makes the ledger of the new file agree with its rows: samples that
-// the old one knew of and that are not here are lost. size is that of the old
+// the old ledger counted and that were not found are lost. size is that of the old
 // file and its WAL.
 func (s *salvage) closeLedger(size int64) error {
 	if err := s.matchReasons(); err != nil {
@@ -35,14 +35,13 @@ func (s *salvage) closeLedger(size int64) error {
 	delivered = max(delivered, states[store.Delivered])
 	here := delivered + states[store.Pending] + states[store.Held] + states[store.Rejected] + states[store.Local] + losses
 	lost := captured - here
-	// Eight bytes are less than any row takes: more rows than that cannot have
-	// been in the file, and the ledger itself is what is damaged. So it is if it
-	// knows of less than there is.
+	// A row takes more than eight bytes. If more are lost than the file had room
+	// for, or fewer than none, the ledger itself is damaged.
 	plausible := sure && both && captured > 0 && lost >= 0 && lost <= size/8
 	if !plausible {
 		lost = 0
 	}
-	// One from before the break in the WAL does not know of all.
+	// A ledger from before the damage of the WAL does not count all samples.
 	broken := s.pages.wal.broken && s.found.ledgerAt <= s.pages.wal.lastBroken
 	if plausible && !broken && s.report.Schema == store.SchemaVersion {
 		s.report.Lost = &lost
@@ -64,8 +63,8 @@ func (s *salvage) closeLedger(size int64) error {
 	return s.note(lost)
 }
 
-// matchReasons makes the rejected samples and their reasons each other's: of a
-// pair that lay in two pages one may be lost.
+// matchReasons makes the rejected samples and the table of reasons agree: of a
+// sample and its reason, which lie in two pages, one may be lost.
 func (s *salvage) matchReasons() error {
 	err := s.into.exec(`DELETE FROM main.rejected WHERE NOT EXISTS
 		(SELECT 1 FROM main.samples AS s WHERE s.timestamp_ms = rejected.timestamp_ms AND s.series_id = rejected.series_id AND s.uploaded = ?)`, store.Rejected)
@@ -76,7 +75,7 @@ func (s *salvage) matchReasons() error {
 		SELECT timestamp_ms, series_id, ?, 0, 'the reason was in a damaged page', '' FROM main.samples WHERE uploaded = ?`, s.report.At.UnixMilli(), store.Rejected)
 }
 
-// note writes what was lost, and the row that tells of it.
+// note writes how many samples were lost, and the row that reports the damage.
 func (s *salvage) note(lost int64) error {
 	if lost > 0 {
 		err := s.into.exec(`INSERT INTO main.losses (reason, count, first_ms, last_ms) VALUES (?1, ?2, ?3, ?3)
@@ -94,7 +93,8 @@ func (s *salvage) note(lost int64) error {
 		n.SuccessMs, n.SuccessBootMs, n.Error, n.ErrorMs, n.FailingSinceMs, n.Succeeded, n.Failed, n.Detail)
 }
 
-// entry returns an entry of the ledger, and whether there is one that makes sense.
+// entry returns an entry of the ledger; ok is false if there is none that makes
+// sense.
 func (s *salvage) entry(name string) (count int64, ok bool, err error) {
 	err = s.into.conn.QueryRowContext(s.ctx, "SELECT count FROM main.ledger WHERE name = ? AND count >= 0", name).Scan(&count)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -103,18 +103,18 @@ func (s *salvage) entry(name string) (count int64, ok bool, err error) {
 	return count, err == nil, writing(err)
 }
 
-// countStates counts the samples of the new file by their state. The rows that
-// were written say it, unless some were of one key.
+// countStates counts the samples of the new file by their state: as they were
+// written, or if some were copies of others by reading them.
 func (s *salvage) countStates() (states [store.Local + 1]int64, err error) {
 	if err := s.into.conn.QueryRowContext(s.ctx, "SELECT count(*) FROM main.samples").Scan(&s.report.Samples); err != nil {
 		return states, writing(err)
 	}
 	written := int64(0)
-	for _, n := range s.offered {
+	for _, n := range s.written {
 		written += n
 	}
 	if written == s.report.Samples {
-		return s.offered, nil
+		return s.written, nil
 	}
 	for state := range states {
 		err := s.into.conn.QueryRowContext(s.ctx, "SELECT count(*) FROM main.samples WHERE uploaded = "+fmt.Sprint(state)).Scan(&states[state])

@@ -112,7 +112,7 @@ func TestTheNewestAreKeptWhenTimeOrRoomEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer one.into.close()
-	if err := one.small(); err != nil {
+	if err := one.copySmallTables(); err != nil {
 		t.Fatal(err)
 	}
 	if err := one.into.transact(one.names); err != nil {
@@ -268,10 +268,9 @@ func TestALostNameIsFoundByItsHashOrSaysThatItIsLost(t *testing.T) {
 	number := uint32(0)
 	p := newPages(newDevice(bytes.NewReader(s.file), int64(len(s.file))), newDevice(nil, 0))
 	scan := &scanner{pages: p}
-	scan.begin()
 	lost := map[int64]bool{}
 	for n := uint32(1); n <= p.count && number == 0; n++ {
-		one, _ := p.get(n)
+		one, _ := p.get(n, false)
 		one, cells, pointers := scan.load(one)
 		for i := range cells {
 			if at, rowid := scan.row(one, i, pointers); at != nil && at.name == "series" {

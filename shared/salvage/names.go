@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// maxGuesses bounds the identities that are tried for a hash.
+	// maxGuesses bounds the names and tags that are tried.
 	maxGuesses = 400_000
-	// maxNumber is how far numbers in tags are tried: cores, zones and the like.
+	// maxNumber bounds the numbers that are tried in tags, such as those of cores.
 	maxNumber = 64
-	// unnamedMetric is the name of samples whose own is lost; the tag series_id
-	// says which of them belong together.
+	// unnamedMetric is the name of samples whose name is lost; the tag series_id is
+	// the id of their series.
 	unnamedMetric = "storage.unnamed"
 )
 
-// names completes the series of the new file: with those that the caller
-// remembers, and with those of which only the hash is left.
+// names adds the series to the new file whose rows are lost: those that the caller
+// remembers, and those that can be guessed from their hash.
 func (s *salvage) names() error {
 	if err := s.readKnown(); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (s *salvage) names() error {
 	return s.readKnown()
 }
 
-// readKnown notes which series the new file has.
+// readKnown reads which series the new file has.
 func (s *salvage) readKnown() error {
 	s.found.known = newBits(store.MaxSeries + 1)
 	rows, err := s.into.conn.QueryContext(s.ctx, "SELECT id FROM main.series WHERE id BETWEEN 1 AND ?", store.MaxSeries)
@@ -67,8 +67,9 @@ func (s *salvage) putSeries(one store.Series) error {
 		one.ID, store.SeriesKey(one), one.Name, one.Device, one.Tags, one.Type)
 }
 
-// guessed returns series whose rows are lost and whose hashes are not: a hash
-// proves a guess. Guesses are all names with all tags that are in the file.
+// guessed returns series whose rows are lost and whose hash in the index is not.
+// It tries each name with the tags and devices that are in the file, until the
+// hash is right.
 func (s *salvage) guessed() (all []store.Series) {
 	wanted := map[string]int64{}
 	for id, hash := range s.found.hashes {
@@ -107,8 +108,7 @@ func (s *salvage) guessed() (all []store.Series) {
 	return all
 }
 
-// guessTags returns the tags that are in the file, and those with other numbers
-// in them.
+// guessTags returns the tags that are in the file, and the same with other numbers.
 func (s *salvage) guessTags() []string {
 	seen := slices.Sorted(maps.Keys(s.found.parts[2]))
 	more := map[string]bool{}
@@ -138,7 +138,7 @@ func (s *salvage) guessTags() []string {
 	return append(seen, slices.Sorted(maps.Keys(more))...)
 }
 
-// nameTheRest gives samples whose series is lost one that says so.
+// nameTheRest stores an unnamed series for samples whose series is lost.
 func (s *salvage) nameTheRest() error {
 	device := s.known.Device
 	for _, one := range slices.Sorted(maps.Keys(s.found.parts[1])) {

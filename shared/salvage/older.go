@@ -4,16 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// older copies a file of an earlier schema as it is; the store then brings it up
-// to date, and begins its ledger.
+// older copies the rows of a file of an earlier schema into tables of that schema;
+// the store then migrates them and begins the ledger.
 func (s *salvage) older() (err error) {
 	s.report.Schema = s.found.oldest
 	if err := errors.Join(s.into.close(), remove(s.to)); err != nil {
 		return writing(err)
 	}
-	if err := touch(s.to); err != nil {
+	if err := store.CreateEmpty(s.to); err != nil {
 		return writing(err)
 	}
 	if s.into, err = newWriter(s.ctx, s.to); err != nil {
@@ -22,12 +24,11 @@ func (s *salvage) older() (err error) {
 	if err := s.into.transact(s.makeOlder); err != nil {
 		return err
 	}
-	s.scan.begin()
 	for pages := s.found.old; len(pages) > 0 && !s.halt(); {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		first := max(0, len(pages)-lookEvery) // numbers of rows grow with time
+		first := max(0, len(pages)-checkEvery) // the newest rows have the highest numbers
 		some := pages[first:]
 		pages = pages[:first]
 		if err := s.unlessFull(s.into.transact(func() error { return s.copyOlder(some) })); err != nil {
@@ -69,7 +70,7 @@ func (s *salvage) makeOlder() error {
 	return nil
 }
 
-// declared is the type of the column in a statement that makes its table.
+// declared is the type of the column in the statement that creates the table.
 func (c column) declared() string {
 	switch {
 	case c.rowid:
@@ -85,7 +86,7 @@ func (c column) declared() string {
 // copyOlder copies the rows of some pages.
 func (s *salvage) copyOlder(numbers []uint32) error {
 	for _, n := range numbers {
-		one, ok := s.pages.get(n)
+		one, ok := s.pages.get(n, false)
 		if !ok {
 			continue
 		}

@@ -5,142 +5,14 @@ import (
 	"math"
 )
 
-// The kinds of b-tree page. Format: sqlite.org/fileformat2.html, "B-tree Pages".
 const (
-	indexInterior = 2
-	tableInterior = 5
-	indexLeaf     = 10
-	tableLeaf     = 13
-)
-
-const (
-	// maxColumns is more than any table of ours has.
+	// maxColumns is more than any of our tables has.
 	maxColumns = 24
-	// maxRecord is more than any row of ours takes.
+	// maxRecord is more than any of our rows takes, in bytes.
 	maxRecord = 1 << 20
 )
 
-// A page is one page of a database, or as much as there is of it.
-type page struct {
-	number uint32
-	usable int // bytes of a whole page that SQLite uses
-	data   []byte
-}
-
-// head is where the page's b-tree header is: the first page begins with that of
-// the file.
-func (p page) head() int {
-	if p.number == 1 {
-		return 100
-	}
-	return 0
-}
-
-// kind returns the kind of b-tree page that this is, 0 for none.
-func (p page) kind() byte {
-	if len(p.data) < p.head()+12 {
-		return 0
-	}
-	switch k := p.data[p.head()]; k {
-	case indexInterior, tableInterior, indexLeaf, tableLeaf:
-		return k
-	}
-	return 0
-}
-
-// cells returns how many cells the page has and where their pointers begin. It
-// has none if its header makes no sense.
-func (p page) cells() (n, at int) {
-	kind := p.kind()
-	if kind == 0 {
-		return 0, 0
-	}
-	head := p.head()
-	n, at = int(binary.BigEndian.Uint16(p.data[head+3:])), head+8
-	if kind == indexInterior || kind == tableInterior {
-		at += 4
-	}
-	content := int(binary.BigEndian.Uint16(p.data[head+5:]))
-	if content == 0 {
-		content = 65536
-	}
-	if at+2*n > content || content > p.usable || at+2*n > len(p.data) {
-		return 0, 0
-	}
-	return n, at
-}
-
-// A cell is a record in a page, or the beginning of it.
-type cell struct {
-	start  int   // in the page
-	end    int   // of the part in the page
-	rowid  int64 // of a table with row numbers
-	length int   // of the record
-	local  []byte
-	next   uint32 // page where the record goes on, 0: it is whole
-}
-
-// pointer returns where the i-th cell of a page begins.
-func (p page) pointer(i, pointers int) int {
-	return int(binary.BigEndian.Uint16(p.data[pointers+2*i:]))
-}
-
-// cell returns the i-th cell of a page that has records.
-func (p page) cell(i, pointers int) (c cell, ok bool) {
-	kind := p.data[p.head()]
-	at := p.pointer(i, pointers)
-	if at < pointers || at >= min(len(p.data), p.usable) {
-		return c, false
-	}
-	data := p.data[at:min(len(p.data), p.usable)]
-	most := (p.usable-12)*64/255 - 23
-	switch kind {
-	case indexInterior:
-		if len(data) < 4 {
-			return c, false
-		}
-		data = data[4:] // the page on the left
-	case indexLeaf:
-	case tableLeaf:
-		most = p.usable - 35
-	default:
-		return c, false
-	}
-	length, n := varint(data)
-	if n == 0 || length < 1 || length > maxRecord {
-		return c, false
-	}
-	data = data[n:]
-	if kind == tableLeaf {
-		if c.rowid, n = varint(data); n == 0 {
-			return c, false
-		}
-		data = data[n:]
-	}
-	c.length = int(length)
-	local := c.length
-	if local > most {
-		least := (p.usable-12)*32/255 - 23
-		if local = least + (c.length-least)%(p.usable-4); local > most {
-			local = least
-		}
-		if len(data) < local+4 {
-			return c, false
-		}
-		c.next = binary.BigEndian.Uint32(data[local:])
-	}
-	if len(data) < local {
-		return c, false
-	}
-	c.local = data[:local]
-	c.start, c.end = at, min(len(p.data), p.usable)-len(data)+local
-	if c.next != 0 {
-		c.end += 4
-	}
-	return c, local == c.length || c.next > 1
-}
-
-// varint reads a number of one to nine bytes, and returns how many; 0 for none.
+// varint reads a number of one to nine bytes and returns how many it has; 0: none.
 func varint(data []byte) (v int64, n int) {
 	var u uint64
 	for n < len(data) && n < 8 {
@@ -170,20 +42,20 @@ const (
 // A value is one column of a record.
 type value struct {
 	kind   kind
-	absent bool // it is in a part of the record that is not at hand
+	absent bool // it lies in another page
 	n      int64
 	f      float64
 	b      []byte // of a text or blob
 }
 
-// A record is the columns of a row: so many of values.
+// A record is the columns of a row.
 type record struct {
 	columns int
 	values  [maxColumns]value
 }
 
-// decode takes a record apart. data is its beginning, length that of the whole.
-// A record whose parts do not come to its length exactly is none.
+// decode reads the columns of a record. data is its first part, length that of
+// the whole record. It fails unless the lengths of the columns add up to it.
 func (r *record) decode(data []byte, length int) bool {
 	head, n := varint(data)
 	if n == 0 || head < int64(n) || head > int64(len(data)) {
@@ -201,11 +73,11 @@ func (r *record) decode(data []byte, length int) bool {
 		if !ok || size > length-body {
 			return false
 		}
-		var there []byte
+		var local []byte
 		if body+size <= len(data) {
-			there = data[body : body+size]
+			local = data[body : body+size]
 		}
-		r.values[r.columns].decode(serial, there, size)
+		r.values[r.columns].decode(serial, local, size)
 		body += size
 	}
 	return body == length && r.columns > 0
@@ -228,7 +100,7 @@ func serialSize(serial int64) (size int, ok bool) {
 	return 0, false
 }
 
-// decode reads one value; data is nil if it is not at hand.
+// decode reads one value; data is nil if it lies in another page.
 func (v *value) decode(serial int64, data []byte, size int) {
 	*v = value{absent: size > 0 && data == nil}
 	switch {

@@ -11,28 +11,28 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A column is what a table has in one place of its rows.
+// A column is a column of a table, with the values that it can have.
 type column struct {
 	name  string
 	kinds kind
-	least int64 // of a whole number
-	most  int64 // of a whole number; 0: there is no bound
-	rowid bool  // the number of the row, which the record itself has not
+	least int64 // of an integer
+	most  int64 // of an integer; 0: no bound
+	rowid bool  // the row number, which is not in the record
 }
 
-// A table is the shape of the rows of one of our tables. A row fits to it by the
-// number of its columns, by their types, and by what they may hold.
+// A table is one of our tables. A record fits it by the number of its columns,
+// their types and their values.
 type table struct {
 	name    string
-	schema  int  // in which the table was made
-	rows    bool // has row numbers: its rows are in pages of another kind
+	schema  int  // to which the table belongs
+	rows    bool // it has row numbers: its pages are of another kind
 	columns []column
-	fits    func(*record) bool // besides; nil: nothing
-	insert  string             // how a row gets into the new file; see table.statement
+	fits    func(*record) bool // more about the values; nil: nothing
+	insert  string             // the SQL that writes a row; see table.statement
 }
 
-// How rows of one key from several pages become one: pages are read from the
-// first to the last, and what a broken WAL still has after them.
+// Which of two rows with the same key is kept. Pages are read in the order of their
+// numbers, and after them the frames behind the damage of the WAL.
 const (
 	lastWins  = "INSERT OR REPLACE INTO main.%s (%s) VALUES (%s)"
 	firstWins = "INSERT OR IGNORE INTO main.%s (%s) VALUES (%s)"
@@ -53,7 +53,7 @@ func maybe(c column) column {
 
 func rowNumber(name string) column { return column{name: name, kinds: null, rowid: true} }
 
-// samplesTable is the one table that is large. Its rows go their own way.
+// samplesTable is the only large table; see samples.go.
 var samplesTable = &table{name: "samples", schema: 3, columns: []column{
 	within("timestamp_ms", 0, store.MaxTimeMs), within("series_id", 1, store.MaxSeries),
 	{name: "value", kinds: whole | float | null},
@@ -70,9 +70,9 @@ var samplesTable = &table{name: "samples", schema: 3, columns: []column{
 	return true
 }}
 
-// tables are all tables that a salvage copies. A test compares them with those
-// that the store makes: a table that is made there belongs here, with its columns
-// in their order, or among passedOver.
+// tables are the tables that are copied. A test compares them with those that the
+// store creates: each of those has to be here, with its columns in the same order,
+// or in passedOver.
 var tables = []*table{
 	samplesTable,
 	{name: "series", schema: 3, rows: true, insert: firstWins, columns: []column{
@@ -92,7 +92,7 @@ var tables = []*table{
 		number("interval_ms"), number("heartbeat_ms"), number("heartbeat_boot_ms"), number("success_ms"), number("success_boot_ms"), words("error"),
 		number("error_ms"), number("failing_since_ms"), count("succeeded"), count("failed"), words("detail"),
 	}, fits: func(r *record) bool {
-		// RepairRow asks for the repair that this is.
+		// RepairRow requests the repair that is under way.
 		return oneOf(r.values[2], status.Running, status.Stopped) && !oneOf(r.values[0], "", status.RepairRow)
 	}},
 	{name: "counters", schema: 3, columns: []column{
@@ -121,7 +121,7 @@ var tables = []*table{
 		rowNumber("id"), within("version", 1, 999), words("applied_at"),
 	}},
 
-	// Earlier schemas. Schema 2 had one more column of metrics in its first files.
+	// Earlier schemas. The first files of schema 2 have one more column in metrics.
 	{name: "metrics", schema: 1, rows: true, insert: lastWins, columns: []column{
 		rowNumber("id"), within("timestamp_ms", 0, store.MaxTimeMs), words("metric_name"), {name: "metric_value", kinds: whole | float | null}, maybe(words("device_id")),
 	}},
@@ -143,10 +143,11 @@ var metrics2 = []column{
 	maybe(number("value_type")), maybe(words("tags")), maybe(words("session_id")), maybe(words("device_id")), maybe(number("uploaded")), maybe(number("priority")),
 }
 
-// passedOver are tables whose rows the new file has of its own.
+// passedOver are tables that are not copied: the new file has its own rows.
 var passedOver = []string{"schema_version", "sqlite_sequence"}
 
-// shapes are the tables by whether they have row numbers and by their columns.
+// shapes are the tables by whether they have row numbers and by their number of
+// columns.
 var shapes = func() (by [2][maxColumns + 1][]*table) {
 	for _, t := range tables {
 		by[index(t.rows)][len(t.columns)] = append(by[index(t.rows)][len(t.columns)], t)
@@ -161,12 +162,11 @@ func index(rows bool) int {
 	return 0
 }
 
-// tableOf returns the table to which a record fits, nil if it fits none or more
-// than one. atHand says whether all of the record is: what it holds is looked at
-// only then.
-func tableOf(r *record, rows, atHand bool) (found *table) {
+// tableOf returns the table that a record fits, nil if it fits none or more than
+// one. Unless the record is complete, its values are not compared.
+func tableOf(r *record, rows, complete bool) (found *table) {
 	for _, t := range shapes[index(rows)][r.columns] {
-		if !t.fitsColumns(r) || atHand && t.fits != nil && !t.fits(r) {
+		if !t.fitsColumns(r) || complete && t.fits != nil && !t.fits(r) {
 			continue
 		}
 		if found != nil {
@@ -190,7 +190,7 @@ func (t *table) fitsColumns(r *record) bool {
 	return true
 }
 
-// statement returns the SQL that puts a row into the new file.
+// statement returns the SQL that writes a row into the new file.
 func (t *table) statement() string {
 	names := make([]string, len(t.columns))
 	for i, c := range t.columns {
@@ -201,7 +201,7 @@ func (t *table) statement() string {
 	return fmt.Sprintf(t.insert, t.name, list, marks)
 }
 
-// args returns the columns of a row for its statement.
+// args returns the values of a row for its statement.
 func (t *table) args(r *record, rowid int64) []any {
 	all := make([]any, len(t.columns))
 	for i, c := range t.columns {

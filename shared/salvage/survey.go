@@ -8,55 +8,55 @@ import (
 )
 
 const (
-	// lookEvery is after how many pages the limits are looked at.
-	lookEvery = 256
-	// maxHashes bounds the hashes of identities that are remembered, maxNames the
-	// names, tags and devices.
+	// checkEvery is how many pages are read between two checks of the limits.
+	checkEvery = 256
+	// maxHashes bounds the hashes of series that are remembered, maxNames the names,
+	// tags and devices.
 	maxHashes = 1 << 14
 	maxNames  = 1 << 12
-	// extra marks a number in survey.order that is the index of a frame.
-	extra = 1 << 31
+	// frameBit marks a number in survey.order that is an index of survey.frames.
+	frameBit = 1 << 31
 )
 
-// A survey is what is known of a damaged file after all of it was read once.
+// A survey is what is known after each page of a damaged file was read once.
 type survey struct {
-	version  int64    // highest in schema_version
-	present  int64    // rows of the present schema that nothing else can be: series and entries of the ledger
-	old      []uint32 // pages with rows of earlier schemas
-	oldest   int      // of those schemas
-	order    []uint64 // pages with samples: the newest time in them, and the number
-	frames   []frame  // those of the WAL's end that are in order
-	known    bits     // numbers of series whose names are known
-	hashes   map[int64]string
-	parts    [3]map[string]bool // names, devices and tags of the series
+	version  int64              // the highest in schema_version
+	present  int64              // rows that only the present schema has: series, entries of the ledger
+	old      []uint32           // pages with rows of earlier schemas
+	oldest   int                // the newest of those schemas
+	order    []uint64           // pages with samples, see keyOf
+	frames   []frame            // behind the damage of the WAL, that are in order
+	known    bits               // ids of series in the new file
+	hashes   map[int64]string   // of series, by id
+	parts    [3]map[string]bool // names, devices and tags of series
 	sessions int64              // the highest number of a session
-	ledgerAt int32              // the last frame behind a broken one that has the ledger
+	ledgerAt int32              // the last frame behind the damage with an entry of the ledger
 }
 
-// isOlder says whether the file is of an earlier schema. A file that was brought
-// up to date may have rows of the earlier one in pages that are free.
+// isOlder says whether the file is of an earlier schema. A file of the present
+// schema may have rows of an earlier one in free pages.
 func (f *survey) isOlder() bool { return f.present == 0 && len(f.old) > 0 }
 
-// keyOf is the place of a page in survey.order.
+// keyOf is an entry of survey.order: it sorts pages by the newest time in them, in
+// steps of about a second, and by their number.
 func keyOf(newest int64, number uint32) uint64 { return uint64(newest)>>10<<32 | uint64(number) } //nolint:gosec // not negative
 
-// small reads every page once. It copies the small tables and finds out where
-// the samples are.
-func (s *salvage) small() error {
+// copySmallTables reads every page once, copies the rows of the small tables and
+// lists the pages with samples.
+func (s *salvage) copySmallTables() error {
 	f := &s.found
 	f.known, f.hashes = newBits(store.MaxSeries+1), map[int64]string{}
 	f.order = make([]uint64, 0, s.pages.count)
 	for i := range f.parts {
 		f.parts[i] = map[string]bool{}
 	}
-	half := time.Time{} // the samples need time as well
+	half := time.Time{} // the other half is for the samples
 	if !s.until.IsZero() {
 		half = time.Now().Add(time.Until(s.until) / 2)
 	}
 	return s.unlessFull(s.into.transact(func() error {
-		s.scan.begin()
 		for n := uint32(1); n <= s.pages.count; n++ {
-			if n%lookEvery == 0 {
+			if n%checkEvery == 0 {
 				if err := s.ctx.Err(); err != nil {
 					return err
 				}
@@ -65,7 +65,7 @@ func (s *salvage) small() error {
 					break
 				}
 			}
-			if s.pages.mapOf(n) == n && s.pages.mapped || s.pages.isFree(n, false) {
+			if s.pages.isMap(n) || s.pages.isFree(n, false) {
 				continue
 			}
 			if err := s.survey(n); err != nil {
@@ -78,7 +78,7 @@ func (s *salvage) small() error {
 
 func (s *salvage) survey(n uint32) error {
 	use := s.pages.use(n, false)
-	one, ok := s.pages.get(n)
+	one, ok := s.pages.get(n, false)
 	if !ok {
 		return nil
 	}
@@ -88,36 +88,36 @@ func (s *salvage) survey(n uint32) error {
 	return s.surveyPage(one, n, frame{})
 }
 
-// surveyWAL reads what a broken WAL has behind the break: all that fits together
-// if its header is known, and else what no other page has.
+// surveyWAL reads the frames behind the damage of the WAL. If the WAL's header is
+// broken as well, their order in time is unknown: then it reads only those of
+// pages that the file does not have.
 func (s *salvage) surveyWAL() error {
 	s.scan.atEnd = true
 	defer func() { s.scan.atEnd = false }()
-	for i, frames := range [][]frame{s.pages.wal.behind, s.pages.wal.loose} {
-		for _, f := range frames {
-			if f.page == 0 || f.page >= s.pages.limit || s.pages.isFree(f.page, true) {
-				continue
-			}
-			if one, ok := s.pages.get(f.page); i == 1 && ok && one.kind() != 0 {
-				continue
-			}
-			data, ok := s.pages.log.read(f.at, s.pages.size)
-			if !ok {
-				continue
-			}
-			s.report.BehindWAL++
-			s.found.frames = append(s.found.frames, f)
-			number := extra | uint32(len(s.found.frames)-1) //nolint:gosec // fewer frames than pages
-			if err := s.surveyPage(page{f.page, s.pages.usable, data}, number, f); err != nil {
-				return err
-			}
+	w := s.pages.wal
+	for _, f := range w.behind {
+		if f.page == 0 || f.page >= s.pages.limit || s.pages.isFree(f.page, true) {
+			continue
+		}
+		if one, ok := s.pages.get(f.page, false); w.headless && ok && one.kind() != 0 {
+			continue
+		}
+		data, ok := w.device.read(f.at, s.pages.size)
+		if !ok {
+			continue
+		}
+		s.report.BehindWAL++
+		s.found.frames = append(s.found.frames, f)
+		number := frameBit | uint32(len(s.found.frames)-1) //nolint:gosec // fewer frames than pages
+		if err := s.surveyPage(page{f.page, s.pages.usable, data}, number, f); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// surveyPage copies the rows of a page, unless they are samples. Those come
-// later, the newest first: here it is enough to know the newest.
+// surveyPage copies the rows of a page. Samples are copied later: of a page with
+// samples only the newest time is noted.
 func (s *salvage) surveyPage(p page, number uint32, from frame) error {
 	if p.kind() == 0 || p.kind() == tableInterior {
 		return nil
@@ -135,7 +135,7 @@ func (s *salvage) surveyPage(p page, number uint32, from frame) error {
 		case t.name == "schema_version":
 			s.found.version = max(s.found.version, s.scan.rec.values[1].n)
 		case t.schema < store.SchemaVersion:
-			if !old && number < extra {
+			if !old && number < frameBit {
 				s.found.old = append(s.found.old, number)
 			}
 			old, s.found.oldest = true, max(s.found.oldest, t.schema)
@@ -149,8 +149,8 @@ func (s *salvage) surveyPage(p page, number uint32, from frame) error {
 	return nil
 }
 
-// newest returns the latest time of a page with samples, by its first row, which
-// was just read, and its last.
+// newest returns the latest time in a page with samples: that of its first row,
+// which was just read, or of its last.
 func (s *salvage) newest(p page, cells, pointers int) int64 {
 	at := s.scan.rec.values[0].n
 	for i := cells - 1; i > 0; i-- {
@@ -161,7 +161,7 @@ func (s *salvage) newest(p page, cells, pointers int) int64 {
 	return at
 }
 
-// noteRow remembers what other rows can be judged by.
+// noteRow notes what is needed to judge other rows.
 func (s *salvage) noteRow(t *table, rowid int64, from frame) {
 	f, r := &s.found, &s.scan.rec
 	switch t.name {
@@ -184,8 +184,8 @@ func (s *salvage) noteParts(one store.Series) {
 	}
 }
 
-// noteHash remembers an entry of the index of series by their hash: whose row is
-// lost may still be known by it.
+// noteHash notes an entry of the index of series by their hash: if the row of the
+// series is lost, the hash can confirm a guess.
 func (s *salvage) noteHash() {
 	r := &s.scan.rec
 	if r.columns != 2 || r.values[0].kind != text || len(r.values[0].b) != 64 || r.values[1].kind != whole || len(s.found.hashes) >= maxHashes {

@@ -22,23 +22,24 @@ const (
 type frame struct {
 	page uint32
 	n    int32 // number of the frame, from 1
-	at   int64 // where the page begins
+	at   int64 // where its page begins
 }
 
-// A wal is what a write-ahead log has in it.
+// A wal is what a write-ahead log contains.
 type wal struct {
-	head     string // its header: another one for each use of the file
-	pageSize int    // 0: there is no header, or a broken one
-	pages    uint32 // of the database after the last good commit, 0: there is none
-	frames   int    // up to the last good commit
-	beyond   int    // commits from the first broken frame on
-	broken   bool
-	unread   int64 // frames that the device cannot read
+	device     *device
+	head       string // its header, which is another one for each use of the file
+	headless   bool   // the header is broken
+	pageSize   int    // 0: the file is empty or headless
+	pages      uint32 // of the database after the last good commit; 0: there is none
+	frames     int    // up to the last good commit
+	beyond     int    // commits from the first broken frame on
+	broken     bool
+	unread     int64 // frames that the device cannot read
+	lastBroken int32 // number of the last broken frame
 
-	good       []frame // one for each page: the last up to the last good commit
-	behind     []frame // one for each page: the last of what was committed behind a broken frame
-	loose      []frame // frames of a WAL whose header is broken
-	lastBroken int32   // number of the last frame that is broken
+	good   []frame // the last of each page, up to the last good commit
+	behind []frame // the last of each page that was committed behind a broken frame or header
 }
 
 // A WALState is what CheckWAL finds in a write-ahead log.
@@ -64,119 +65,107 @@ func CheckWAL(path string) (s WALState, err error) {
 	return WALState{w.head, w.frames, w.beyond, w.broken}, errors.Join(err, closeFile())
 }
 
-// A walReader goes through the frames of a WAL.
-type walReader struct {
-	d     *device
-	order binary.ByteOrder
-	salt  []byte
-	sum   [2]uint32 // of the frame before, as the WAL itself says
-	since []frame   // the last commit
-}
-
-// readWAL reads a WAL as SQLite's recovery does, and on beyond the first frame
-// that does not fit: SQLite takes that for the end. A single commit there may be
-// one that a power cut tore, and was never in the database; more than one, or a
-// header that is none, is damage. A frame behind a broken one is used if it fits
-// to the sum that the one before it carries. A WAL without a header has a pageSize of 0; see
-// readLoose.
+// readWAL reads a WAL as SQLite's recovery does, and continues after the first
+// broken frame, where SQLite stops. One commit after it may be a transaction that
+// a power cut interrupted; it was never in the database. Two or more, or a broken
+// header, are damage. A frame behind the damage is used if its checksum continues
+// the one that the frame before it has. See readHeadless for a broken header.
 func readWAL(d *device) *wal {
-	w := &wal{}
+	w := &wal{device: d}
 	head, ok := d.read(0, walHeader)
 	if !ok {
-		w.broken, w.unread = true, 1
+		w.broken, w.headless, w.unread = true, true, 1
 		return w
 	}
 	if len(head) < walHeader || len(bytes.Trim(head, "\x00")) == 0 {
-		return w // it was never begun, or a power cut came before its first sync
+		return w // nothing was written, or a power cut came before the first sync
 	}
 	w.head = string(head)
-	r := &walReader{d: d, order: binary.LittleEndian, salt: []byte(w.head[16:24])}
+	var order binary.ByteOrder = binary.LittleEndian
 	magic := binary.BigEndian.Uint32(head)
 	if magic&1 == 1 {
-		r.order = binary.BigEndian
+		order = binary.BigEndian
 	}
 	size := int(binary.BigEndian.Uint32(head[8:]))
-	r.sum = sumOf(r.order, [2]uint32{}, head[:24])
-	if magic&^1 != walMagic || !isPageSize(size) || r.sum != storedSum(head[24:]) {
-		w.broken = true
+	sum := sumOf(order, [2]uint32{}, head[:24])
+	if magic&^1 != walMagic || !isPageSize(size) || sum != storedSum(head[24:]) {
+		w.broken, w.headless = true, true
 		return w
 	}
 	w.pageSize = size
-	w.readFrames(r)
+	w.readFrames(order, sum)
 	return w
 }
 
-func (w *wal) readFrames(r *walReader) {
-	broken := false
-	for n := 1; ; n++ {
-		at := walHeader + int64(n-1)*int64(frameHeader+w.pageSize)
-		data, ok := r.d.read(at, frameHeader+w.pageSize)
+// readFrames lists the frames of a WAL whose header is intact.
+func (w *wal) readFrames(order binary.ByteOrder, sum [2]uint32) {
+	salt, broken := []byte(w.head[16:24]), false
+	var since []frame // the last commit
+	for n, at := int32(1), int64(walHeader); ; n, at = n+1, at+int64(frameHeader+w.pageSize) {
+		data, ok := w.device.read(at, frameHeader+w.pageSize)
 		if ok && len(data) < frameHeader+w.pageSize {
 			break
 		}
 		if !ok {
 			w.unread++
-			broken, w.lastBroken = true, int32(n) //nolint:gosec // a WAL has fewer frames
+			broken, w.lastBroken = true, n
 			continue
 		}
-		one := frame{binary.BigEndian.Uint32(data), int32(n), at + frameHeader} //nolint:gosec // a WAL has fewer frames
+		one := frame{binary.BigEndian.Uint32(data), n, at + frameHeader}
 		pages := binary.BigEndian.Uint32(data[4:])
-		ofThis, commit := bytes.Equal(data[8:16], r.salt), pages != 0
-		fits := ofThis && one.page > 0 && sumOf(r.order, sumOf(r.order, r.sum, data[:8]), data[frameHeader:]) == storedSum(data[16:])
-		r.sum = storedSum(data[16:])
+		ofThisUse, commit := bytes.Equal(data[8:16], salt), pages != 0
+		fits := ofThisUse && one.page > 0 && frameSum(order, sum, data) == storedSum(data[16:])
+		sum = storedSum(data[16:])
 		broken = broken || !fits
-		if broken && ofThis && commit {
+		if broken && ofThisUse && commit {
 			w.beyond++
 		}
 		if !fits {
-			if ofThis {
-				w.lastBroken = one.n
+			if ofThisUse {
+				w.lastBroken = n
 			}
 			continue
 		}
-		r.since = append(r.since, one)
+		since = append(since, one)
 		switch {
 		case !commit:
 		case broken:
-			w.behind, r.since = append(w.behind, r.since...), r.since[:0]
+			w.behind, since = append(w.behind, since...), since[:0]
 		default:
-			w.good, r.since = append(w.good, r.since...), r.since[:0]
-			w.frames, w.pages = n, pages
+			w.good, since = append(w.good, since...), since[:0]
+			w.frames, w.pages = int(n), pages
 		}
 	}
-	w.broken = w.beyond > 1
-	if !w.broken {
+	if w.broken = w.beyond > 1; !w.broken {
 		w.behind = nil
 	}
 	w.good, w.behind = lastOfEach(w.good), lastOfEach(w.behind)
 }
 
-// readLoose lists the frames of a WAL without a header. The first frame that
-// fits to the one before it tells which use of the file they are of.
-func (w *wal) readLoose(d *device, pageSize int) {
+// readHeadless lists the frames of a WAL with a broken header. The salt of the
+// first frame that continues the checksum of the one before it identifies the
+// frames of the same use of the file.
+func (w *wal) readHeadless(pageSize int) {
 	var salt []byte
 	var before [2]uint32
-	for n := 1; ; n++ {
-		at := walHeader + int64(n-1)*int64(frameHeader+pageSize)
-		data, ok := d.read(at, frameHeader+pageSize)
+	for n, at := int32(1), int64(walHeader); ; n, at = n+1, at+int64(frameHeader+pageSize) {
+		data, ok := w.device.read(at, frameHeader+pageSize)
 		if ok && len(data) < frameHeader+pageSize {
 			break
 		}
 		if !ok {
 			continue
 		}
-		fits := false
-		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-			fits = fits || n > 1 && sumOf(order, sumOf(order, before, data[:8]), data[frameHeader:]) == storedSum(data[16:])
-		}
-		before = storedSum(data[16:])
+		sum := storedSum(data[16:])
+		fits := n > 1 && (frameSum(binary.LittleEndian, before, data) == sum || frameSum(binary.BigEndian, before, data) == sum)
+		before = sum
 		if !fits || salt != nil && !bytes.Equal(salt, data[8:16]) {
 			continue
 		}
 		salt = append(salt[:0], data[8:16]...)
-		w.loose = append(w.loose, frame{binary.BigEndian.Uint32(data), int32(n), at + frameHeader}) //nolint:gosec // a WAL has fewer frames
+		w.behind = append(w.behind, frame{binary.BigEndian.Uint32(data), n, at + frameHeader})
 	}
-	w.loose = lastOfEach(w.loose)
+	w.behind = lastOfEach(w.behind)
 }
 
 // lastOfEach sorts frames by page and keeps the last of each.
@@ -198,7 +187,11 @@ func storedSum(data []byte) [2]uint32 {
 	return [2]uint32{binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])}
 }
 
-// sumOf goes on with the sum that frames carry.
+// frameSum is the checksum of a frame, which continues that of the frame before it.
+func frameSum(order binary.ByteOrder, before [2]uint32, data []byte) [2]uint32 {
+	return sumOf(order, sumOf(order, before, data[:8]), data[frameHeader:])
+}
+
 func sumOf(order binary.ByteOrder, sum [2]uint32, data []byte) [2]uint32 {
 	for ; len(data) >= 8; data = data[8:] {
 		sum[0] += order.Uint32(data) + sum[1]
@@ -206,5 +199,3 @@ func sumOf(order binary.ByteOrder, sum [2]uint32, data []byte) [2]uint32 {
 	}
 	return sum
 }
-
-func isPageSize(n int) bool { return n >= 512 && n <= 65536 && n&(n-1) == 0 }

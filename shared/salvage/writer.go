@@ -16,20 +16,19 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A writer fills the new file. That is thrown away unless it comes to its end, so
-// nothing of it is synced under way.
+// A writer writes the new file. It does not sync: a file that was not completed is
+// not used.
 type writer struct {
-	ctx  context.Context // of one salvage
+	ctx  context.Context // of one run
 	pool *sql.DB
 	conn *sql.Conn
-	rows map[*table]*sql.Stmt // that write a row of a table
-
-	others []io.Closer
+	rows map[*table]*sql.Stmt // each writes a row of its table
+	open []io.Closer          // statements
 }
 
 // newWriter opens the new file.
 func newWriter(ctx context.Context, path string) (*writer, error) {
-	params := url.Values{"mode": {"rw"}, "_journal_mode": {"MEMORY"}, "_synchronous": {"OFF"}, "_cache_size": {"-2048"}, "_busy_timeout": {"5000"}}
+	params := url.Values{"mode": {"rw"}, "_journal_mode": {"MEMORY"}, "_synchronous": {"OFF"}, "_cache_size": {"-2048"}, "_busy_timeout": {"5000"}, "_mutex": {"no"}}
 	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
 	pool, err := sql.Open("sqlite3", name.String())
 	if err != nil {
@@ -44,11 +43,14 @@ func newWriter(ctx context.Context, path string) (*writer, error) {
 
 func (w *writer) close() error {
 	var err error
-	for _, stmt := range w.others {
+	for _, stmt := range w.open {
 		err = errors.Join(err, stmt.Close())
 	}
 	return errors.Join(err, w.conn.Close(), w.pool.Close())
 }
+
+// closeLater closes a statement with the writer.
+func (w *writer) closeLater(stmt io.Closer) { w.open = append(w.open, stmt) }
 
 // transact runs a function in one transaction.
 func (w *writer) transact(do func() error) error {
@@ -72,7 +74,7 @@ func (w *writer) exec(query string, args ...any) error {
 	return writing(err)
 }
 
-// put writes a row of a table, unless it goes against what the table demands.
+// put writes a row of a table, unless it violates a constraint of the table.
 func (w *writer) put(t *table, r *record, rowid int64) error {
 	stmt := w.rows[t]
 	if stmt == nil {
@@ -81,7 +83,7 @@ func (w *writer) put(t *table, r *record, rowid int64) error {
 			return writing(err)
 		}
 		w.rows[t] = stmt
-		w.others = append(w.others, stmt)
+		w.closeLater(stmt)
 	}
 	_, err := stmt.ExecContext(w.ctx, t.args(r, rowid)...)
 	if se, ok := errors.AsType[sqlite3.Error](err); ok && (se.Code == sqlite3.ErrConstraint || se.Code == sqlite3.ErrMismatch || se.Code == sqlite3.ErrTooBig) {
@@ -90,7 +92,7 @@ func (w *writer) put(t *table, r *record, rowid int64) error {
 	return writing(err)
 }
 
-// writing says of an error that it is of the new file.
+// writing wraps an error of the new file.
 func writing(err error) error {
 	if err == nil {
 		return nil
@@ -103,21 +105,12 @@ func isFull(err error) bool {
 	return ok && se.Code == sqlite3.ErrFull || errors.Is(err, syscall.ENOSPC)
 }
 
-// create makes the new file, with all tables.
+// create makes the new file with all tables.
 func create(ctx context.Context, path, device string) error {
 	return writing(store.Create(ctx, path, store.Options{Device: device, Synchronous: "NORMAL"}))
 }
 
-// touch makes an empty file.
-func touch(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Chmod(0o640), f.Close())
-}
-
-// remove removes the new file and what SQLite left beside it.
+// remove deletes the new file and the files that SQLite left beside it.
 func remove(path string) error {
 	for _, part := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := os.Remove(path + part); err != nil && !errors.Is(err, fs.ErrNotExist) {
