@@ -229,14 +229,9 @@ func (r *Sampler) skew(ctx context.Context, ready error) status.Row {
 	if ready != nil {
 		return none
 	}
-	all, err := r.db.Statuses(ctx)
+	row, _, err := r.db.StatusOf(ctx, status.SkewRow)
 	if err != nil {
 		return none // then nothing can be stored either, which says so
 	}
-	for _, s := range all {
-		if s.Component == status.SkewRow {
-			return s
-		}
-	}
-	return none
+	return row
 }

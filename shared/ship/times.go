@@ -142,20 +142,15 @@ func (s *Shipper) timeRuleFor(ctx context.Context, b *round, rows []store.Row) (
 // trustedTime is this clock in Unix milliseconds, timeUnknown unless the
 // collector found that the kernel or systemd-timesyncd confirms it.
 func (s *Shipper) trustedTime(ctx context.Context) (unixMs int64, err error) {
-	rows, err := s.db.Statuses(ctx)
-	if err != nil {
+	row, ok, err := s.db.StatusOf(ctx, status.ClockRow)
+	if err != nil || !ok || row.BootID != s.report.component.Row().BootID {
 		return timeUnknown, err
 	}
-	for _, row := range rows {
-		if row.Component != status.ClockRow || row.BootID != s.report.component.Row().BootID {
-			continue
-		}
-		clock, err := status.Detail[status.Clock](row)
-		if err == nil && clock.IsTrusted() && (clock.By == byKernel || clock.By == byTimesyncd) {
-			return time.Now().UnixMilli(), nil
-		}
+	clock, err := status.Detail[status.Clock](row)
+	if err != nil || !clock.IsTrusted() || clock.By != byKernel && clock.By != byTimesyncd {
+		return timeUnknown, nil //nolint:nilerr // what cannot be read confirms nothing
 	}
-	return timeUnknown, nil
+	return time.Now().UnixMilli(), nil
 }
 
 // The collector's names for the sources that confirm the clock.

@@ -221,25 +221,19 @@ func (db *DB) holdOf(ctx context.Context, tx *sql.Tx, u Update) (h clockHold, er
 // RecordedClock returns what RecordClock noted last in the given boot, and by how much
 // the wall clock was ahead of the boot clock then; ok is false if it noted nothing.
 func (r *Reader) RecordedClock(ctx context.Context, bootID string) (c Clock, offset time.Duration, ok bool, err error) {
-	all, err := r.Statuses(ctx)
-	if err != nil {
+	row, ok, err := r.StatusOf(ctx, status.ClockRow)
+	if err != nil || !ok || row.BootID != bootID || bootID == "" {
 		return Clock{}, 0, false, err
 	}
-	for _, s := range all {
-		if s.Component != status.ClockRow || s.BootID != bootID || bootID == "" {
-			continue
-		}
-		note, err := status.Detail[status.Clock](s)
-		if err != nil {
-			continue
-		}
-		c := Clock{BootID: bootID, Trusted: note.IsTrusted(), By: note.By}
-		if !c.Trusted {
-			c.Since = time.Duration(note.HeldSinceMs-note.OffsetMs) * time.Millisecond
-		}
-		return c, time.Duration(note.OffsetMs) * time.Millisecond, true, nil
+	note, err := status.Detail[status.Clock](row)
+	if err != nil {
+		return Clock{}, 0, false, nil //nolint:nilerr // as good as nothing noted
 	}
-	return Clock{}, 0, false, nil
+	c = Clock{BootID: bootID, Trusted: note.IsTrusted(), By: note.By}
+	if !c.Trusted {
+		c.Since = time.Duration(note.HeldSinceMs-note.OffsetMs) * time.Millisecond
+	}
+	return c, time.Duration(note.OffsetMs) * time.Millisecond, true, nil
 }
 
 func abs(n int64) int64 { return max(n, -n) }

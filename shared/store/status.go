@@ -44,9 +44,7 @@ func statuses(ctx context.Context, tx *sql.Tx) ([]status.Row, error) {
 	defer rows.Close()
 	var all []status.Row
 	for rows.Next() {
-		var s status.Row
-		err := rows.Scan(&s.Component, &s.Daemon, &s.State, &s.PID, &s.Version, &s.BootID, &s.StartedMs, &s.IntervalMs, &s.HeartbeatMs, &s.HeartbeatBootMs,
-			&s.SuccessMs, &s.SuccessBootMs, &s.Error, &s.ErrorMs, &s.FailingSinceMs, &s.Succeeded, &s.Failed, &s.Detail)
+		s, err := scanStatus(rows)
 		if err != nil {
 			return nil, fmt.Errorf("read the status: %w", err)
 		}
@@ -54,6 +52,25 @@ func statuses(ctx context.Context, tx *sql.Tx) ([]status.Row, error) {
 	}
 	status.RestoreReadings(all)
 	return all, rows.Err()
+}
+
+func scanStatus(row interface{ Scan(into ...any) error }) (s status.Row, err error) {
+	err = row.Scan(&s.Component, &s.Daemon, &s.State, &s.PID, &s.Version, &s.BootID, &s.StartedMs, &s.IntervalMs, &s.HeartbeatMs, &s.HeartbeatBootMs,
+		&s.SuccessMs, &s.SuccessBootMs, &s.Error, &s.ErrorMs, &s.FailingSinceMs, &s.Succeeded, &s.Failed, &s.Detail)
+	return s, err
+}
+
+// StatusOf returns the status of one component as it is stored; ok is false if it
+// has none. Rounds ask for the one row that they need, not for the whole table.
+func (r *Reader) StatusOf(ctx context.Context, component string) (s status.Row, ok bool, err error) {
+	s, err = scanStatus(r.read.QueryRowContext(ctx, "SELECT * FROM status WHERE component = ?", component))
+	if errors.Is(err, sql.ErrNoRows) {
+		return status.Row{SuccessBootMs: -1}, false, nil
+	}
+	if err = r.guard.observe(err); err != nil {
+		return status.Row{SuccessBootMs: -1}, false, fmt.Errorf("read the status of %s: %w", component, err)
+	}
+	return s, true, nil
 }
 
 // Statuses returns every component's status, in order of name.
@@ -75,15 +92,9 @@ func RecordEnd(ctx context.Context, path string, c *status.Component, now status
 	if err != nil {
 		return err
 	}
-	rows, err := db.Statuses(ctx)
+	old, _, err := db.StatusOf(ctx, c.Row().Component)
 	if err != nil {
 		return errors.Join(err, db.Close())
-	}
-	var old status.Row
-	for _, r := range rows {
-		if r.Component == c.Row().Component {
-			old = r
-		}
 	}
 	c.End(now, failure, old)
 	_, err = db.Record(ctx, Update{Status: []status.Row{c.Row()}})
