@@ -85,7 +85,7 @@ quick: ## vet and the fast unit tests, without the race detector
 # As the packaged units set it.
 MEMORY := MALLOC_ARENA_MAX=1 MEASURE_BIN=$(CURDIR)/bin
 
-MEASURED := WhatADayCosts|SyncsOfATick|NewestOfManyPending|WhileAMillion
+MEASURED := WhatADayCosts|SyncsOfATick|NewestOfManyPending|WhileAMillion|AWeekBeside|AnyPageOf
 .PHONY: bin/store.test
 bin/store.test:
 	CGO_ENABLED=1 $(GO) test -c -o $@ ./shared/store

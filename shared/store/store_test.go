@@ -209,3 +209,20 @@ func mustEmptyLog(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 }
+
+func TestOneStatusIsReadAsItIsInAll(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	mustRecord(t, db, Update{Status: []status.Row{{Component: "a", Daemon: "d", Version: "1", SuccessBootMs: 7, Succeeded: 3}, {Component: "b", Daemon: "d"}}})
+	all, err := db.Statuses(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	for _, want := range all {
+		if got, ok, err := db.StatusOf(t.Context(), want.Component); err != nil || !ok || got != want {
+			t.Errorf("%+v, %v, %v, want %+v", got, ok, err, want)
+		}
+	}
+	if got, ok, err := db.StatusOf(t.Context(), "c"); err != nil || ok || got.SuccessBootMs != -1 {
+		t.Errorf("of no component: %+v, %v, %v", got, ok, err)
+	}
+}

@@ -156,6 +156,7 @@ func TestNothingThatReadsPinsTheLog(t *testing.T) {
 		"Snapshot":      func(ctx context.Context, r *Reader) error { _, err := r.Snapshot(ctx); return err },
 		"Ledger":        func(ctx context.Context, r *Reader) error { _, _, err := r.Ledger(ctx); return err },
 		"Statuses":      func(ctx context.Context, r *Reader) error { _, err := r.Statuses(ctx); return err },
+		"StatusOf":      func(ctx context.Context, r *Reader) error { _, _, err := r.StatusOf(ctx, "a"); return err },
 		"Counters":      func(ctx context.Context, r *Reader) error { _, err := r.Counters(ctx); return err },
 		"PageUse":       func(ctx context.Context, r *Reader) error { _, err := r.PageUse(ctx); return err },
 		"SchemaVersion": func(ctx context.Context, r *Reader) error { _, err := r.SchemaVersion(ctx); return err },
