@@ -3,6 +3,7 @@ package collect
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -107,6 +108,24 @@ func TestWhatIsNoFileOfABoardFailsAtOnce(t *testing.T) {
 				t.Errorf("%s: a FIFO at %s: %d samples, %v", collector, path, len(samples), err)
 			}
 		}
+	}
+}
+
+// TestASpeedThatTheKernelRefusesIsNone reads the file of a link that has none, as
+// the kernel has it: to read it is an error.
+func TestASpeedThatTheKernelRefusesIsNone(t *testing.T) {
+	const loopback = "/sys/class/net/lo/speed"
+	if _, err := os.ReadFile(loopback); !errors.Is(err, syscall.EINVAL) {
+		t.Skipf("this kernel answers %v", err)
+	}
+	roots := rootsOf(t, map[string]string{"sys/class/net/eth0/operstate": "up"})
+	if err := os.Symlink(loopback, roots.SysPath("class", "net", "eth0", "speed")); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	samples, err := named(t, roots, "network.health").Collect(now)
+	if got := text(t, samples, now); err != nil || got != "network.up{\"interface\":\"eth0\"} 1\n" {
+		t.Errorf("%s, %v", got, err)
 	}
 }
 

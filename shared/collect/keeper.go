@@ -45,6 +45,7 @@ type Observation struct {
 	Counts  []metric.Count
 	Keep    bool // State and Counts must be stored, although there may be no samples
 	Soon    bool // there is more to read: it wants to be asked again in a second
+	Wait    bool // it may be stored with the next samples of others; Restore finds it again
 }
 
 // Past is samples and events of earlier boots.

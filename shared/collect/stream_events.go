@@ -124,7 +124,7 @@ func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 		bounds.Since = now.Wall.Add(-journalBack)
 		bounds.BootID, bounds.BootSince = t.boot, t.monotonic-journalBack
 	}
-	at := c.follower.Cursor()
+	at, was := c.follower.Cursor(), c.active
 	report, err := c.follower.Poll(bounds, func(e journal.Entry, past bool) { c.line(&e, past, &w) })
 	if errors.Is(err, journal.ErrAbsent) {
 		c.follower = nil
@@ -140,6 +140,7 @@ func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 	cursor := c.follower.Cursor()
 	c.state.SeqnumID, c.state.Seqnum = cursor.SeqnumID.String(), cursor.Seqnum
 	o.State, o.Soon = c.state, report.More
+	o.Wait = c.active == was && !o.Soon
 	if c.counts.changed || at.SeqnumID != cursor.SeqnumID {
 		o.Counts, o.Keep, c.counts.changed = c.counts.kept(), true, false
 	}

@@ -242,13 +242,21 @@ func TestTheStreamIsOnWhileItIsConnectedAndTheRelayListens(t *testing.T) {
 	wantLast(t, observe(t, c, now(5)), "stream.active", "", 1)
 	// A link that fails ends nothing.
 	s.log(s.at(now(8), 0, belaUI("10.0.0.2 (0x55e8): connection failed, attempting to reconnect")...))
-	if _, _, said := last(observe(t, c, now(10)), "stream.active", ""); said {
+	o := observe(t, c, now(10))
+	if _, _, said := last(o, "stream.active", ""); said {
 		t.Error("nothing changed, and it is said again at once")
+	}
+	if !o.Wait || !o.Keep {
+		t.Error("a link's failure is stored at once, by itself")
 	}
 	wantLast(t, observe(t, c, now(35)), "stream.active", "", 1)
 	// The operator stops it: nothing is printed.
 	s.relay(false)
-	wantLast(t, observe(t, c, now(40)), "stream.active", "", 0)
+	o = observe(t, c, now(40))
+	wantLast(t, o, "stream.active", "", 0)
+	if o.Wait {
+		t.Error("the end of the stream is not stored at once")
+	}
 	s.relay(true)
 	wantLast(t, observe(t, c, now(45)), "stream.active", "", 1)
 	s.log(s.at(now(48), 0, belaUI("Gstreamer pipeline: videotestsrc")...)) // it begins anew

@@ -28,6 +28,7 @@ type keeping struct {
 	state  any  // nil: none yet
 	unkept bool // state and counts have to be stored
 	more   bool // it has more to read
+	wait   bool // what it found last may be stored with the next samples of others
 }
 
 // askable leaves out the keepers as long as they do not know where they stopped.
@@ -55,7 +56,7 @@ func (r *Sampler) adjust(due []*scheduled, begun time.Time) {
 
 // keep takes over what has to be stored beside the samples.
 func (a *scheduled) keep(o collect.Observation) {
-	a.more = o.Soon
+	a.more, a.wait = o.Soon, o.Wait
 	if o.State != nil {
 		a.state = o.State
 	}
@@ -85,15 +86,35 @@ func groupsOf(priority int, o collect.Observation) []store.Group {
 // quiet says whether a round has nothing to store: each transaction writes pages,
 // however little is in it, and a collector that only looks has nothing to say.
 func (r *Sampler) quiet(due []*scheduled, groups []store.Group, now time.Time) bool {
-	if !r.restored || len(due) == 0 || len(groups) > 0 || r.queued || r.countersDirty || !r.clock.stored || !r.clock.trusted {
-		return false
-	}
-	if age := now.Sub(r.beaten); age < 0 || age >= quietFor {
+	if len(due) == 0 || len(groups) > 0 || r.queue.size() > 0 || !r.wroteLately(now) {
 		return false
 	}
 	return !slices.ContainsFunc(due, func(a *scheduled) bool {
 		return a.unkept || !a.noData || a.answer != nil
 	})
+}
+
+// canWait says whether what a round found may be stored with the next one, which is
+// near: a transaction of its own takes twice the pages. A kill until then loses
+// nothing, as only keepers found something, and their place is not stored either.
+func (r *Sampler) canWait(due []*scheduled, now time.Time) bool {
+	near := func(a *scheduled) bool { return a.due.After(now) && a.due.Sub(now) < quietFor }
+	if len(due) == 0 || !r.wroteLately(now) || !slices.ContainsFunc(r.all, near) {
+		return false
+	}
+	return !slices.ContainsFunc(due, func(a *scheduled) bool {
+		return a.answer != nil || !a.wait && (a.unkept || !a.noData)
+	})
+}
+
+// wroteLately says whether the database has all that an earlier round found, and
+// that all live.
+func (r *Sampler) wroteLately(now time.Time) bool {
+	if !r.restored || r.queued || r.countersDirty || !r.clock.stored || !r.clock.trusted {
+		return false
+	}
+	age := now.Sub(r.beaten)
+	return age >= 0 && age < quietFor
 }
 
 // counters are the counts to write. Of what the daemon says of itself only what

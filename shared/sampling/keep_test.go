@@ -22,6 +22,7 @@ type diary struct {
 	restored bool
 	news     bool // every round has something
 	soon     bool
+	wait     bool
 }
 
 func (d *diary) Collect(time.Time) ([]metric.Sample, error) { panic("Observe is there") }
@@ -36,7 +37,7 @@ func (d *diary) Observe(now collect.Moment) (o collect.Observation, err error) {
 	if !d.restored {
 		return o, errors.New("not restored")
 	}
-	o.State, o.Soon = map[string]int{"n": d.n}, d.soon
+	o.State, o.Soon, o.Wait = map[string]int{"n": d.n}, d.soon, d.wait
 	if !d.news {
 		return o, collect.ErrNoData
 	}
@@ -185,6 +186,62 @@ func TestARestoredKeeperGoesOnWithTheOthers(t *testing.T) {
 			t.Errorf("samples at %d times in a minute: %v", len(times), times)
 		}
 	})
+}
+
+// TestWhatAKeeperFoundIsStoredWithTheNextSamples: a minute of news each five
+// seconds beside a collector of each ten takes six transactions. What was not
+// stored when the daemon is killed is found again; at a stop nothing is left.
+func TestWhatAKeeperFoundIsStoredWithTheNextSamples(t *testing.T) {
+	var log strings.Builder
+	now := status.Moment{Wall: time.Now(), Boot: time.Hour}
+	round := func(r *Sampler) {
+		t.Helper()
+		due := r.all[:1]
+		if int(now.Boot.Seconds())%10 == 0 {
+			due = r.all
+		}
+		now.Wall, now.Boot = now.Wall.Add(5*time.Second), now.Boot+5*time.Second
+		for _, a := range r.all {
+			a.due = now.Wall.Add(5 * time.Second)
+		}
+		if _, err := r.collectAt(t.Context(), due, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := func(d *diary) []collect.Scheduled {
+		return []collect.Scheduled{every(5*time.Second, "stream.events", d), every(10*time.Second, "a", good("a"))}
+	}
+	d := &diary{news: true, wait: true}
+	r, db := mustSampler(t, &log, both(d)...)
+	written, last := 0, 0
+	for range 14 {
+		round(r)
+		place, count, rows := stored(t, db)
+		if place != count || place != rows {
+			t.Errorf("at %d, counted %d, %d rows", place, count, rows)
+		}
+		if place != last {
+			last = place
+			written++
+		}
+	}
+	if written != 6 || last != d.n-1 {
+		t.Errorf("%d transactions, stored up to %d of %d; want 6 and all but one", written, last, d.n)
+	}
+	killed := &diary{news: true, wait: true}
+	r = New(db, both(killed), status.Daemon{Name: "metrics-collector", Started: time.Now()}, "ship", r.log)
+	for range 4 {
+		round(r)
+	}
+	if place, _, _ := stored(t, db); place != killed.n-1 {
+		t.Errorf("after a kill: at %d of %d, want all but one", place, killed.n)
+	}
+	if err := r.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if place, count, rows := stored(t, db); place != last+3 || count != place || rows != place || killed.n != place {
+		t.Errorf("after a kill at %d and a stop: at %d, counted %d, %d rows, found %d", last, place, count, rows, killed.n)
+	}
 }
 
 func TestAKeeperWithMoreToReadIsAskedSoon(t *testing.T) {

@@ -162,6 +162,13 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 	if r.quiet(due, u.Groups, now.Wall) {
 		return 0, nil
 	}
+	if r.canWait(due, now.Wall) {
+		r.clock.update(now, func() status.Row { return r.skew(ctx, nil) })
+		if r.wroteLately(now.Wall) {
+			r.queue.add(u.Groups, &r.clock)
+			return 0, nil
+		}
+	}
 	// A database that cannot be used must not cost what was collected.
 	ready := r.ready(waiting, ctx)
 	if r.restored { // before, our counters would go back to what this run counted
@@ -170,12 +177,12 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 			r.countersDirty = true
 		}
 	}
+	r.clock.update(now, func() status.Row { return r.skew(ctx, ready) })
+	u.Groups, u.Lost = r.queue.add(u.Groups, &r.clock)
 	n := 0
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
-	r.clock.update(now, func() status.Row { return r.skew(ctx, ready) })
-	u.Groups, u.Lost = r.queue.add(u.Groups, &r.clock)
 	// A timer may be early by a little; a heartbeat a second late is no fault.
 	beat := now.Wall.Sub(r.beaten).Abs() >= idle-time.Second
 	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.stored && !beat {
