@@ -58,14 +58,14 @@ type Scheduled struct {
 	Optional bool
 }
 
-// All returns the enabled collectors of the configuration, in its order; version
+// All returns the collectors of the configuration that run, in its order; version
 // is that of the program. Its errors name the key that is at fault, and are returned together.
 func All(cfg config.Config, roots hostfs.Roots, version string) ([]Scheduled, error) {
 	var all []Scheduled
 	var wrong []error
 	seen := map[string]bool{}
 	for i, m := range cfg.Metrics {
-		if !m.Enabled || m.Name == "receiver.srt" && m.Config.URL == "" {
+		if !m.Collected() {
 			continue
 		}
 		key := fmt.Sprintf("metrics[%d]", i)

@@ -59,3 +59,9 @@ func (h Health) Addr() string {
 	}
 	return net.JoinHostPort(host, port)
 }
+
+// Collected says whether the collector runs: it is enabled and has what it cannot
+// do without.
+func (m Metric) Collected() bool {
+	return m.Enabled && (m.Name != "receiver.srt" || m.Config.URL != "")
+}

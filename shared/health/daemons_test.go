@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/taniwha3/thugshells/shared/collect"
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
@@ -160,6 +164,35 @@ func TestOnlyAnEmptyListIsNoCollectors(t *testing.T) {
 	c.Metrics = nil
 	if !ThresholdsOf(c).NoCollectors {
 		t.Error("there is none")
+	}
+}
+
+// A collector that is listed and has nothing to ask does not run, and is not missed.
+func TestTheCollectorsThatRunAreTheOnesExpected(t *testing.T) {
+	withServer := config.Default()
+	for i := range withServer.Metrics {
+		if withServer.Metrics[i].Name == "receiver.srt" {
+			withServer.Metrics[i].Config.URL = "http://127.0.0.1:8181/stats"
+		}
+	}
+	for _, c := range []config.Config{config.Default(), withServer} {
+		all, err := collect.All(c, hostfs.Roots{Proc: c.Host.Procfs, Sys: c.Host.Sysfs}, "1.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var run, expected []string
+		for _, s := range all {
+			run = append(run, s.Name)
+		}
+		for _, e := range ThresholdsOf(c).Expected {
+			expected = append(expected, e.Name)
+		}
+		if diff := cmp.Diff(run, expected); diff != "" {
+			t.Errorf("run and expected: %s", diff)
+		}
+	}
+	if len(ThresholdsOf(withServer).Expected) != len(ThresholdsOf(config.Default()).Expected)+1 {
+		t.Error("receiver.srt with a server is not expected")
 	}
 }
 

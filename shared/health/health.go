@@ -112,7 +112,7 @@ func ThresholdsOf(c config.Config) Thresholds {
 	}
 	t.DegradedAge, t.ErrorAge = c.UploadAge()
 	for _, m := range c.Metrics {
-		if m.Enabled {
+		if m.Collected() {
 			t.Expected = append(t.Expected, Expected{m.Name, m.Interval})
 		}
 	}

@@ -101,8 +101,11 @@ func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) co
 	failed, samples := collect.Failed(got.err), len(got.Samples)+len(got.Earlier.Samples)
 	a.noData = errors.Is(got.err, collect.ErrNoData)
 	a.found = a.found || !a.Optional || !a.noData
+	a.part.Expect(a.Interval)
 	if a.found {
 		r.count(a.Name, samples, failed)
+	} else {
+		a.part.Expect(a.seldom())
 	}
 	if a.found && a.answer == nil {
 		r.self.Tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)

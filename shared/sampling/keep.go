@@ -15,7 +15,7 @@ const (
 	// soon is when a collector is asked again that has more to read.
 	soon = time.Second
 	// lookAgain is how often one that has never found anything looks for it.
-	lookAgain = 20*time.Second - time.Second/2
+	lookAgain = 20 * time.Second
 	// quietFor is how long nothing need be stored while there is nothing to store
 	// but that all live. Heartbeats are due at least every 5 s and may be 10 s late.
 	quietFor = 9 * time.Second
@@ -47,11 +47,15 @@ func (r *Sampler) adjust(due []*scheduled, begun time.Time) {
 		case a.more:
 			a.due = begun.Add(min(soon, a.Interval))
 		case a.Optional && !a.found && r.restored:
-			for a.Interval > 0 && a.due.Sub(begun) < lookAgain {
-				a.due = a.due.Add(a.Interval)
-			}
+			a.due = a.due.Add(a.seldom() - a.Interval)
 		}
 	}
+}
+
+// seldom is how often one is asked that has never found anything: the first multiple
+// of its interval that is long enough.
+func (a *scheduled) seldom() time.Duration {
+	return a.Interval * max(1, (lookAgain+a.Interval-1)/max(1, a.Interval))
 }
 
 // keep takes over what has to be stored beside the samples.

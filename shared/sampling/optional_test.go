@@ -49,7 +49,19 @@ func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
 				time.Sleep(next)
 			}
 		}
+		// Health expects it as seldom as it is asked.
+		due := func() int64 {
+			for _, a := range r.all {
+				if a.Name == "modem" {
+					return a.part.Row().IntervalMs
+				}
+			}
+			return 0
+		}
 		run(15 * time.Minute)
+		if due() != 20_000 {
+			t.Errorf("one that is absent is due every %d ms", due())
+		}
 		if about("modem") != 0 || about("first") == 0 {
 			t.Errorf("%d samples about one that is absent, %d about one that may never be", about("modem"), about("first"))
 		}
@@ -57,6 +69,9 @@ func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
 		run(15 * time.Minute)
 		if about("modem") == 0 {
 			t.Error("no samples about one that came")
+		}
+		if due() != 10_000 {
+			t.Errorf("one that came is due every %d ms", due())
 		}
 		if strings.Contains(log.String(), "could not read") {
 			t.Errorf("a warning: %s", log.String())

@@ -84,6 +84,9 @@ func (c *Component) Fail(now Moment, err error, n int) {
 	c.row.Failed += int64(n)
 }
 
+// Expect says how often a beat is due from now on.
+func (c *Component) Expect(interval time.Duration) { c.row.IntervalMs = interval.Milliseconds() }
+
 // SetDetail replaces what only this component knows: Shipper, Storage or Skew.
 func (c *Component) SetDetail(detail any) { c.row.Detail = Text(detail) }
 
