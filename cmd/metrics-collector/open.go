@@ -54,7 +54,8 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 		Device: p.Config.Device.ID, Synchronous: p.Config.Storage.Synchronous,
 	})
 	session := sessionOf(p, roots)
-	d := status.Daemon{Name: name, Version: p.Version, BootID: session.Metadata["boot_id"], Started: p.Started}
+	d := p.Identity()
+	d.BootID = session.Metadata["boot_id"]
 	if err := db.StartSession(ctx, session); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -82,16 +83,9 @@ func sessionOf(p *daemon.Process, roots hostfs.Roots) store.Session {
 	return s
 }
 
-// failed leaves word of a failure that ends the daemon for metrics-health.
+// failed records a failure that ends the daemon, for metrics-health.
 func failed(ctx context.Context, p *daemon.Process, failure error) error {
-	now := status.Moment{Wall: time.Now()}
-	var err error
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return err
-	}
-	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
-	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
-	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(d, status.CollectorRow, time.Minute), now, failure)
+	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(p.Identity(), status.CollectorRow, time.Minute), failure)
 }
 
 // once runs every collector once.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/repair"
 	"github.com/taniwha3/thugshells/shared/secretfile"
 	"github.com/taniwha3/thugshells/shared/ship"
@@ -94,23 +93,14 @@ func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, er
 	if err != nil {
 		return nil, nil, err
 	}
-	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
-	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
-	s, err := ship.New(ctx, db, p.Config, d, p.Log, func() { p.Beat("upload") })
+	s, err := ship.New(ctx, db, p.Config, p.Identity(), p.Log, func() { p.Beat("upload") })
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return db, s, nil
 }
 
-// failed leaves word of a failure that ends the daemon for metrics-health.
+// failed records a failure that ends the daemon, for metrics-health.
 func failed(ctx context.Context, p *daemon.Process, failure error) error {
-	now := status.Moment{Wall: time.Now()}
-	var err error
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return err
-	}
-	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
-	d := status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
-	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(d, status.ShipperRow, p.Config.Remote.UploadInterval), now, failure)
+	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(p.Identity(), status.ShipperRow, p.Config.Remote.UploadInterval), failure)
 }

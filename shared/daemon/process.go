@@ -11,6 +11,8 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 // Process is what Run and the commands are given.
@@ -44,6 +46,12 @@ type watched struct {
 type unit struct {
 	notifyFailed sync.Once // a message to systemd could not be sent
 	ready        atomic.Bool
+}
+
+// Identity names this process in the status rows that it writes.
+func (p *Process) Identity() status.Daemon {
+	boot := hostfs.Roots{Proc: p.Config.Host.Procfs, Sys: p.Config.Host.Sysfs}.Identity()["boot_id"]
+	return status.Daemon{Name: p.Name, Version: p.Version, BootID: boot, Started: p.Started}
 }
 
 // Ready tells systemd that the daemon is up. Call it once what the daemon

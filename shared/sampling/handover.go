@@ -2,10 +2,8 @@ package sampling
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -67,10 +65,9 @@ func (r *Sampler) takeOver(ctx context.Context) error {
 // Stop writes that the collector and its parts ended on purpose, and ends the
 // session.
 func (r *Sampler) Stop(ctx context.Context) error {
-	now := status.Moment{Wall: time.Now()}
-	var err error
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return fmt.Errorf("read the boot clock: %w", err)
+	now, err := store.Now()
+	if err != nil {
+		return err
 	}
 	err = r.takeOver(ctx) // or our counts would go back to what this run counted
 	var last []status.Row

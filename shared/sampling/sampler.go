@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/collect"
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/selfmetrics"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -141,10 +140,11 @@ func (r *Sampler) Once(ctx context.Context) (stored int, err error) {
 // collect asks the given collectors at the same time and stores their answers,
 // along with what an earlier round could not store.
 func (r *Sampler) collect(ctx context.Context, due []*scheduled, wall time.Time) (stored int, err error) {
-	now := status.Moment{Wall: wall}
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return 0, fmt.Errorf("read the boot clock: %w", err)
+	now, err := store.Now()
+	if err != nil {
+		return 0, err
 	}
+	now.Wall = wall
 	return r.collectAt(ctx, due, now)
 }
 

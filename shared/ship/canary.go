@@ -63,7 +63,7 @@ func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bo
 
 // ownSample stores samples about ourselves and returns one of them.
 func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err error) {
-	now, err := moment()
+	now, err := store.Now()
 	if err != nil {
 		return row, false, err
 	}

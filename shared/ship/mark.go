@@ -14,7 +14,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	if len(rows) == 0 {
 		return nil
 	}
-	now, err := moment()
+	now, err := store.Now()
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) e
 	if len(bad) == 0 {
 		return nil
 	}
-	now, err := moment()
+	now, err := store.Now()
 	if err != nil {
 		return err
 	}

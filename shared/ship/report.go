@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -25,7 +24,7 @@ type report struct {
 // record writes the status row and, when they are due, our own samples, where no
 // delivery did it.
 func (s *Shipper) record(ctx context.Context, fault error) error {
-	now, err := moment()
+	now, err := store.Now()
 	if err != nil {
 		return err
 	}
@@ -67,7 +66,7 @@ func (s *Shipper) samples(now time.Time) []metric.Sample {
 
 // Stop writes that the shipper ended on purpose.
 func (s *Shipper) Stop(ctx context.Context) error {
-	now, err := moment()
+	now, err := store.Now()
 	if err != nil {
 		return err
 	}
@@ -78,12 +77,4 @@ func (s *Shipper) Stop(ctx context.Context) error {
 	u.Status = append(u.Status, s.clocks.check.part.Row())
 	_, err = s.db.Record(ctx, u)
 	return err
-}
-
-func moment() (status.Moment, error) {
-	boot, err := hostfs.BootTime()
-	if err != nil {
-		return status.Moment{}, fmt.Errorf("read the boot clock: %w", err)
-	}
-	return status.Moment{Wall: time.Now(), Boot: boot}, nil
 }

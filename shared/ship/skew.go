@@ -138,7 +138,7 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 			fault = fmt.Errorf("the answer has no Date: %w", err)
 		}
 	}
-	now, err := moment()
+	now, err := store.Now()
 	if err != nil {
 		return k.every, err
 	}

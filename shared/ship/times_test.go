@@ -142,7 +142,7 @@ func TestAnswersThatDisagreeConfirmNothing(t *testing.T) {
 func TestWhatIsRightByATrustedClockIsSentWhateverADateSays(t *testing.T) {
 	for by, sent := range map[string]bool{"kernel": true, "timesyncd": true, "server": false, "operator": false} {
 		b, d := newDated(t)
-		now, err := moment()
+		now, err := store.Now()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ func TestTheEndOfADaemonIsRecordedWhereThereIsADatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	end := func(second int64, text string) error {
 		c := status.NewComponent(status.Daemon{Name: "metrics-shipper"}, status.ShipperRow, time.Second)
-		return RecordEnd(t.Context(), path, c, status.Moment{Wall: time.Unix(second, 0)}, errors.New(text))
+		return recordEnd(t.Context(), path, c, status.Moment{Wall: time.Unix(second, 0)}, errors.New(text))
 	}
 	if err := end(1, "x"); err == nil {
 		t.Error("recorded where there is nothing")

@@ -84,7 +84,15 @@ func (r *Reader) Statuses(ctx context.Context) (all []status.Row, err error) {
 
 // RecordEnd writes into the database at path that a daemon ended because of err.
 // A database that is not there is not made.
-func RecordEnd(ctx context.Context, path string, c *status.Component, now status.Moment, failure error) error {
+func RecordEnd(ctx context.Context, path string, c *status.Component, failure error) error {
+	now, err := Now()
+	if err != nil {
+		return err
+	}
+	return recordEnd(ctx, path, c, now, failure)
+}
+
+func recordEnd(ctx context.Context, path string, c *status.Component, now status.Moment, failure error) error {
 	if info, err := os.Lstat(path); err != nil || info.Size() == 0 {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
-	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/selfmetrics"
 	"github.com/taniwha3/thugshells/shared/status"
@@ -117,10 +116,9 @@ func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error)
 // the error it was given. While the database can't be used that error says so
 // already: what fails here for the same reason adds nothing to it.
 func (k *Keeper) note(ctx context.Context, fault error) error {
-	now := status.Moment{Wall: time.Now()}
-	var err error
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return errors.Join(fault, fmt.Errorf("read the boot clock: %w", err))
+	now, err := store.Now()
+	if err != nil {
+		return errors.Join(fault, err)
 	}
 	if fault != nil {
 		k.part.Fail(now, fault, 1)
@@ -204,10 +202,9 @@ func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error)
 // Stop empties the log a last time and writes that the storage's keeper ended
 // on purpose.
 func (k *Keeper) Stop(ctx context.Context) error {
-	now := status.Moment{Wall: time.Now()}
-	var err error
-	if now.Boot, err = hostfs.BootTime(); err != nil {
-		return fmt.Errorf("read the boot clock: %w", err)
+	now, err := store.Now()
+	if err != nil {
+		return err
 	}
 	k.part.Stop(now)
 	if _, err := k.db.Record(ctx, store.Update{Status: []status.Row{k.part.Row()}}); err != nil {

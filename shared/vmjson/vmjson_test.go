@@ -8,8 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 func mustHead(t testing.TB, name, device, tags string) []byte {
@@ -248,7 +251,10 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add("a:b", "\"\\\x7f", "\x00\u2028\n😀", 1e-300, int64(-1))
 	f.Add("up", "\xff", "é", 123456789012.0, int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, name, device, tag string, v float64, ms int64) {
-		tags := `{"tag":` + string(appendString(nil, tag)) + `}`
+		if !utf8.ValidString(tag) {
+			tag = strings.ToValidUTF8(tag, "\ufffd") // as in the tags of samples
+		}
+		tags := `{"tag":` + string(metric.AppendJSONString(nil, tag)) + `}`
 		head, err := Head(name, device, tags)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return

@@ -34,10 +34,10 @@ func Head(wireName, deviceID, tags string, further ...Label) ([]byte, error) {
 	buf = append(buf, `{"metric":{"__name__":"`...)
 	buf = append(buf, wireName...)
 	buf = append(buf, `","device_id":`...)
-	buf = appendString(buf, deviceID)
+	buf = metric.AppendJSONString(buf, deviceID)
 	for _, l := range further {
 		buf = append(append(append(buf, `,"`...), l.Name...), `":`...)
-		buf = appendString(buf, l.Value)
+		buf = metric.AppendJSONString(buf, l.Value)
 	}
 	if len(tags) > len("{}") {
 		buf = append(buf, ',')
@@ -111,24 +111,6 @@ func appendMicros(buf []byte, negative bool, micros int64) []byte {
 		fraction %= unit
 	}
 	return buf
-}
-
-// appendString appends s, which is valid UTF-8, as a JSON string with the
-// escapes that RFC 8259 section 7 demands and no others.
-func appendString(buf []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	buf = append(buf, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			buf = append(buf, '\\', c)
-		case c < ' ':
-			buf = append(buf, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			buf = append(buf, c)
-		}
-	}
-	return append(buf, '"')
 }
 
 // clip quotes s for an error message, cut to a readable length.

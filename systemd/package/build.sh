@@ -48,13 +48,9 @@ for arch; do
 	stage=dist/stage/$arch
 	rm -rf "$stage"
 	mkdir -p "$stage/bin" "$stage/man1" "$stage/man5" "$stage/man8" "$stage/doc"
-	case $arch in
-	amd64) goarch=amd64 cc=gcc ;;
-	arm64) goarch=arm64 cc=aarch64-linux-gnu-gcc ;;
-	armhf) goarch=arm cc=arm-linux-gnueabihf-gcc ;;
-	esac
-	[ "$goarch" != amd64 ] || [ "$(uname -m)" = x86_64 ] || cc=x86_64-linux-gnu-gcc
-	GOOS=linux GOARCH=$goarch GOARM=7 CC=$cc make --no-print-directory build GO="$GO" VERSION="$version" BIN="$PWD/$stage/bin" >&2
+	target=$(sh systemd/package/target.sh "$arch")
+	# shellcheck disable=SC2086
+	env $target make --no-print-directory build GO="$GO" VERSION="$version" BIN="$PWD/$stage/bin" >&2
 	sh tests/built.sh "$stage/bin"/*
 
 	# Who wrote what is linked in, and on what terms, is in the package.

@@ -30,17 +30,13 @@ for package in $packages; do
 done
 
 for arch; do
-	case $arch in
-	amd64) goarch=amd64 cc=gcc ;;
-	arm64) goarch=arm64 cc=aarch64-linux-gnu-gcc ;;
-	armhf) goarch=arm cc=arm-linux-gnueabihf-gcc ;;
-	esac
-	[ "$goarch" != amd64 ] || [ "$(uname -m)" = x86_64 ] || cc=x86_64-linux-gnu-gcc
+	target=$(sh systemd/package/target.sh "$arch")
 	name=belabox-metrics-$version-linux-$arch
 	stage=dist/stage/$name
 	rm -rf "$stage"
 	mkdir -p "$stage/bin"
-	GOOS=linux GOARCH=$goarch GOARM=7 CC=$cc make --no-print-directory build GO="$GO" STATIC=1 VERSION="$version" BIN="$PWD/$stage/bin" >&2
+	# shellcheck disable=SC2086
+	env $target make --no-print-directory build GO="$GO" STATIC=1 VERSION="$version" BIN="$PWD/$stage/bin" >&2
 	cp -r docs configs/config.yaml README.md systemd/package/copyright "$stage/"
 	mkdir -p "$stage/systemd"
 	cp systemd/*.service systemd/*.slice systemd/*.target systemd/*.timer "$stage/systemd/"
