@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/taniwha3/thugshells/shared/metric"
@@ -152,7 +154,7 @@ func TestReportSaysWhatIsAmissAndGoesOn(t *testing.T) {
 func TestReportSeesBooksThatDoNotBalance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	fill(t, path, 10, 6)
-	mustSQL(t, path, "DELETE FROM samples WHERE series_id = 1 AND timestamp_ms = (SELECT min(timestamp_ms) FROM samples)")
+	sqltest.Exec(t, path, "DELETE FROM samples WHERE series_id = 1 AND timestamp_ms = (SELECT min(timestamp_ms) FROM samples)")
 	text, sound := report(t, path)
 	if sound {
 		t.Error("sound, with a pending sample gone")
@@ -163,7 +165,7 @@ func TestReportSeesBooksThatDoNotBalance(t *testing.T) {
 func TestReportOfNothingOrOfAnotherFileIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	other := filepath.Join(dir, "other.db")
-	mustSQL(t, other, "CREATE TABLE photos (id INTEGER)")
+	sqltest.Exec(t, other, "CREATE TABLE photos (id INTEGER)")
 	if _, err := Report(t.Context(), io.Discard, filepath.Join(dir, "none.db"), 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}

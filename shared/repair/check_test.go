@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/mattn/go-sqlite3"
 	"github.com/taniwha3/thugshells/shared/status"
 
@@ -283,7 +285,7 @@ func damagedLogOnce(t *testing.T, at int64) {
 	var log strings.Builder
 	// While another process writes, it cannot be opened.
 	other := mustOpen(t, path)
-	conn, err := connect(t, path).Conn(t.Context())
+	conn, err := sqltest.Open(t, path).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +319,7 @@ func damagedLogOnce(t *testing.T, at int64) {
 
 func TestDamageOfAnEarlierSchemaIsSaid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustSQL(t, path, oldV2, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 5000)
+	sqltest.Exec(t, path, sqltest.Schema2, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 5000)
 		INSERT INTO metrics (timestamp_ms, metric_name, metric_value, value_type, uploaded, dedup_key) SELECT 1700000000000+i, 'cpu.usage', i, 0, 0, 'k' || i FROM n`)
 	overwrite(t, path, size(t, path)/3/4096*4096, []byte(strings.Repeat("\xff", 4096*6)))
 	db := notYet(t, path, io.Discard)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 
@@ -375,7 +377,7 @@ func mustExec(t testing.TB, path, query string) {
 	if err := store.CreateEmpty(path); err != nil {
 		t.Fatal(err)
 	}
-	mustSQL(t, path, query)
+	sqltest.Exec(t, path, query)
 }
 
 // Until the first checkpoint a database is all in its log.

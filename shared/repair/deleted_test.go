@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
@@ -198,7 +200,7 @@ func TestALogThatIsDeletedUnderAReaderIsWaitedForOrCounted(t *testing.T) {
 		if _, err := db.Checkpoint(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		end := otherReader(t, path)
+		end := sqltest.Read(t, path)
 		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(2000, 30)}}})
 		mustRemove(t, path+"-wal")
 		for range 3 {
@@ -292,7 +294,7 @@ func TestWhatStaysBehindAReaderInAReplacedFileIsCounted(t *testing.T) {
 	if _, err := db.Checkpoint(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	end := otherReader(t, path)
+	end := sqltest.Read(t, path)
 	mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(2000, 30)}}})
 	rename(t, path, path+".away")
 	putStock(t, path)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/store"
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
 )
 
 // Of a WAL: sqlite.org/fileformat2.html, "The Write-Ahead Log".
@@ -93,71 +94,10 @@ func tick(at int64, n int) []metric.Sample {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// connect opens the file with an ordinary SQLite connection.
-func connect(t testing.TB, path string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite3", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
 // query asks the file with an ordinary SQLite connection.
 func query(t testing.TB, path, query string, args ...any) *sql.Row {
 	t.Helper()
-	return connect(t, path).QueryRow(query, args...)
-}
-
-// mustSQL runs statements on a file with an ordinary SQLite connection.
-func mustSQL(t testing.TB, path string, statements ...string) {
-	t.Helper()
-	db, err := sql.Open("sqlite3", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	for _, s := range statements {
-		if _, err := db.Exec(s); err != nil {
-			t.Fatalf("%s: %v", s, err)
-		}
-	}
-}
-
-// oldV2 makes the tables of schema 2.
-const oldV2 = `CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp_ms INTEGER NOT NULL, metric_name TEXT NOT NULL,
-	metric_value REAL, value_text TEXT, value_type INTEGER DEFAULT 0, tags TEXT, session_id TEXT, device_id TEXT,
-	uploaded INTEGER DEFAULT 0, priority INTEGER DEFAULT 2, dedup_key TEXT NOT NULL);
-	CREATE INDEX idx_timestamp ON metrics(timestamp_ms);
-	CREATE UNIQUE INDEX ux_metrics_dedup ON metrics(dedup_key);
-	CREATE TABLE sessions (id TEXT PRIMARY KEY, start_time INTEGER NOT NULL, end_time INTEGER, status TEXT, metadata TEXT);
-	CREATE TABLE upload_checkpoints (id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT NOT NULL, chunk_index INTEGER NOT NULL,
-	last_uploaded_id INTEGER, last_uploaded_timestamp INTEGER, upload_time INTEGER, metrics_count INTEGER);
-	CREATE TABLE schema_version (id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, applied_at TEXT NOT NULL);
-	INSERT INTO schema_version (version, applied_at) VALUES (2, '2025-10-12');`
-
-// otherReader reads from the file as another process would, until end.
-func otherReader(t testing.TB, path string) (end func()) {
-	t.Helper()
-	other, err := sql.Open("sqlite3", "file:"+path+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { other.Close() })
-	tx, err := other.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n int
-	if err := tx.QueryRow("SELECT count(*) FROM samples").Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := tx.Rollback(); err != nil {
-			t.Error(err)
-		}
-	}
+	return sqltest.Open(t, path).QueryRow(query, args...)
 }
 
 // keepReading holds a connection of db itself, until end.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/store/storetest"
@@ -108,7 +110,7 @@ func TestWhatIsEmptyAtTheStartIsNotBelieved(t *testing.T) {
 		{"all zeros", write(make([]byte, 40_000)), 0, 200, "at least 200"},
 		{"an older copy", func(t *testing.T, p string) {
 			mustTruncate(t, p+"-wal", 0)
-			mustSQL(t, p, "DELETE FROM samples WHERE uploaded = 0 AND timestamp_ms < 1005000", "UPDATE ledger SET count = 150 WHERE name = 'captured'", "PRAGMA wal_checkpoint(TRUNCATE)")
+			sqltest.Exec(t, p, "DELETE FROM samples WHERE uploaded = 0 AND timestamp_ms < 1005000", "UPDATE ledger SET count = 150 WHERE name = 'captured'", "PRAGMA wal_checkpoint(TRUNCATE)")
 		}, 150, 150, "150 samples are lost"},
 		{"ballast of an earlier version, database and log of 0 bytes", func(t *testing.T, p string) {
 			mustTruncate(t, p, 0)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
@@ -258,7 +260,7 @@ func makeSalvaged(t *testing.T, path string) {
 	}
 	var log strings.Builder
 	db := mustOwn(t, other, &log)
-	mustSQL(t, other, "PRAGMA wal_checkpoint(TRUNCATE)")
+	sqltest.Exec(t, other, "PRAGMA wal_checkpoint(TRUNCATE)")
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

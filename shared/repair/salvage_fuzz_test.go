@@ -3,7 +3,6 @@ package repair
 import (
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
 
 	"github.com/taniwha3/thugshells/shared/store"
 	"github.com/taniwha3/thugshells/shared/store/storetest"
@@ -55,43 +56,6 @@ var smallStock = sync.OnceValues(func() (files [2][]byte, err error) {
 	}
 	return files, err
 })
-
-// spoil changes the files as the operations say, eight bytes each: which file,
-// what to do, four bytes for where, one for how much and one for what.
-func spoil(files [2][]byte, ops []byte) [2][]byte {
-	for i := range files {
-		files[i] = append([]byte(nil), files[i]...)
-	}
-	for ; len(ops) >= 8; ops = ops[8:] {
-		f := &files[ops[0]&1]
-		if len(*f) == 0 {
-			continue
-		}
-		at := int(binary.LittleEndian.Uint32(ops[2:]) % uint32(len(*f)))
-		end := min(len(*f), at+1+int(ops[6]))
-		switch ops[1] % 6 {
-		case 0: // a bit
-			(*f)[at] ^= 1 << (ops[7] & 7)
-		case 1: // a run of one byte
-			for i := at; i < end; i++ {
-				(*f)[i] = ops[7]
-			}
-		case 2: // a page
-			page := at / store.PageSize * store.PageSize
-			for i := page; i < min(len(*f), page+store.PageSize); i++ {
-				(*f)[i] = ops[7]
-			}
-		case 3: // the end
-			*f = (*f)[:at]
-		case 4: // one page in the place of another
-			other := int(ops[7]) * store.PageSize % len(*f)
-			copy((*f)[at/store.PageSize*store.PageSize:], (*f)[other:min(len(*f), other+store.PageSize)])
-		case 5: // more than there was
-			*f = append(*f, (*f)[at:end]...)
-		}
-	}
-	return files
-}
 
 // pageRows are the most samples of a page.
 const pageRows = 60
@@ -172,7 +136,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = spoil(files, ops[:min(len(ops), 64)])
+		files = sqltest.Damage(files, ops[:min(len(ops), 64)])
 		path := filepath.Join(t.TempDir(), "metrics.db")
 		look := filepath.Join(t.TempDir(), "metrics.db") // reading may change a file
 		for i, part := range []string{"", "-wal"} {

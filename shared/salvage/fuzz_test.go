@@ -2,11 +2,12 @@ package salvage
 
 import (
 	"bytes"
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
 
 	"github.com/taniwha3/thugshells/shared/store"
 )
@@ -105,7 +106,7 @@ func FuzzDatabase(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		files := spoil([2][]byte{l.file, l.log}, ops[:min(len(ops), 64)])
+		files := sqltest.Damage([2][]byte{l.file, l.log}, ops[:min(len(ops), 64)])
 		from, to := filepath.Join(t.TempDir(), "old.db"), filepath.Join(t.TempDir(), "new.db")
 		for i, part := range []string{"", "-wal"} {
 			if err := os.WriteFile(from+part, files[i], 0o640); err != nil {
@@ -136,41 +137,4 @@ func FuzzDatabase(f *testing.F) {
 		}
 		checkSound(t, to)
 	})
-}
-
-// spoil changes the files as the operations say, eight bytes each: which file,
-// what to do, four bytes for where, one for how much and one for what.
-func spoil(files [2][]byte, ops []byte) [2][]byte {
-	for i := range files {
-		files[i] = bytes.Clone(files[i])
-	}
-	for ; len(ops) >= 8; ops = ops[8:] {
-		f := &files[ops[0]&1]
-		if len(*f) == 0 {
-			continue
-		}
-		at := int(binary.LittleEndian.Uint32(ops[2:]) % uint32(len(*f)))
-		end := min(len(*f), at+1+int(ops[6]))
-		switch ops[1] % 6 {
-		case 0: // a bit
-			(*f)[at] ^= 1 << (ops[7] & 7)
-		case 1: // a run of one byte
-			for i := at; i < end; i++ {
-				(*f)[i] = ops[7]
-			}
-		case 2: // a page
-			page := at / pageSize * pageSize
-			for i := page; i < min(len(*f), page+pageSize); i++ {
-				(*f)[i] = ops[7]
-			}
-		case 3: // the end
-			*f = (*f)[:at]
-		case 4: // one page in the place of another
-			other := int(ops[7]) * pageSize % len(*f)
-			copy((*f)[at/pageSize*pageSize:], (*f)[other:min(len(*f), other+pageSize)])
-		case 5: // more than there was
-			*f = append(*f, (*f)[at:end]...)
-		}
-	}
-	return files
 }

@@ -8,23 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/google/go-cmp/cmp"
 )
-
-// mustSQL runs statements on a file with an ordinary SQLite connection.
-func mustSQL(t testing.TB, path string, statements ...string) {
-	t.Helper()
-	db, err := sql.Open("sqlite3", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	for _, s := range statements {
-		if _, err := db.Exec(s); err != nil {
-			t.Fatalf("%s: %v", s, err)
-		}
-	}
-}
 
 func readSchema(t testing.TB, db *DB) []string {
 	t.Helper()
@@ -70,23 +57,9 @@ func readMetrics(t testing.TB, db *DB) []string {
 	return all
 }
 
-const oldV1 = `CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp_ms INTEGER NOT NULL,
-	metric_name TEXT NOT NULL, metric_value REAL, device_id TEXT);`
-
-const oldV2 = `CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp_ms INTEGER NOT NULL, metric_name TEXT NOT NULL,
-	metric_value REAL, value_text TEXT, value_type INTEGER DEFAULT 0, tags TEXT, session_id TEXT, device_id TEXT,
-	uploaded INTEGER DEFAULT 0, priority INTEGER DEFAULT 2, dedup_key TEXT NOT NULL);
-	CREATE INDEX idx_timestamp ON metrics(timestamp_ms);
-	CREATE UNIQUE INDEX ux_metrics_dedup ON metrics(dedup_key);
-	CREATE TABLE sessions (id TEXT PRIMARY KEY, start_time INTEGER NOT NULL, end_time INTEGER, status TEXT, metadata TEXT);
-	CREATE TABLE upload_checkpoints (id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT NOT NULL, chunk_index INTEGER NOT NULL,
-	last_uploaded_id INTEGER, last_uploaded_timestamp INTEGER, upload_time INTEGER, metrics_count INTEGER);
-	CREATE TABLE schema_version (id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, applied_at TEXT NOT NULL);
-	INSERT INTO schema_version (version, applied_at) VALUES (2, '2025-10-12');`
-
 func TestEveryRowOfASchema1FileIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustSQL(t, path, oldV1, `INSERT INTO metrics (timestamp_ms, metric_name, metric_value, device_id) VALUES
+	sqltest.Exec(t, path, sqltest.Schema1, `INSERT INTO metrics (timestamp_ms, metric_name, metric_value, device_id) VALUES
 		(1000, 'cpu.temperature', 52.3, 'belabox-001'), (2000, 'cpu.temperature', 53, 'belabox-001'),
 		(2000, 'cpu.temperature', 53, 'belabox-001'), (2000, 'srt.packet_loss', 0.5, NULL)`)
 	db := mustOpen(t, path)
@@ -105,7 +78,7 @@ func TestEveryRowOfASchema1FileIsKept(t *testing.T) {
 
 func TestEveryRowOfASchema2FileIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustSQL(t, path, oldV2, `INSERT INTO metrics (id, timestamp_ms, metric_name, metric_value, value_text, value_type, tags, session_id, device_id, uploaded, priority, dedup_key) VALUES
+	sqltest.Exec(t, path, sqltest.Schema2, `INSERT INTO metrics (id, timestamp_ms, metric_name, metric_value, value_text, value_type, tags, session_id, device_id, uploaded, priority, dedup_key) VALUES
 		(1, 1000, 'cpu.usage_percent', 12.5, NULL, 0, '{"core":"0"}', 's1', 'd', 1, 2, 'a'),
 		(2, 1000, 'cpu.usage_percent', 13.5, NULL, 0, '{ "core": 1 }', 's1', 'd', 0, 1, 'b'),
 		(3, 1500, 'encoder.state', NULL, 'on air', 1, '', 's2', 'd', 0, 2, 'c'),
@@ -141,10 +114,10 @@ func TestEveryRowOfASchema2FileIsKept(t *testing.T) {
 
 func TestAllRoadsLeadToOneSchema(t *testing.T) {
 	var want []string
-	for i, start := range []string{"", oldV1, oldV2} {
+	for i, start := range []string{"", sqltest.Schema1, sqltest.Schema2} {
 		path := filepath.Join(t.TempDir(), "metrics.db")
 		if start != "" {
-			mustSQL(t, path, start)
+			sqltest.Exec(t, path, start)
 		}
 		got := readSchema(t, mustOpen(t, path))
 		if i == 0 {
@@ -161,7 +134,7 @@ func TestAFileThatIsNotOursIsRefusedAndNotTouched(t *testing.T) {
 		"foreign": "CREATE TABLE photos (id INTEGER PRIMARY KEY)",
 	} {
 		path := filepath.Join(t.TempDir(), name+".db")
-		mustSQL(t, path, "PRAGMA journal_mode=WAL", statement)
+		sqltest.Exec(t, path, "PRAGMA journal_mode=WAL", statement)
 		before, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

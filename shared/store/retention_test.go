@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -126,7 +128,7 @@ func TestASweepLeavesOutTheTimesThatAreKept(t *testing.T) {
 
 func TestLocalSamplesThatBecameTooOldAreLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustSQL(t, path, oldV2, `INSERT INTO metrics (timestamp_ms, metric_name, value_text, value_type, uploaded, dedup_key) VALUES
+	sqltest.Exec(t, path, sqltest.Schema2, `INSERT INTO metrics (timestamp_ms, metric_name, value_text, value_type, uploaded, dedup_key) VALUES
 		(1000, 'encoder.state', 'on air', 1, 0, 'a'), (2000, 'encoder.state', 'off', 1, 0, 'b')`)
 	db := mustOpen(t, path)
 	if n, _, err := db.DeleteDelivered(t.Context(), &Sweep{}, 1500, nil); n != 1 || err != nil {

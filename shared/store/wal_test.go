@@ -2,11 +2,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/taniwha3/thugshells/shared/store/sqltest"
 )
 
 // walSize is the length of the log.
@@ -61,35 +62,11 @@ func TestALogIsCutOrBegunAfresh(t *testing.T) {
 	}
 }
 
-// otherReader begins reading on a connection that is none of ours, and goes on
-// until the returned function is called.
-func otherReader(t testing.TB, path string) (end func()) {
-	t.Helper()
-	other, err := sql.Open("sqlite3", "file:"+path+"?mode=ro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { other.Close() })
-	tx, err := other.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n int
-	if err := tx.QueryRow("SELECT count(*) FROM samples").Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := tx.Rollback(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func TestAReaderThatStaysIsSeenAndSurvived(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	fill(t, db, 1000, 10)
-	end := otherReader(t, path)
+	end := sqltest.Read(t, path)
 	fill(t, db, 2000, 10)
 	before := walSize(t, db)
 	for range 3 {
@@ -122,7 +99,7 @@ func TestALogThatIsMovedButInUseIsNotDone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	fill(t, db, 1000, 10)
-	end := otherReader(t, path)
+	end := sqltest.Read(t, path)
 	if c := mustCheckpoint(t, db, 1<<30); !c.Busy || c.Moved != c.Frames || c.Frames == 0 {
 		t.Errorf("%+v", c)
 	}
