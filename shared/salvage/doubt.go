@@ -5,8 +5,8 @@ import "slices"
 // dropBeforeBroken drops samples of a damaged page that lie directly before a
 // broken cell, unless the beginning of that cell is intact: the damage may begin in
 // the value of such a sample.
-func (s *scanner) dropBeforeBroken(p page) {
-	starts := []int{p.usable}
+func (s *scanner) dropBeforeBroken() {
+	starts := []int{s.page.usable}
 	for _, one := range s.spans {
 		starts = append(starts, one.start)
 	}
@@ -15,7 +15,7 @@ func (s *scanner) dropBeforeBroken(p page) {
 	for i, one := range s.spans {
 		next, adjacent := slices.BinarySearch(starts, one.end)
 		broken := !adjacent && next < len(starts) && slices.ContainsFunc(s.broken, func(at int) bool { return at >= one.end && at < starts[next] })
-		if !broken || p.beginsSample(one.end) {
+		if !broken || s.page.beginsSample(one.end) {
 			kept = append(kept, s.samples[i])
 		}
 	}

@@ -37,7 +37,7 @@ func mustLarge(t testing.TB, path string) (rows int64) {
 	begin := s.pageOf[key{5000, 1}] // the stock up to its first page of samples
 	template := leafPage(t, s)
 	one := page{number: 2, usable: pageSize, data: template}
-	cells, pointers := one.cells()
+	cells := one.cells(nil)
 	used := make([]byte, pageSize)
 	for i := 0; i+5 <= pageSize; i += 5 {
 		used[i], used[i+4] = mapTree, 3
@@ -51,14 +51,14 @@ func mustLarge(t testing.TB, path string) (rows int64) {
 		case n < begin && n < 40:
 			data = s.file[pageStart(n) : pageStart(n)+pageSize]
 		default:
-			for i := range cells {
+			for _, cellAt := range cells {
 				at += 10
-				cell := template[one.pointer(i, pointers):]
+				cell := template[cellAt:]
 				var whole [8]byte
 				binary.BigEndian.PutUint64(whole[:], uint64(at))
 				copy(cell[1+int(cell[1]):], whole[2:]) // six bytes, after the lengths and the types
 			}
-			rows += int64(cells)
+			rows += int64(len(cells))
 		}
 		if _, err := w.Write(data); err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func leafPage(t testing.TB, s stock) []byte {
 	for _, number := range s.pageOf {
 		data := append([]byte(nil), s.file[pageStart(number):pageStart(number)+pageSize]...)
 		p := page{number: number, usable: pageSize, data: data}
-		if n, _ := p.cells(); p.kind() == indexLeaf && n > 35 {
+		if n := len(p.cells(nil)); p.kind() == indexLeaf && n > 35 {
 			return data
 		}
 	}

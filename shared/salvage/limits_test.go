@@ -271,9 +271,9 @@ func TestALostNameIsFoundByItsHashOrSaysThatItIsLost(t *testing.T) {
 	lost := map[int64]bool{}
 	for n := uint32(1); n <= p.count && number == 0; n++ {
 		one, _ := p.get(n, false)
-		one, cells, pointers := scan.load(one)
-		for i := range cells {
-			if at, rowid := scan.row(one, i, pointers); at != nil && at.name == "series" {
+		scan.load(one)
+		for _, at := range scan.cells {
+			if of, rowid := scan.row(at); of != nil && of.name == "series" {
 				number, lost[rowid] = n, true
 			}
 		}

@@ -90,9 +90,9 @@ func (s *salvage) copyOlder(numbers []uint32) error {
 		if !ok {
 			continue
 		}
-		p, cells, pointers := s.scan.load(one)
-		for i := range cells {
-			t, rowid := s.scan.row(p, i, pointers)
+		s.scan.load(one)
+		for _, at := range s.scan.cells {
+			t, rowid := s.scan.row(at)
 			if t == nil || t.schema < 1 || t.schema > s.found.oldest {
 				continue
 			}

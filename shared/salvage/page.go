@@ -10,6 +10,8 @@ const (
 	tableInterior = 5
 	indexLeaf     = 10
 	tableLeaf     = 13
+
+	treeHeader = 8 // bytes
 )
 
 // A page is one page of a database, or as much as there is of it.
@@ -40,26 +42,29 @@ func (p page) kind() byte {
 	return 0
 }
 
-// cells returns how many cells the page has and where their pointers begin: none
-// if its header makes no sense.
-func (p page) cells() (n, at int) {
+// cells appends to into where the cells of the page begin: none if the header of
+// the page makes no sense.
+func (p page) cells(into []int) []int {
 	kind := p.kind()
 	if kind == 0 {
-		return 0, 0
+		return into
 	}
 	head := p.head()
-	n, at = int(binary.BigEndian.Uint16(p.data[head+3:])), head+8
+	n, pointers := int(binary.BigEndian.Uint16(p.data[head+3:])), head+treeHeader
 	if kind == indexInterior || kind == tableInterior {
-		at += 4
+		pointers += 4 // the page on the right
 	}
 	content := int(binary.BigEndian.Uint16(p.data[head+5:]))
 	if content == 0 {
 		content = 65536
 	}
-	if at+2*n > content || content > p.usable || at+2*n > len(p.data) {
-		return 0, 0
+	if pointers+2*n > content || content > p.usable || pointers+2*n > len(p.data) {
+		return into
 	}
-	return n, at
+	for i := range n {
+		into = append(into, int(binary.BigEndian.Uint16(p.data[pointers+2*i:])))
+	}
+	return into
 }
 
 // A cell is a record in a page, or its first part.
@@ -72,16 +77,10 @@ type cell struct {
 	next   uint32 // page in which the record continues, 0: none
 }
 
-// pointer returns where the i-th cell of a page begins.
-func (p page) pointer(i, pointers int) int {
-	return int(binary.BigEndian.Uint16(p.data[pointers+2*i:]))
-}
-
-// cell returns the i-th cell of a page that has records.
-func (p page) cell(i, pointers int) (c cell, ok bool) {
+// cell returns the cell at a place of a page that has records.
+func (p page) cell(at int) (c cell, ok bool) {
 	kind := p.data[p.head()]
-	at := p.pointer(i, pointers)
-	if at < pointers || at >= min(len(p.data), p.usable) {
+	if at < p.head()+treeHeader || at >= min(len(p.data), p.usable) {
 		return c, false
 	}
 	data := p.data[at:min(len(p.data), p.usable)]

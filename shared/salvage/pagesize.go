@@ -37,16 +37,15 @@ func treePages(d *device, size int) (n int) {
 
 // isTree says whether all cells of a page make sense.
 func (p page) isTree() bool {
-	cells, pointers := p.cells()
-	if cells == 0 || p.kind() == tableInterior {
-		return cells > 0
-	}
-	for i := range cells {
-		if _, ok := p.cell(i, pointers); !ok {
-			return false
+	cells := p.cells(nil)
+	if p.kind() != tableInterior {
+		for _, at := range cells {
+			if _, ok := p.cell(at); !ok {
+				return false
+			}
 		}
 	}
-	return true
+	return len(cells) > 0
 }
 
 func isPageSize(n int) bool { return n >= 512 && n <= 65536 && n&(n-1) == 0 }

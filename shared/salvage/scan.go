@@ -6,13 +6,14 @@ import (
 	"slices"
 )
 
-// A scanner reads the rows of pages.
+// A scanner reads the rows of one page after another.
 type scanner struct {
 	pages   *pages
-	atEnd   bool // the page is as of the end of the WAL
+	page    page  // with a copy of its data: the device's buffer changes with the next read
+	cells   []int // where they begin in the page
+	atEnd   bool  // the page is as of the end of the WAL
 	rec     record
 	span    span   // of the record that was read last
-	copy    []byte // of the page: the device's buffer holds another after the next read
 	chain   []byte // a record that continues in other pages
 	samples []sample
 	spans   []span // of the samples
@@ -22,33 +23,30 @@ type scanner struct {
 // A span is where a record lies in its page.
 type span struct{ start, end int }
 
-// load takes a page and returns how many cells it may have and where their
-// pointers begin.
-func (s *scanner) load(p page) (_ page, cells, pointers int) {
-	s.copy = append(s.copy[:0], p.data...)
-	p.data, s.broken = s.copy, s.broken[:0]
-	if p.kind() == tableInterior {
-		return p, 0, 0 // it has no rows
+// load makes a page the one that is read.
+func (s *scanner) load(p page) {
+	p.data = append(s.page.data[:0], p.data...)
+	s.page, s.cells, s.broken = p, s.cells[:0], s.broken[:0]
+	if p.kind() != tableInterior { // which has no rows
+		s.cells = p.cells(s.cells)
 	}
-	cells, pointers = p.cells()
-	return p, cells, pointers
 }
 
-// row reads the i-th cell of a page as a row. It returns no table for a record
-// that fits none, and notes a cell that is no record as broken.
-func (s *scanner) row(p page, i, pointers int) (t *table, rowid int64) {
-	c, ok := p.cell(i, pointers)
+// row reads the cell at a place of the page as a row. It returns no table for a
+// record that fits none, and notes a cell that is no record as broken.
+func (s *scanner) row(at int) (t *table, rowid int64) {
+	c, ok := s.page.cell(at)
 	s.span = span{c.start, c.end}
 	if !ok || !s.rec.decode(c.local, c.length) {
-		s.broken = append(s.broken, p.pointer(i, pointers))
+		s.broken = append(s.broken, at)
 		return nil, 0
 	}
-	rows := p.kind() == tableLeaf
+	rows := s.page.kind() == tableLeaf
 	if t = tableOf(&s.rec, rows, c.next == 0); t == nil || c.next == 0 {
 		return t, c.rowid
 	}
 	if !s.follow(c) || !s.rec.decode(s.chain, c.length) {
-		s.broken = append(s.broken, c.start)
+		s.broken = append(s.broken, at)
 		return nil, 0
 	}
 	return tableOf(&s.rec, rows, true), c.rowid
@@ -97,12 +95,11 @@ func (s *scanner) sampleOf() sample {
 // In a damaged page a sample may have another value or key than it had: those that
 // are in doubt are left out, and those that are not likely.
 func (s *scanner) readSamples(p page, likely func(*sample) bool) []sample {
-	p, cells, pointers := s.load(p)
+	s.load(p)
 	s.samples, s.spans = s.samples[:0], s.spans[:0]
 	sorted := true
-	for i := range cells {
-		t, _ := s.row(p, i, pointers)
-		if t != samplesTable {
+	for _, at := range s.cells {
+		if t, _ := s.row(at); t != samplesTable {
 			continue
 		}
 		s.samples, s.spans = append(s.samples, s.sampleOf()), append(s.spans, s.span)
@@ -111,7 +108,7 @@ func (s *scanner) readSamples(p page, likely func(*sample) bool) []sample {
 		}
 	}
 	if len(s.broken) > 0 {
-		s.dropBeforeBroken(p)
+		s.dropBeforeBroken()
 	}
 	if !sorted && len(s.samples) > 0 {
 		s.keepRising()

@@ -101,9 +101,7 @@ func (s *stock) findPages(path string) error {
 		if number != s.root {
 			s.upper = append(s.upper, number)
 		}
-		n, pointers := p.cells()
-		for i := range n {
-			cell := binary.BigEndian.Uint16(p.data[pointers+2*i:])
+		for _, cell := range p.cells(nil) {
 			down(binary.BigEndian.Uint32(p.data[cell:]), depth+1)
 		}
 		down(binary.BigEndian.Uint32(p.data[8:]), depth+1)

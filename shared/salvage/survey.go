@@ -122,15 +122,15 @@ func (s *salvage) surveyPage(p page, number uint32, from frame) error {
 	if p.kind() == 0 || p.kind() == tableInterior {
 		return nil
 	}
-	p, cells, pointers := s.scan.load(p)
+	s.scan.load(p)
 	old := false
-	for i := range cells {
-		t, rowid := s.scan.row(p, i, pointers)
+	for _, at := range s.scan.cells {
+		t, rowid := s.scan.row(at)
 		switch {
 		case t == nil:
 			s.noteHash()
 		case t == samplesTable:
-			s.found.order = append(s.found.order, keyOf(s.newest(p, cells, pointers), number))
+			s.found.order = append(s.found.order, keyOf(s.newest(), number))
 			return nil
 		case t.name == "schema_version":
 			s.found.version = max(s.found.version, s.scan.rec.values[1].n)
@@ -151,14 +151,14 @@ func (s *salvage) surveyPage(p page, number uint32, from frame) error {
 
 // newest returns the latest time in a page with samples: that of its first row,
 // which was just read, or of its last.
-func (s *salvage) newest(p page, cells, pointers int) int64 {
-	at := s.scan.rec.values[0].n
-	for i := cells - 1; i > 0; i-- {
-		if t, _ := s.scan.row(p, i, pointers); t == samplesTable {
-			return max(at, s.scan.rec.values[0].n)
+func (s *salvage) newest() int64 {
+	first := s.scan.rec.values[0].n
+	for i := len(s.scan.cells) - 1; i > 0; i-- {
+		if t, _ := s.scan.row(s.scan.cells[i]); t == samplesTable {
+			return max(first, s.scan.rec.values[0].n)
 		}
 	}
-	return at
+	return first
 }
 
 // noteRow notes what is needed to judge other rows.
