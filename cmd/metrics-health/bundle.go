@@ -13,6 +13,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/bundle"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/hostfs"
+	"github.com/taniwha3/thugshells/shared/journal"
 	"github.com/taniwha3/thugshells/shared/secretfile"
 	"github.com/taniwha3/thugshells/shared/version"
 )
@@ -37,7 +38,7 @@ func writeBundle(ctx context.Context, p *daemon.Process, path string) (err error
 	}
 	err = bundle.Write(ctx, f, bundle.Input{
 		Config: p.Config, Health: r.JSON(), Versions: versions(p), Secrets: secrets(p), Now: time.Now(),
-		Journals: []string{"/var/log/journal", "/run/log/journal"},
+		Journals: journal.Here(),
 	})
 	if err == nil {
 		_, err = fmt.Fprintf(p.Stdout, "wrote %s; LIST.txt in it says what it holds\n", path)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/inspect"
+	"github.com/taniwha3/thugshells/shared/journal/journaltest"
 	"github.com/taniwha3/thugshells/shared/metric"
 	"github.com/taniwha3/thugshells/shared/status"
 	"github.com/taniwha3/thugshells/shared/store"
@@ -227,5 +228,34 @@ func TestTheScrubber(t *testing.T) {
 		if got := s.text(in); got != want {
 			t.Errorf("%s\n got %s\nwant %s", in, got, want)
 		}
+	}
+}
+
+// The log of a bundle is what `journalctl -u` shows of the three units: their own
+// lines, and those of systemd about them; others' lines are not.
+func TestTheLogIsOfTheDaemonsAndOfSystemdAboutThem(t *testing.T) {
+	now := time.Now()
+	at := func(ago time.Duration, fields ...string) journaltest.Entry {
+		return journaltest.Entry{Realtime: now.Add(-ago).UnixMicro(), Monotonic: time.Hour.Microseconds(), Boot: strings.Repeat("ab", 16), Fields: fields}
+	}
+	machine := filepath.Join(t.TempDir(), strings.Repeat("12", 16))
+	if err := os.Mkdir(machine, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(machine, "system.journal"), journaltest.Bytes(true, []journaltest.Entry{
+		at(7*time.Hour, "_SYSTEMD_UNIT=metrics-shipper.service", "PRIORITY=6", "MESSAGE=too old"),
+		at(3*time.Minute, "_SYSTEMD_UNIT=metrics-shipper.service", "PRIORITY=4", "MESSAGE=no answer endpoint=x"),
+		at(2*time.Minute, "_SYSTEMD_UNIT=ssh.service", "PRIORITY=6", "MESSAGE=Accepted"),
+		at(time.Minute, "_SYSTEMD_UNIT=init.scope", "UNIT=metrics-shipper.service", "PRIORITY=6", "MESSAGE=Stopped metrics-shipper.service"),
+		at(time.Second, "_SYSTEMD_UNIT=init.scope", "UNIT=ssh.service", "PRIORITY=6", "MESSAGE=Stopped ssh.service"),
+	}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in := Input{Config: config.Default(), Journals: []string{machine}, Now: now}
+	got, err := in.log()
+	stamp := func(ago time.Duration) string { return now.Add(-ago).UTC().Format(time.RFC3339) }
+	want := stamp(3*time.Minute) + " metrics-shipper <4> no answer endpoint=x\n" + stamp(time.Minute) + " systemd <6> Stopped metrics-shipper.service\n"
+	if got != want || err != nil {
+		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
 }

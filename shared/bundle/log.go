@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -12,10 +13,8 @@ import (
 )
 
 const (
-	// maxLines bounds the lines of the log, maxEntries the entries of the journal
-	// that are looked at for them.
-	maxLines   = 2000
-	maxEntries = 500_000
+	maxLines   = 2000    // of the log
+	maxEntries = 100_000 // of the journal, that are looked at in one go
 	maxLogTail = 1 << 20 // bytes of a log in a file
 )
 
@@ -27,26 +26,44 @@ func (in Input) log() (string, error) {
 	}
 	want := journal.Selection{Fields: []string{"MESSAGE", "PRIORITY", "_SYSTEMD_UNIT"}}
 	for _, unit := range []string{"metrics-collector", "metrics-shipper", "metrics-health"} {
-		want.Any = append(want.Any, "_SYSTEMD_UNIT="+unit+".service")
+		want.Any = append(want.Any, "_SYSTEMD_UNIT="+unit+".service", "UNIT="+unit+".service") // of it, and of systemd about it
 	}
-	f := journal.Follow(in.Journals, want, journal.Cursor{})
 	var lines []string
-	since := in.Now.Add(-window)
-	_, err := f.Poll(journal.Bounds{Entries: maxEntries, Since: since, Recent: since}, func(e journal.Entry, _ bool) {
+	err := each(in.Journals, want, in.Now.Add(-window), func(e journal.Entry) {
 		at := time.UnixMicro(int64(e.Realtime)) //nolint:gosec // a time
-		lines = append(lines, fmt.Sprintf("%s %s <%s> %s", at.UTC().Format(time.RFC3339), strings.TrimSuffix(e.Get("_SYSTEMD_UNIT"), ".service"), e.Get("PRIORITY"), e.Get("MESSAGE")))
+		who := strings.TrimSuffix(e.Get("_SYSTEMD_UNIT"), ".service")
+		if who == "init.scope" {
+			who = "systemd"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s <%s> %s", at.UTC().Format(time.RFC3339), who, e.Get("PRIORITY"), e.Get("MESSAGE")))
 		if len(lines) > 2*maxLines {
 			lines = append(lines[:0], lines[maxLines:]...)
 		}
 	})
-	err = errors.Join(err, f.Close())
-	if len(lines) == 0 && err == nil {
-		err = errors.New("the journal has no lines of the daemons, or they may not be read: root and the group systemd-journal may")
+	if len(lines) > 0 { // what could be read is worth more than why the rest could not
+		return strings.Join(lines[max(0, len(lines)-maxLines):], "\n") + "\n", nil
 	}
-	if len(lines) == 0 {
-		return "", err
+	if err == nil || errors.Is(err, fs.ErrPermission) {
+		return "", errors.New("the journal has no lines of the daemons, or they may not be read: root and the group systemd-journal may")
 	}
-	return strings.Join(lines[max(0, len(lines)-maxLines):], "\n") + "\n", nil
+	return "", err
+}
+
+// each gives the wanted entries of a journal since a time, also of files that were
+// rotated away meanwhile.
+func each(dirs []string, want journal.Selection, since time.Time, give func(journal.Entry)) error {
+	end := journal.Follow(dirs, want, journal.Cursor{})
+	_, err := end.Poll(journal.Bounds{Entries: 1}, func(journal.Entry, bool) {})
+	// From the first number of the sequence that the live file belongs to.
+	f := journal.Follow(dirs, want, journal.Cursor{SeqnumID: end.Cursor().SeqnumID, Seqnum: 1})
+	for err == nil {
+		var r journal.Report
+		r, err = f.Poll(journal.Bounds{Entries: maxEntries, Since: since}, func(e journal.Entry, _ bool) { give(e) })
+		if !r.More {
+			break
+		}
+	}
+	return errors.Join(err, end.Close(), f.Close())
 }
 
 // tail returns the end of a file.

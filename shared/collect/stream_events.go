@@ -3,7 +3,6 @@ package collect
 import (
 	"encoding/json"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
@@ -22,12 +21,6 @@ const (
 	sayActive = 30 * time.Second
 	sayCounts = 5 * time.Minute
 )
-
-// machineID names the directory of this machine's journal: machine-id(5).
-const machineID = "/etc/machine-id"
-
-// journalDirs are where journald keeps its files: for good, and until the next boot.
-var journalDirs = []string{"/var/log/journal", "/run/log/journal"}
 
 // streamEvents follows the systemd journal: what the encoder's units print, what
 // the kernel says of devices, and what systemd says of units that failed.
@@ -157,13 +150,8 @@ func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 func (c *streamEvents) follow() (*journal.Follower, error) {
 	dirs := []string{c.dir}
 	if c.dir == "" {
-		id, err := hostfs.ReadValue(machineID)
-		if err != nil {
+		if dirs = journal.Here(); dirs == nil {
 			return nil, ErrNoData // a container without an identity has no journal of its own
-		}
-		dirs = nil
-		for _, d := range journalDirs {
-			dirs = append(dirs, filepath.Join(d, filepath.Base(id)))
 		}
 	}
 	var at journal.Cursor

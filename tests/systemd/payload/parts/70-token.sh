@@ -28,6 +28,12 @@ credential() { # 252 gives the file to the user, 257 gives it to root with an en
 claim "the daemon's copy of it is closed to others" credential
 unsaid() { same '' "$(journalctl --no-pager | grep -o token-of-the-test; health | grep -o token-of-the-test)"; }
 claim "neither the journal nor health says the token" unsaid
+unbundled() { # what root can read of the secrets is looked for, and what names its file is not
+	metrics-health -bundle /run/b.tgz && tar xzf /run/b.tgz -C /run || return 1
+	same '' "$(grep -rl token-of-the-test /run/metrics-bundle)"
+}
+claim "nor does a bundle" unbundled
+rm -rf /run/b.tgz /run/metrics-bundle
 systemctl stop receiver
 rm /etc/belabox-metrics/token
 cp /run/config.before $config
