@@ -76,6 +76,7 @@ for arch; do
 	} | gzip -9n >"$stage/changelog.Debian.gz"
 
 	libc=$(newest_glibc "$stage"/bin/metrics-collector "$stage"/bin/metrics-shipper "$stage"/bin/metrics-health)
+	rm -f dist/belabox-metrics_*_"$arch".deb # an older one, which the commands in the pages would match as well
 	package=dist/belabox-metrics_$version-${RELEASE:-1}_$arch.deb
 	ARCH=$arch VERSION=$version RELEASE=${RELEASE:-1} LIBC=$libc STAGE=$stage \
 		"$nfpm" package --config systemd/package/nfpm.yaml --packager deb --target "$package" >&2
