@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// spentEvery is how often the newest samples go while the day's bytes are
+	// spentEvery is how often the newest samples are sent while the day's bytes are
 	// spent.
 	spentEvery = 10 * time.Minute
-	// The names under which the day's bytes are kept. They are not metrics.
+	// The names of the counters that keep the day's bytes. They are not metrics.
 	budgetDay   = "budget.day"
 	budgetBytes = "budget.bytes"
 )
 
-// A budget bounds the bytes on the wire: a rate, by a bucket that may go into
-// debt for one request and then has to be waited for, and an amount a day.
+// A budget bounds the bytes on the wire: a rate, by a token bucket that goes into debt
+// for one request and delays the next one until the debt is paid, and an amount a day.
 type budget struct {
 	rate   float64 // bytes a second, 0: no limit
 	tokens float64
@@ -24,8 +24,8 @@ type budget struct {
 	perDay int64     // 0: no limit
 	day    float64   // days since 1970, UTC
 	used   float64   // bytes in that day
-	server time.Time // the server's clock,
-	heard  time.Time // at this time of ours; zero: not known
+	server time.Time // the server's clock at the time heard
+	heard  time.Time // by this clock; zero: the server's is not known
 }
 
 func newBudget(maxKbps, perDay int64, now time.Time) budget {
@@ -51,7 +51,7 @@ func (b *budget) counts() []metric.Count {
 	return []metric.Count{{Name: budgetBytes, Value: b.used}, {Name: budgetDay, Value: b.day}}
 }
 
-// spend enters bytes that went over the wire.
+// spend charges bytes that went over the wire.
 func (b *budget) spend(n int64, now time.Time) {
 	b.turn(now)
 	b.used += float64(n)
@@ -75,29 +75,28 @@ func (b *budget) fill(now time.Time) {
 	if b.rate == 0 {
 		return
 	}
-	b.tokens = min(b.tokens+now.Sub(b.filled).Seconds()*b.rate, b.rate) // what was not used is kept for a second
+	b.tokens = min(b.tokens+now.Sub(b.filled).Seconds()*b.rate, b.rate) // at most a second's bytes are saved up
 	b.filled = now
 }
 
-// spent says that the day's bytes are gone.
+// spent says whether the day's bytes are used up.
 func (b *budget) spent(now time.Time) bool {
 	b.turn(now)
 	return b.perDay > 0 && b.used >= float64(b.perDay)
 }
 
-// follow takes the server's time, from which on the days are the server's.
+// follow sets the server's time, whose days count from now on.
 func (b *budget) follow(serverMs int64, now time.Time) {
 	b.server, b.heard = time.UnixMilli(serverMs), now
 }
 
-// turn begins a new day. A clock that goes back begins none, as that of a board
-// that starts in 1970 and is set later: what was spent was spent. Nor does the
-// day that was taken from a clock far ahead last until then: once the server's
-// time is known the count goes on in its day.
+// turn begins a new day. A clock that goes back, as on a board that starts in 1970,
+// begins none: the bytes of the day stay spent. A day that came from a clock far
+// ahead is corrected as soon as the server's time is known.
 func (b *budget) turn(now time.Time) {
 	at := now
 	if !b.heard.IsZero() {
-		at = b.server.Add(now.Sub(b.heard)) // whatever this clock was set to since
+		at = b.server.Add(now.Sub(b.heard)) // also if this clock was set since
 	}
 	today := float64(at.Unix() / 86400)
 	switch {
@@ -108,8 +107,8 @@ func (b *budget) turn(now time.Time) {
 	}
 }
 
-// chunkBytes is the most that one request may carry, so that no debt takes
-// longer than about two seconds to pay.
+// chunkBytes is the largest body of a request, so that every debt is paid within about
+// two seconds.
 func (b *budget) chunkBytes() int {
 	if b.rate == 0 {
 		return maxChunkBytes

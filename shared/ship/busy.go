@@ -10,24 +10,24 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
-// maxKnownLinks bounds the links whose counts are kept, those that went away
-// included.
+// maxKnownLinks bounds the links whose counts are remembered, including links that
+// went away.
 const maxKnownLinks = 256
 
-// A traffic watches how much others send over the board's links.
+// A traffic measures how much other programs send over the board's links.
 type traffic struct {
-	limit float64 // bits a second, 0: not looked at
+	limit float64 // bits a second, 0: not measured
 	roots hostfs.Roots
 	links config.Links
 
 	at         time.Time
-	sent       map[string]uint64 // bytes by link, nil: never looked at
-	own        int64             // bytes of ours, at the same time
+	sent       map[string]uint64 // bytes by link, nil: not measured yet
+	ours       int64             // bytes that this process had sent at the same time
 	busy       bool
-	unreadable bool // the last look failed, which was said
+	unreadable bool // the last measurement failed, and this was logged
 }
 
-// newTraffic watches the links that network.traffic reads.
+// newTraffic measures the links that network.traffic reads.
 func newTraffic(c config.Config) (*traffic, error) {
 	t := &traffic{limit: float64(c.Remote.BusyKbps) * 1000, roots: hostfs.Roots{Proc: c.Host.Procfs, Sys: c.Host.Sysfs}}
 	which := config.DefaultMetricConfig("network.traffic")
@@ -41,9 +41,9 @@ func newTraffic(c config.Config) (*traffic, error) {
 	return t, err
 }
 
-// measure says whether others sent more than the limit since the last look, own
-// being the bytes that we sent so far. Two looks within a second are one.
-func (t *traffic) measure(now time.Time, own int64) (busy bool, err error) {
+// measure says whether other programs sent more than the limit since the last
+// measurement, at least a second ago. Ours is the bytes that this process sent so far.
+func (t *traffic) measure(now time.Time, ours int64) (busy bool, err error) {
 	if t.limit == 0 {
 		return false, nil
 	}
@@ -57,11 +57,11 @@ func (t *traffic) measure(now time.Time, own int64) (busy bool, err error) {
 	}
 	grown := t.grown(sent)
 	if !t.at.IsZero() {
-		// Ours are counted above TCP and IP, the links' below.
-		others := float64(grown) - 1.1*float64(own-t.own)
+		// Ours are counted without the headers of TCP and IP.
+		others := float64(grown) - 1.1*float64(ours-t.ours)
 		t.busy = others*8/passed.Seconds() > t.limit
 	}
-	t.at, t.own = now, own
+	t.at, t.ours = now, ours
 	return t.busy, nil
 }
 
@@ -94,9 +94,9 @@ func (t *traffic) read() (map[string]uint64, error) {
 	return sent, nil
 }
 
-// grown returns by how much the links' counts went up since the last look, and
-// keeps them. A link that is plugged in again counts from 0; one that went away is
-// remembered, for it may only have been out of sight.
+// grown returns by how much the links' counts grew since the last measurement, and
+// remembers them. A link that is plugged in again counts from 0. One that went away is
+// remembered, because its count may continue when it comes back.
 func (t *traffic) grown(sent map[string]uint64) (sum uint64) {
 	for name, n := range sent {
 		if last := t.sent[name]; n >= last {

@@ -32,7 +32,7 @@ func TestStreamComesFirst(t *testing.T) {
 	b.last = fresh
 	look := func(ago time.Duration, eth0, docker0 int) {
 		b.ship.pacing.traffic.at = time.Now().Add(-ago)
-		b.ship.pacing.traffic.own = b.ship.client.link.sent.Load()
+		b.ship.pacing.traffic.ours = b.ship.client.link.sent.Load()
 		links(eth0, docker0)
 	}
 	links(0, 0)
@@ -52,7 +52,7 @@ func TestStreamComesFirst(t *testing.T) {
 	}
 	// Our own are none of others'.
 	look(10*time.Second, 2_500_000, 0)
-	b.ship.pacing.traffic.sent, b.ship.pacing.traffic.own = map[string]uint64{}, b.ship.pacing.traffic.own-2_400_000
+	b.ship.pacing.traffic.sent, b.ship.pacing.traffic.ours = map[string]uint64{}, b.ship.pacing.traffic.ours-2_400_000
 	if b.ship.busy(time.Now()) {
 		t.Error("busy with our own bytes")
 	}
@@ -105,7 +105,7 @@ func TestOneRefusedSeriesDoesNotKeepTheOthersWhileTheLinksAreBusy(t *testing.T) 
 	var requests []int
 	for i := range 10 {
 		os.WriteFile(filepath.Join(proc, "net", "dev"), fmt.Appendf(nil, "eth0: 0 0 0 0 0 0 0 0 %d 0 0 0 0 0 0 0\n", (i+1)*10_000_000), 0o644)
-		b.ship.pacing.traffic.at, b.ship.pacing.traffic.sent, b.ship.pacing.traffic.own = time.Now().Add(-time.Minute), map[string]uint64{"eth0": uint64(i * 10_000_000)}, b.ship.client.link.sent.Load()
+		b.ship.pacing.traffic.at, b.ship.pacing.traffic.sent, b.ship.pacing.traffic.ours = time.Now().Add(-time.Minute), map[string]uint64{"eth0": uint64(i * 10_000_000)}, b.ship.client.link.sent.Load()
 		b.record(3, "a", "b", "bad", "c", "d")
 		good += 12
 		before, _ := f.state()

@@ -9,9 +9,9 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// canary sends a sample that the server must take: the last one it took, and if
-// it does not take that any more, or there is none, a fresh one about ourselves.
-// If none passes, the fault is not the samples'.
+// canary sends a sample that the server must accept: the last one that it accepted, and
+// if there is none or the server does not accept it any more, a new self-metric. If
+// neither is accepted, single samples are not the cause of the refusal.
 func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
 	known := s.search.lastAccepted.Series != nil
 	if !known {
@@ -45,8 +45,8 @@ func (s *Shipper) canary(ctx context.Context, b *round, r *refusal) error {
 	return &fault{outcome: Misconfigured, status: r.status, foreign: r.page, err: err}
 }
 
-// offer sends one row and says whether it was taken. If it is pending it is marked
-// then; one that was delivered before is no delivery, and has no receipt.
+// offer sends one row and says whether it was accepted. A pending row is marked then;
+// one that was delivered before counts as no delivery and gets no receipt.
 func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bool) (passed bool, err error) {
 	rows := []store.Row{row}
 	if _, err := s.enc.pack(&s.chunks.one, rows, math.MaxInt, timeRule{}); err != nil || len(s.chunks.one.rows) == 0 {
@@ -61,7 +61,7 @@ func (s *Shipper) offer(ctx context.Context, b *round, row store.Row, pending bo
 	return len(v.accepted) == 1, err
 }
 
-// ownSample stores samples about ourselves and returns one of them.
+// ownSample stores the self-metrics and returns one of them.
 func (s *Shipper) ownSample(ctx context.Context) (row store.Row, ok bool, err error) {
 	now, err := store.Now()
 	if err != nil {

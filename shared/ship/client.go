@@ -27,22 +27,22 @@ const (
 	maxAnswerBytes = 64 << 10
 	// maxHeaderBytes bounds an answer's header.
 	maxHeaderBytes = 64 << 10
-	// grace is how long a request in hand may go on after the daemon was told to
-	// stop: what the server has taken by then is marked and does not go again.
+	// grace is how long the present request may continue after the daemon was told to
+	// stop, so that rows that the server accepts meanwhile are marked.
 	grace = 2 * time.Second
-	// deadlineAfter is how long after the timeout of a request its connection ends.
+	// deadlineAfter is how long after a request's timeout its connection is closed.
 	deadlineAfter = time.Second
-	// maxWords is how much of the server's words an error repeats.
+	// maxWords is how many bytes of the server's message an error repeats.
 	maxWords = 200
 )
 
-// errSwitched is the answer 101: what follows it is not HTTP.
+// errSwitched is the fault of an answer 101, after which the connection is not HTTP.
 var errSwitched = errors.New("HTTP 101 Switching Protocols, which was not asked for")
 
-// A client makes single requests to one server. No redirect is followed: a
-// redirected POST becomes a GET that succeeds and stores nothing, and takes the
-// credentials to another host. One request is made at a time, so that the bytes
-// counted belong to it.
+// A client makes single requests to one server. It follows no redirect: a redirected
+// POST would become a GET that succeeds and stores nothing, and would take the
+// credentials to another host. It makes one request at a time, so that the counted
+// bytes belong to it.
 type client struct {
 	url       *url.URL
 	userAgent string
@@ -57,18 +57,18 @@ type client struct {
 	mu sync.Mutex
 }
 
-// An answer is what came back, and what it took.
+// An answer is the server's answer and what the request cost.
 type answer struct {
 	status         int
 	header         http.Header
-	server         string // its name, "" if it says none
+	server         string // its name, "" if it does not name itself
 	peer           string // the address that answered
 	verified       bool   // over TLS, with a certificate that was checked
 	body           []byte
-	empty          bool // no byte of a body came, not even of an empty gzip stream
-	cut            bool // the body went on beyond maxAnswerBytes
+	empty          bool // the body has no byte, not even of an empty gzip stream
+	cut            bool // the body is longer than maxAnswerBytes
 	sent, received int64
-	bodySent       bool // the connection took some of the body, or all
+	bodySent       bool // some of the body, or all, was given to the connection
 	begun          time.Time
 	took           time.Duration // to the end of the body
 	headerTook     time.Duration
@@ -92,7 +92,7 @@ func newClient(cfg config.Config, version string) (*client, error) {
 	return c, err
 }
 
-// plaintextSecret says that credentials go over http to another machine.
+// plaintextSecret says whether credentials are sent over http to another machine.
 func (c *client) plaintextSecret() bool {
 	return c.creds.Path != "" && c.url.Scheme == "http" && !secretfile.Loopback(c.url.Hostname())
 }
@@ -112,18 +112,18 @@ func (c *client) post(ctx context.Context, body []byte) (answer, error) {
 	return a, err
 }
 
-// header returns the fields of every POST. Each line names the device, and batch
-// and chunk are in the log and the receipts here, so no field repeats them: each
-// would cost a quarter of a byte a sample.
+// header returns the fields of every POST. The device is in each line of the body, and
+// batch and chunk are in the log and the receipts, so no field repeats them: each would
+// cost a quarter of a byte for each sample.
 func (c *client) header() http.Header {
 	return http.Header{"Content-Type": {"application/json"}, "User-Agent": {c.userAgent}}
 }
 
-// do makes one request and reads its answer whole, up to the limits.
+// do makes one request and reads the whole answer, up to the limits.
 func (c *client) do(ctx context.Context, method string, to *url.URL, header http.Header, body []byte) (a answer, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The credentials are for one server, and not for another one that tells the time.
+	// The credentials are for the server of the uploads, not for that of the time.
 	if to.Host == c.url.Host && to.Scheme == c.url.Scheme {
 		authorization, err := c.creds.header()
 		if err != nil {
@@ -178,7 +178,7 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	return a, nil
 }
 
-// explain words an error of the connection for people.
+// explain turns an error of the connection into one for people.
 func (c *client) explain(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer within %s", c.timeout)
@@ -187,7 +187,7 @@ func (c *client) explain(ctx context.Context, err error) error {
 		return f
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok && strings.HasSuffix(strings.TrimSuffix(c.url.Hostname(), "."), ".local") {
-		return fmt.Errorf("%s; names that end in .local are found by mDNS, which is not asked: use the IP address, or a name that a DNS server or /etc/hosts knows", c.creds.redact(e.Error()))
+		return fmt.Errorf("%s; names that end in .local are resolved by mDNS, which is not supported: use the IP address, or a name that a DNS server or /etc/hosts knows", c.creds.redact(e.Error()))
 	}
 	if o, worded, ok := explainTLS(err, time.Now()); ok {
 		return &fault{outcome: o, err: worded}
@@ -195,11 +195,9 @@ func (c *client) explain(ctx context.Context, err error) error {
 	return errors.New(c.creds.redact(err.Error()))
 }
 
-// readAnswer reads a body up to the limit, so that the connection can be used
-// again. We ask for no encoding, and gzip may come all the same (RFC 9110,
-// 12.5.3).
-//
-// What says it is gzip and is not comes as it is.
+// readAnswer reads a body up to the limit, so that the connection can be used again.
+// No encoding is requested, but gzip may come nevertheless (RFC 9110, 12.5.3). A body
+// that is declared as gzip and is not is returned as it is.
 func readAnswer(resp *http.Response) (body []byte, empty, cut bool, err error) {
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil || len(body) == 0 {
@@ -222,16 +220,16 @@ func readAnswer(resp *http.Response) (body []byte, empty, cut bool, err error) {
 	return text[:min(len(text), maxAnswerBytes)], false, len(text) > maxAnswerBytes, nil
 }
 
-// excerpt makes the start of what a server said fit for logs and the database.
+// excerpt returns the start of a server's message as one line of plain text.
 func excerpt(said string) string { return metric.OneLine(said, maxWords) }
 
-// A watched reader tells of every read.
+// A watched reader calls onRead before each read.
 type watched struct {
 	io.Reader
-	tell func()
+	onRead func()
 }
 
 func (w watched) Read(p []byte) (int, error) {
-	w.tell()
+	w.onRead()
 	return w.Reader.Read(p)
 }

@@ -20,9 +20,9 @@ const (
 	// of rounds 3 % smaller than 6 does, and those of a drain 1 % for a third more
 	// processor time, see BenchmarkEncode.
 	roundLevel, drainLevel = 9, 6
-	// roundBytes is how long a round's body is at most, before it is compressed.
+	// roundBytes is the longest body, before compression, that gets roundLevel.
 	roundBytes = 32 << 10
-	// timeUnknown in place of the server's time means that it is not known, and that no
+	// timeUnknown in place of the server's time means that it is not known, so that no
 	// row is too old or too new.
 	timeUnknown = 0
 )
@@ -34,8 +34,8 @@ type chunk struct {
 	rows  []store.Row // the same, in the order of the body
 	lines []int       // how many of rows each line holds
 	body  []byte
-	bad   []store.Rejection // rows that the server would drop without a word
-	last  bool              // its lane has nothing behind it
+	bad   []store.Rejection // rows that the server would drop without an error
+	last  bool              // its lane has no rows after it
 	held  int               // rows that stay pending until their times can be judged
 
 	plain  []byte
@@ -71,11 +71,11 @@ type head struct {
 	err  error
 }
 
-// pack encodes rows, which are in the order of their times or the reverse, into
-// c, whose body is at most maxBytes. Rows that do not fit are returned as rest:
-// the last ones; a single row always fits. Rows that the server would drop are
-// in c.bad, and those whose times cannot be judged yet are left out. C is good
-// until the next pack into it and does not outlive rows.
+// pack encodes rows, which are in the order of their times or the reverse, into c,
+// whose body has at most maxBytes. The last rows, which do not fit, are returned as
+// rest; a single row always fits. Rows that the server would drop are in c.bad, and
+// rows whose times cannot be judged yet are left out. C is valid until the next pack
+// into it, and only as long as rows is.
 func (e *encoder) pack(c *chunk, rows []store.Row, maxBytes int, rule timeRule) (rest []store.Row, err error) {
 	for n := len(rows); ; n /= 2 {
 		if err := e.encode(c, rows[:n], rule); err != nil {
@@ -121,7 +121,7 @@ func (e *encoder) encode(c *chunk, rows []store.Row, rule timeRule) error {
 	if _, err := e.gz.Write(c.plain); err != nil {
 		return fmt.Errorf("compress a chunk: %w", err)
 	}
-	// Without its end the server may take a part of it, or nothing, and say 204.
+	// Without its end the server may accept a part of it, or nothing, and answer 204.
 	if err := e.gz.Close(); err != nil {
 		return fmt.Errorf("compress a chunk: %w", err)
 	}
@@ -172,11 +172,10 @@ func (e *encoder) sort(c *chunk, rows []store.Row, rule timeRule) {
 	}
 }
 
-// siteLabel is the label of every line that the configuration gives.
+// siteLabel is the label with device.site, which every line has.
 func siteLabel(site string) vmjson.Label { return vmjson.Label{Name: "site", Value: site} }
 
-// check says whether a row can be sent, and why not if the server would not keep
-// it.
+// check says whether a row can be sent, and if the server would drop it, why.
 func (e *encoder) check(r store.Row, rule timeRule) (ruling, error) {
 	h, ok := e.heads[r.Series.ID]
 	if !ok || h.of != r.Series {

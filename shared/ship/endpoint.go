@@ -13,43 +13,43 @@ import (
 )
 
 const (
-	// probeBody claims to be gzip and is not, which an import endpoint answers
-	// with 400. It is longer than a gzip header, so that it is not taken for a
-	// stream that was cut short.
+	// probeBody is sent as gzip and is not, which an import endpoint answers with
+	// 400. It is longer than a gzip header, so that it cannot look like a gzip stream
+	// that was cut short.
 	probeBody = "Not gzip. Is an import endpoint here?"
-	// namedFor is how long a server that named itself is expected to go on doing
-	// so. A server that was replaced by one without a name is believed after it.
+	// namedFor is how long a server that named itself must go on naming itself. After
+	// that, a server without a name may have replaced it.
 	namedFor = 24 * time.Hour
 )
 
-// An endpoint is what stands behind remote.url: whether it has shown that it
-// takes samples. Captive portals, static pages and most paths of a real server
-// answer 2xx as well and store nothing.
+// An endpoint remembers whether the server at remote.url has shown that it accepts
+// samples. Captive portals, static pages and most other paths of a real server answer
+// 2xx as well, and store nothing.
 type endpoint struct {
 	importPath bool // remote.url ends as it must, or remote.any_path is set
 
 	mu      sync.Mutex
 	peer    string    // the address that refused the probe
 	refused bool      // it refused the probe
-	foreign bool      // the last answer was not one of a metrics server
-	named   time.Time // when an answer last bore a name, zero: never
+	foreign bool      // the last answer was not a metrics server's
+	named   time.Time // when an answer last had a name, zero: never
 }
 
 func newEndpoint(r config.Remote) *endpoint { return &endpoint{importPath: r.PathAdvice() == ""} }
 
-// A standing is what an answer without a body says of the endpoint.
+// A standing is what an answer without a body says about the endpoint.
 type standing int
 
 const (
-	shown    standing = iota // it is a metrics server's
-	unproven                 // it may be one; the probe tells
+	shown    standing = iota // a metrics server gave it
+	unproven                 // a metrics server may have given it: send the probe
 	nameless                 // the server there names itself, and this answer does not
-	noImport                 // remote.url has a path at which no server takes samples
+	noImport                 // remote.url has a path at which no server accepts samples
 )
 
-// standingOf says whether an answer is that of an endpoint that has shown
-// itself: by a verified certificate, by its name in the answer, or by refusing
-// the probe since the last start, change of address or foreign answer.
+// standingOf says whether an answer comes from an endpoint that has shown that it is
+// a metrics server: by a verified certificate, by its name in the answer, or by
+// refusing the probe since the last start, change of address or foreign answer.
 func (e *endpoint) standingOf(a answer) standing {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,8 +66,8 @@ func (e *endpoint) standingOf(a answer) standing {
 	return unproven
 }
 
-// identified says whether an answer by itself shows who gave it: its Date is a
-// server's then, whatever the path.
+// identified says whether an answer itself shows that a server gave it. Then its Date
+// can be used, whatever the path.
 func identified(a answer) bool { return a.verified || a.server != "" }
 
 // isPage says whether an answer is a page for people that nothing shows to be the
@@ -92,7 +92,7 @@ func (e *endpoint) accept(a answer) {
 	}
 }
 
-// reject notes an answer of something else; what was shown before is void.
+// reject notes an answer of something else: the endpoint has to show itself again.
 func (e *endpoint) reject() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -106,7 +106,7 @@ func (e *endpoint) isForeign() bool {
 	return e.foreign
 }
 
-// probe asks the endpoint to show itself. It has if refused.
+// probe sends a body that only a metrics server refuses.
 func (c *client) probe(ctx context.Context) (a answer, refused bool, err error) {
 	header := c.header()
 	header["Content-Encoding"] = []string{"gzip"}
@@ -120,9 +120,9 @@ func (c *client) probe(ctx context.Context) (a answer, refused bool, err error) 
 	return a, true, nil
 }
 
-// prove sends the probe to an endpoint that answered as a metrics server does and
-// as a captive portal may. If it refuses that, the chunk goes again: the answer
-// before it proves nothing.
+// prove sends the probe to an endpoint that gave an answer that a captive portal may
+// give as well. If it refuses the probe, the chunk is sent again, because the answer
+// before the probe proves nothing.
 func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
 	first := r.a
 	a, refused, err := s.client.probe(ctx)
@@ -136,11 +136,11 @@ func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
 		s.count(b, r.a)
 		return s.interpret(r.c, r.a, r.err)
 	}
-	return s.foreign(first, fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that no metrics server takes", errNotOurs, a.status))
+	return s.foreign(first, fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that every metrics server rejects", errNotOurs, a.status))
 }
 
-// interpretSilence says what an answer without a body means: all is delivered,
-// if it is a metrics server's.
+// interpretSilence says what an answer without a body means: everything is delivered,
+// if a metrics server gave it.
 func (s *Shipper) interpretSilence(c *chunk, a answer) result {
 	switch s.client.endpoint.standingOf(a) {
 	case noImport:
@@ -153,8 +153,8 @@ func (s *Shipper) interpretSilence(c *chunk, a answer) result {
 	return result{accepted: c.sent}
 }
 
-// foreign is the result of an answer that something else than a metrics server
-// gave. Its Retry-After is not the server's.
+// foreign is the result of an answer that did not come from a metrics server. Its
+// Retry-After is ignored.
 func (s *Shipper) foreign(a answer, why error) result {
 	s.client.endpoint.reject()
 	kind := ""

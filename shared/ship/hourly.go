@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// sumsEvery is how often the log has a line about rounds in which nothing
-// special happened. Each round has one at debug.
+// sumsEvery is how often the sums of all rounds are logged. At level debug each round
+// is logged.
 const sumsEvery = time.Hour
 
 // sums add up rounds for the log.
@@ -18,8 +18,8 @@ type sums struct {
 	sent, received              int64
 }
 
-// add counts a round, and says whether the sums are due: after the first round
-// of a run, which shows that samples arrive, and then once an hour.
+// add counts a round and says whether the sums are due: after the first round of a
+// run, which shows that samples arrive, and then once an hour.
 func (s *sums) add(b *round, now time.Time) (due bool) {
 	s.rounds++
 	s.requests += b.requests
@@ -31,8 +31,8 @@ func (s *sums) add(b *round, now time.Time) (due bool) {
 	return s.since.IsZero() || now.Sub(s.since) >= sumsEvery
 }
 
-// say logs the sums and begins them again.
-func (s *sums) say(ctx context.Context, log *slog.Logger, now time.Time) {
+// flush logs the sums and sets them to 0.
+func (s *sums) flush(ctx context.Context, log *slog.Logger, now time.Time) {
 	attrs := []slog.Attr{
 		slog.Int("rounds", s.rounds), slog.Int("requests", s.requests), slog.Int("count", s.delivered), slog.Int("rejected", s.rejected),
 		slog.Int("resent", s.resent), slog.Int64("bytes_sent", s.sent), slog.Int64("bytes_rcvd", s.received),

@@ -10,21 +10,21 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// maxIsolation bounds the requests that look for bad rows in one round; what is
-// left stays pending for the next.
+// maxIsolation bounds the requests that look for bad rows in one round; rows that were
+// not judged stay pending for the next.
 const maxIsolation = 100
 
 const (
-	// maxRefused bounds the series that are remembered because rows of them were rejected.
+	// maxRefused bounds the series that are remembered as having rejected rows.
 	maxRefused = 64
-	// maxKnownBad is how many rows of such series are tried one by one.
+	// maxKnownBad is how many rows of such series are sent one by one.
 	maxKnownBad = 16
 )
 
-// isolate finds the rows for which a chunk was refused and rejects them; the
-// others are delivered. A row is blamed only if it was refused alone, twice, and
-// the server took another sample before, between and after: so that a server
-// that refuses everything for a while is never the end of a good sample.
+// isolate finds the rows because of which a chunk was refused, and rejects them; the
+// others are delivered. A row is rejected only if it was refused alone, twice, and the
+// server accepted another sample before, between and after: a server that refuses
+// everything for a while costs no good sample.
 func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	if b.isolated >= maxIsolation {
 		return errRoundOver
@@ -32,8 +32,8 @@ func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	if s.search.budget.isSpent() {
 		return s.searchSpent(r)
 	}
-	// A small request has none of the series that are known for it, unless it has
-	// nothing else: so this is news, and found out once.
+	// A small request leaves out series with rejected samples, unless it would be empty.
+	// If it has others as well, the cause is a new one: look for it once.
 	if b.small {
 		if _, others := s.knownBad(r.rows); len(others) == 0 {
 			return errRoundOver
@@ -42,7 +42,7 @@ func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	if err := s.mayIsolate(ctx, b); err != nil {
 		return err
 	}
-	// A body that is too large says nothing about the way there.
+	// If the body is too large, nothing else is wrong with the endpoint.
 	if r.status != http.StatusRequestEntityTooLarge || len(r.rows) == 1 {
 		if err := s.canary(ctx, b, r); err != nil {
 			return err
@@ -64,8 +64,8 @@ func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 	return nil
 }
 
-// searchSpent is the fault of a chunk with bad samples, on a day whose bytes for
-// finding them are used up. The chunks after it are smaller, and find good ones.
+// searchSpent is the fault of a chunk with bad samples on a day whose bytes for finding
+// them are used up. The next chunks are smaller, so that good samples still arrive.
 func (s *Shipper) searchSpent(r *refusal) error {
 	what := fmt.Sprintf("%s answered HTTP %d to %d samples%s, and the bytes for finding the bad ones are used up for today",
 		s.client.url.Host, r.status, len(r.rows), quoted(r.words))
@@ -74,9 +74,9 @@ func (s *Shipper) searchSpent(r *refusal) error {
 	return &fault{outcome: Later, status: r.status, err: errors.New(what)}
 }
 
-// takeApart sends halves of the refused rows, and halves of those that are
-// refused again, down to single rows; it returns the rows that were refused
-// alone. Left says that it had to stop before it was through.
+// takeApart sends the refused rows in halves, and halves of the halves that are refused
+// again, down to single rows. It returns the rows that were refused alone; left says
+// that rows are left which it could not judge in this round.
 func (s *Shipper) takeApart(ctx context.Context, b *round, r *refusal) (suspects []store.Row, left bool, err error) {
 	var parts [][]store.Row
 	divide := func(rows []store.Row) {
@@ -119,8 +119,8 @@ func (s *Shipper) takeApart(ctx context.Context, b *round, r *refusal) (suspects
 	return suspects, len(parts) > 0, nil
 }
 
-// knownBad divides rows into those of series with rejected rows, and
-// the others. Most of what a server refuses, it refuses each time.
+// knownBad divides rows into those of series with rejected samples and the others: a
+// series that was rejected is usually rejected again.
 func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
 	for _, row := range rows {
 		if s.search.badSeries[row.Series.ID] {
@@ -132,8 +132,8 @@ func (s *Shipper) knownBad(rows []store.Row) (known, others []store.Row) {
 	return known, others
 }
 
-// confirm sends each suspect once more, between two samples that are taken, and
-// rejects those that are refused again.
+// confirm sends each suspect once more, between two samples that the server accepts,
+// and rejects those that are refused again.
 func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []store.Row) error {
 	if err := s.canary(ctx, b, r); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (s *Shipper) confirm(ctx context.Context, b *round, r *refusal, suspects []
 	return s.reject(ctx, b, confirmed)
 }
 
-// probe sends the chunk s.chunks.one and marks what was taken of it.
+// probe sends the chunk s.chunks.one and marks its accepted rows.
 func (s *Shipper) probe(ctx context.Context, b *round) (result, error) {
 	req, v, err := s.send(ctx, b)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *Shipper) probe(ctx context.Context, b *round) (result, error) {
 	return v, s.acknowledge(ctx, b, v.accepted, req.index)
 }
 
-// mayIsolate says whether there may be another request of the search.
+// mayIsolate says whether the search may make another request.
 func (s *Shipper) mayIsolate(ctx context.Context, b *round) error {
 	if b.small {
 		return s.waitForRate(ctx, b)

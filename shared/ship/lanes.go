@@ -9,10 +9,10 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// liveWindow is how old a sample may be to count as new, at least.
+// liveWindow is the least age up to which a sample counts as new.
 const liveWindow = time.Minute
 
-// wholeRound times chunk_size is what one small request holds: all that a board
+// wholeRound times chunk_size is the size of one small request: everything that a board
 // collects at one time, so that no series is always left out.
 const wholeRound = 4
 
@@ -21,8 +21,9 @@ const wholeRound = 4
 func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	now := time.Now()
 	spent := s.pacing.budget.spent(now)
-	// With no time or bytes to give away, one small request says how things are.
-	// After failures there may be an outage to make up for, and a chunk of one.
+	// While other programs need the link or the bytes are spent, one small request
+	// shows the present state. After failures there may be a backlog, and the chunk
+	// limit may be 1, so that one request is not enough.
 	first := !s.first.until.IsZero() && s.pacing.failed == 0
 	small := !s.drainAll && (s.busy(now) || spent || first)
 	window := max(2*s.cfg.UploadInterval, liveWindow)
@@ -38,13 +39,13 @@ func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 		}
 		s.chunks.limit = min(s.chunks.limit, most)
 		if s.cfg.Backfill != "off" {
-			border = math.MinInt64 // whatever is newest
+			border = math.MinInt64 // the newest samples, however old
 		}
 	}
 	if err := s.sendNewest(ctx, b, border, small); err != nil || small {
 		return err
 	}
-	if b.held { // the newest samples wait, and others are behind them
+	if b.held { // the newest samples stay pending, and others may be behind them
 		border = math.MaxInt64
 	}
 	if err := s.resend(ctx, b); err != nil {
@@ -56,8 +57,8 @@ func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	return s.sendBacklog(ctx, b, border)
 }
 
-// chunkLimit is how many samples the next request may have: one while something
-// else than the server answers.
+// chunkLimit is how many samples the next request may have: one while the answers do
+// not come from the server.
 func (s *Shipper) chunkLimit() int {
 	if s.client.endpoint.isForeign() {
 		return 1
@@ -65,28 +66,28 @@ func (s *Shipper) chunkLimit() int {
 	return s.chunks.limit
 }
 
-// sendNewest sends pending samples from border on, the newest first; just one chunk
-// of them if once.
+// sendNewest sends pending samples from border on, the newest first; if once, only one
+// chunk.
 func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once bool) error {
-	// What is stored while the round goes on, self-metrics above all, belongs to the
+	// Samples that are stored during the round, such as self-metrics, are sent in the
 	// next one.
 	for meanwhile := (store.Except{}); ; meanwhile = (store.Except{FromMs: b.begun.UnixMilli(), ToMs: time.Now().UnixMilli()}) {
 		since := border
 		if s.cfg.Backfill == "newest_first" {
-			since = math.MinInt64 // all that is pending may fit into this request
+			since = math.MinInt64 // all pending samples may fit into this request
 		}
 		var err error
 		limit := s.chunkLimit()
 		if s.chunks.rows, err = s.db.NewestSince(ctx, s.chunks.rows[:0], since, meanwhile, limit); err != nil {
 			return err
 		}
-		if b.short = len(s.chunks.rows) < limit; !b.short { // it does not
+		if b.short = len(s.chunks.rows) < limit; !b.short { // they do not
 			s.chunks.rows = slices.DeleteFunc(s.chunks.rows, func(r store.Row) bool { return r.TimeMs < border })
 		}
 		if len(s.chunks.rows) == 0 {
 			return nil
 		}
-		if once { // what was refused before waits for better times
+		if once { // series with rejected samples are left out
 			if _, others := s.knownBad(s.chunks.rows); len(others) > 0 {
 				s.chunks.rows = append(s.chunks.rows[:0], others...)
 			}
@@ -103,8 +104,8 @@ func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once b
 	}
 }
 
-// sendRows sends rows in as many chunks as their size asks for. It returns once all
-// of them are delivered, rejected, or left out by an answer that says so.
+// sendRows sends rows in as many chunks as their size needs. It returns when all of
+// them are delivered, rejected, or left out by the server's answer.
 func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) error {
 	for len(rows) > 0 {
 		c := &s.chunks.one
@@ -127,8 +128,8 @@ func (s *Shipper) sendRows(ctx context.Context, b *round, rows []store.Row) erro
 	return nil
 }
 
-// pack makes a chunk of the first rows, as many as the byte limit lets, and sets
-// those aside that the server would drop without a word.
+// pack makes a chunk of the first rows, as many as the byte limit allows, and rejects
+// rows that the server would drop without an error.
 func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row) (rest []store.Row, err error) {
 	rule, err := s.timeRuleFor(ctx, b, rows)
 	if err != nil {
@@ -150,9 +151,9 @@ func (s *Shipper) pack(ctx context.Context, b *round, c *chunk, rows []store.Row
 	return rest, s.reject(ctx, b, c.bad)
 }
 
-// sendBacklog sends what is older than border, by priority and in the order of
-// remote.backfill, until the round is over. While a request is under way the
-// rows of the one before it are marked and the next chunk is packed.
+// sendBacklog sends samples older than border, by priority and in the order of
+// remote.backfill, until the round is over. During a request the rows of the one before
+// it are marked and the next chunk is packed.
 func (s *Shipper) sendBacklog(ctx context.Context, b *round, border int64) error {
 	if s.drainAll {
 		border = math.MaxInt64
@@ -186,8 +187,7 @@ func (s *Shipper) sendBacklog(ctx context.Context, b *round, border int64) error
 	return err
 }
 
-// startNext starts the request of the first chunk of the backlog, if there is
-// one.
+// startNext starts the request for the first chunk of the backlog, if there is one.
 func (s *Shipper) startNext(ctx context.Context, b *round, at *store.Cursor, border int64) (*request, error) {
 	c, err := s.packNext(ctx, b, at, border)
 	if c == nil || err != nil {
@@ -199,8 +199,8 @@ func (s *Shipper) startNext(ctx context.Context, b *round, at *store.Cursor, bor
 	return s.start(ctx, b, c), nil
 }
 
-// packNext packs the rows behind the cursor, nil for none. Two chunks take
-// turns, so that the one before stays as it is while it is under way.
+// packNext packs the rows after the cursor, nil for none. Two chunks take turns, so
+// that one is unchanged during its request while the next is packed.
 func (s *Shipper) packNext(ctx context.Context, b *round, at *store.Cursor, border int64) (*chunk, error) {
 	s.chunks.turn = 1 - s.chunks.turn
 	c := &s.chunks.pair[s.chunks.turn]

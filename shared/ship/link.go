@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// A link counts what goes over all connections to the server: headers, TLS and
-// what a retry repeats. It also notices when the other side goes away without
-// having said so.
+// A link counts the bytes of all connections to the server, including headers, TLS and
+// repeated requests. It also notices connections that the other side ends without an
+// announcement.
 type link struct {
 	sent, received atomic.Int64 // bytes
 	dials          atomic.Int64 // connections made; the reader resets it
-	refused        atomic.Bool  // nothing listened; likewise
-	ended          atomic.Bool  // a connection ended without an answer; likewise
-	closing        atomic.Bool  // the server said that it will close the connection
+	refused        atomic.Bool  // nothing listened at the address; the reader resets it
+	ended          atomic.Bool  // a connection ended without an answer; the reader resets it
+	closing        atomic.Bool  // the server announced that it closes the connection
 	address        atomic.Value // string: of the other side of the last connection
 
 	mu       sync.Mutex
@@ -27,9 +27,9 @@ type link struct {
 	deadline time.Time // of the request under way, zero: none is
 }
 
-// limit bounds all that the connection does from now on; the zero time takes the
-// bound away. It holds where no timeout of net/http does, as after 101 Switching
-// Protocols, which leaves the connection to the caller.
+// limit sets the time at which the connection ends; the zero time means never. It also
+// works where no timeout of net/http does, such as after 101 Switching Protocols, which
+// leaves the connection to the caller.
 func (l *link) limit(deadline time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,12 +39,12 @@ func (l *link) limit(deadline time.Time) {
 	}
 }
 
-// adopt makes a connection the one that limit bounds.
+// adopt makes a connection the one that limit is about.
 func (l *link) adopt(conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conn = conn
-	conn.SetDeadline(l.deadline) //nolint:errcheck // likewise
+	conn.SetDeadline(l.deadline) //nolint:errcheck // it fails on a connection that is closed
 }
 
 // peer returns the address of the other side, "" before the first connection.
@@ -53,9 +53,8 @@ func (l *link) peer() string {
 	return address
 }
 
-// idleClose is how long a connection must have been silent for its end to be no
-// news: VictoriaMetrics closes idle connections after a minute, proxies sooner
-// or later than that.
+// idleClose is how long a connection must have been idle for its end to be normal:
+// VictoriaMetrics closes idle connections after a minute, proxies sooner or later.
 const idleClose = 50 * time.Second
 
 // dial connects and counts.

@@ -7,9 +7,9 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// acknowledge marks rows as delivered, with the receipt, the counts and the
-// status in the same transaction. It is not broken off: what the server has
-// taken and we do not mark goes twice.
+// acknowledge marks rows as delivered, with the receipt, the counts and the status in
+// the same transaction. It cannot be cancelled: rows that the server accepted and that
+// are not marked would be sent twice.
 func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, index int) error {
 	if len(rows) == 0 {
 		return nil
@@ -18,9 +18,9 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	if err != nil {
 		return err
 	}
-	// The counts go with what they count, before it is known how many rows are
-	// still pending. What was counted too much is taken off the next ones, so that
-	// the counts never go back.
+	// The counts are written in the same transaction, before it is known how many rows
+	// were still pending. Rows that were counted and not marked are subtracted from the
+	// next count, so that a counter never goes back.
 	count := max(len(rows)-s.report.overcounted, 0)
 	before := *s.report.component
 	s.report.self.Tally.Add(uploaded, float64(count))
@@ -31,7 +31,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	receipt := store.Receipt{BatchID: b.id, ChunkIndex: index, At: now.Wall}
 	marked, err := s.db.Acknowledge(context.WithoutCancel(ctx), rows, receipt, u)
 	if err != nil {
-		s.report.self.Tally.Add(uploaded, -float64(count)) // that it was so was never written
+		s.report.self.Tally.Add(uploaded, -float64(count)) // because it was not written
 		*s.report.component = before
 		return fmt.Errorf("%w; the server has these samples, but they could not be marked as delivered and will be sent again", err)
 	}
@@ -41,7 +41,7 @@ func (s *Shipper) acknowledge(ctx context.Context, b *round, rows []store.Row, i
 	return nil
 }
 
-// reject marks rows as rejected that will never be accepted.
+// reject marks rows as rejected, which are not sent any more.
 func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) error {
 	if len(bad) == 0 {
 		return nil
@@ -55,7 +55,7 @@ func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) e
 	u := s.update(now)
 	n, err := s.db.Reject(context.WithoutCancel(ctx), bad, now.Wall, u)
 	if err != nil {
-		s.report.self.Tally.Add(rejected, -float64(len(bad))) // that it was so was never written
+		s.report.self.Tally.Add(rejected, -float64(len(bad))) // because it was not written
 		return err
 	}
 	s.report.self.wrote(u.Counters)

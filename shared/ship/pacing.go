@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// Pacing is when the next request may go, and how much.
+// Pacing is when the next request may be sent, and how large it may be.
 type pacing struct {
 	budget    budget
 	traffic   *traffic
-	charged   int64     // bytes on the wire that the budget knows of
+	charged   int64     // bytes on the wire that were charged to the budget
 	notBefore time.Time // of the next request, zero: any time
-	lastSent  time.Time // when a round last sent something
+	lastSent  time.Time // when a round last made a request
 	failed    int       // failures in a row
-	// littleTaken says that the server accepted little of a chunk, and took no
-	// larger one whole since.
+	// littleTaken says that the server accepted little of a chunk, and has not accepted
+	// a larger one completely since.
 	littleTaken bool
 	fault       error // of the last round
 }
 
-// busy says whether the links are to be left to others.
+// busy says whether other programs need the links.
 func (s *Shipper) busy(now time.Time) bool {
-	busy, err := s.pacing.traffic.measure(now, s.onWire(func(l *link) int64 { return l.sent.Load() }))
+	busy, err := s.pacing.traffic.measure(now, s.wireBytes(func(l *link) int64 { return l.sent.Load() }))
 	if unreadable := err != nil; unreadable != s.pacing.traffic.unreadable {
 		s.pacing.traffic.unreadable = unreadable
 		if !unreadable {
@@ -43,8 +43,8 @@ func (s *Shipper) busy(now time.Time) bool {
 	return busy
 }
 
-// onWire sums bytes over all of our links.
-func (s *Shipper) onWire(of func(*link) int64) int64 {
+// wireBytes sums bytes over the connections to all servers.
+func (s *Shipper) wireBytes(of func(*link) int64) int64 {
 	sum := of(s.client.link)
 	if s.clocks.check.client != s.client {
 		sum += of(s.clocks.check.client.link)
@@ -52,9 +52,9 @@ func (s *Shipper) onWire(of func(*link) int64) int64 {
 	return sum
 }
 
-// chargeBudget enters what went over the wire since the last time.
+// chargeBudget charges the bytes that went over the wire since the last time.
 func (s *Shipper) chargeBudget() {
-	total := s.onWire(func(l *link) int64 { return l.sent.Load() + l.received.Load() })
+	total := s.wireBytes(func(l *link) int64 { return l.sent.Load() + l.received.Load() })
 	s.pacing.budget.spend(total-s.pacing.charged, time.Now())
 	s.pacing.charged = total
 	if s.pacing.budget.perDay > 0 {
@@ -62,8 +62,8 @@ func (s *Shipper) chargeBudget() {
 	}
 }
 
-// sayBudget says whether the day's bytes are spent, and logs the change.
-func (s *Shipper) sayBudget(now time.Time) (spent bool) {
+// checkBudget says whether the day's bytes are spent, and logs when that changes.
+func (s *Shipper) checkBudget(now time.Time) (spent bool) {
 	spent = s.pacing.budget.spent(now)
 	if spent && !s.report.detail.BudgetSpent {
 		s.log.Warn("remote.max_bytes_per_day is reached; the backlog waits for the next day, the newest samples are sent every 10 minutes", "bytes", int64(s.pacing.budget.used))
@@ -74,7 +74,7 @@ func (s *Shipper) sayBudget(now time.Time) (spent bool) {
 	return spent
 }
 
-// retry sets when the next request may go after a failed one.
+// retry sets when the next request may be sent after a failed one.
 func (s *Shipper) retry(err error) time.Duration {
 	s.pacing.failed++
 	wait := s.cfg.UploadInterval
@@ -84,12 +84,12 @@ func (s *Shipper) retry(err error) time.Duration {
 	if f, ok := errors.AsType[*fault](err); ok {
 		switch {
 		case f.foreign || f.status == 0 && f.outcome == Later:
-			// The server did not answer, so a long wait does not spare it; and when
-			// the link is back, or somebody has signed in to the network, the present
-			// is to be seen within a round.
+			// The server did not answer, so a long wait does not relieve it. When the
+			// link is back, or a person has signed in to the network, the newest samples
+			// should arrive within a round.
 			wait = min(wait, s.cfg.UploadInterval)
 		case f.outcome == Misconfigured:
-			wait = slowWait(s.cfg.Retry, rand.Float64())
+			wait = misconfiguredWait(s.cfg.Retry, rand.Float64())
 		}
 		wait = max(wait, f.wait)
 	}
@@ -106,8 +106,8 @@ func faultOutcome(err error) Outcome {
 	return Later
 }
 
-// mayContinue says whether there may be another request now that is not for the
-// newest samples, and waits for the rate to allow it.
+// mayContinue says whether the round may make a request that is not for the newest
+// samples, and waits until the rate allows it.
 func (s *Shipper) mayContinue(ctx context.Context, b *round) error {
 	if now := time.Now(); !s.drainAll && (s.pacing.budget.spent(now) || s.busy(now)) {
 		return errRoundOver
@@ -115,8 +115,8 @@ func (s *Shipper) mayContinue(ctx context.Context, b *round) error {
 	return s.waitForRate(ctx, b)
 }
 
-// waitForRate waits until the rate allows the next request. It is the sign of life of a
-// long round.
+// waitForRate waits until the rate allows the next request. It also reports progress,
+// because a round may be long.
 func (s *Shipper) waitForRate(ctx context.Context, b *round) error {
 	s.progress()
 	if ctx.Err() != nil || b.requests > 0 && b.timeIsUp() {

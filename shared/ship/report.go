@@ -10,19 +10,18 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A report is what the shipper says of itself: its status row and its
-// self-metrics.
+// A report is the shipper's status row and its self-metrics.
 type report struct {
 	component   *status.Component
 	detail      status.Shipper
-	self        own
-	overcounted int       // deliveries that were counted and not marked
+	self        selfMetrics
+	overcounted int       // samples that were counted as delivered and not marked
 	recorded    time.Time // when the status row was written last, zero: not yet
 	sums        sums      // of rounds, for the log
 }
 
-// record writes the status row and, when they are due, our own samples, where no
-// delivery did it.
+// record writes the status row and, when they are due, the self-metrics, where no
+// delivery wrote them.
 func (s *Shipper) record(ctx context.Context, fault error) error {
 	now, err := store.Now()
 	if err != nil {
@@ -42,7 +41,7 @@ func (s *Shipper) record(ctx context.Context, fault error) error {
 	return nil
 }
 
-// update is what goes into the database with every piece of work.
+// update is the part of every transaction that is about the shipper itself.
 func (s *Shipper) update(now status.Moment) store.Update {
 	s.report.detail.ChunkSamples = s.chunks.limit
 	s.report.detail.Settling = s.replay.Settling
@@ -51,11 +50,11 @@ func (s *Shipper) update(now status.Moment) store.Update {
 	if own := s.samples(now.Wall); len(own) > 0 {
 		u.Groups = []store.Group{{Priority: status.SelfPriority, Self: true, Samples: own}}
 	}
-	u.Counters = s.report.self.changed(append(s.pacing.budget.counts(), s.search.budget.counts()...)) // with what was just said
+	u.Counters = s.report.self.changed(append(s.pacing.budget.counts(), s.search.budget.counts()...)) // including those that the self-metrics changed
 	return u
 }
 
-// samples are our own that are due.
+// samples are the self-metrics that are due.
 func (s *Shipper) samples(now time.Time) []metric.Sample {
 	own := s.report.self.Due(now)
 	if len(own) == 0 {
@@ -64,17 +63,17 @@ func (s *Shipper) samples(now time.Time) []metric.Sample {
 	return append(own, s.skewSample(now.UnixMilli())...)
 }
 
-// Stop writes that the shipper ended on purpose.
+// Stop records that the shipper ended on purpose.
 func (s *Shipper) Stop(ctx context.Context) error {
 	now, err := store.Now()
 	if err != nil {
 		return err
 	}
 	s.report.component.Stop(now)
-	s.clocks.check.part.Stop(now)
+	s.clocks.check.component.Stop(now)
 	s.report.self.Postpone(now.Wall)
 	u := s.update(now)
-	u.Status = append(u.Status, s.clocks.check.part.Row())
+	u.Status = append(u.Status, s.clocks.check.component.Row())
 	_, err = s.db.Record(ctx, u)
 	return err
 }

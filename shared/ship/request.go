@@ -12,11 +12,11 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A request is one POST under way. Its chunk is in use until it is answered.
+// A request is one POST. Its chunk is in use until it is answered.
 type request struct {
 	c     *chunk
 	index int
-	ended bool // a connection ended without an answer before this
+	ended bool // the connection before it ended without an answer
 	done  chan struct{}
 	a     answer
 	err   error
@@ -37,12 +37,12 @@ func (s *Shipper) start(ctx context.Context, b *round, c *chunk) *request {
 type result struct {
 	outcome  Outcome
 	accepted []store.Row // Delivered: by the server; pending until they are marked
-	refused  *refusal    // rows that the server does not take in this company
-	unproven bool        // Delivered, if the endpoint is one; the probe tells
+	refused  *refusal    // rows that the server refused together
+	unproven bool        // Delivered, if the endpoint is a metrics server: send the probe
 	err      error       // Later, Misconfigured: the fault
 }
 
-// A refusal is rows that were refused together, and the server's words.
+// A refusal is rows that were refused together, with the server's message.
 type refusal struct {
 	rows   []store.Row
 	status int
@@ -50,7 +50,7 @@ type refusal struct {
 	page   bool // the words are a page for people, and nothing shows it to be the server's
 }
 
-// wait waits for the answer of a request, counts it and says what it means.
+// wait waits for the answer to a request, counts it and says what it means.
 func (s *Shipper) wait(ctx context.Context, b *round, r *request) result {
 	<-r.done
 	s.count(b, r.a)
@@ -70,7 +70,7 @@ func (s *Shipper) wait(ctx context.Context, b *round, r *request) result {
 	return v
 }
 
-// count enters what a request cost.
+// count adds the cost of a request to the counts and budgets.
 func (s *Shipper) count(b *round, a answer) {
 	b.sent += a.sent
 	b.received += a.received
@@ -81,7 +81,8 @@ func (s *Shipper) count(b *round, a answer) {
 	s.search.budget.charge(s.pacing.budget.day, a.sent+a.received, b.searching)
 }
 
-// learn takes from an answer of the server what it says besides the chunk.
+// learn updates everything else that an answer of the server tells: its name, its
+// time, and whether it restarted.
 func (s *Shipper) learn(b *round, r *request, v result) {
 	b.answered = true
 	s.client.endpoint.accept(r.a)
@@ -102,7 +103,7 @@ func (s *Shipper) noteFailure(r *request, v result) {
 	}
 	s.report.self.Tally.Add(failures, 1)
 	switch r.a.status {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a proxy finds nothing that answers
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // from a proxy that cannot reach the server
 		s.replay.restarts.away = true
 	}
 }
@@ -163,12 +164,13 @@ func (s *Shipper) interpret(c *chunk, a answer, err error) result {
 	return v
 }
 
-// fails is the result of a request that delivered nothing and blames no sample.
+// fails is the result of a request that delivered nothing and for which no sample is
+// to blame.
 func (s *Shipper) fails(o Outcome, a answer, err error) result {
 	if o == Misconfigured {
 		s.report.detail.Misconfigured = err.Error()
 	} else if s.client.endpoint.isForeign() {
-		s.report.detail.Misconfigured = "" // what answered has gone
+		s.report.detail.Misconfigured = "" // the captive portal or page is gone
 	}
 	return result{outcome: o, err: &fault{outcome: o, status: a.status, wait: retryAfter(a.header), err: err}}
 }
@@ -189,8 +191,8 @@ func quoted(said string) string {
 	return fmt.Sprintf(": %q", said)
 }
 
-// apply does what a result asks for: marks what was taken and looks for the
-// rows that made a chunk be refused. An error is a fault, or of the database.
+// apply marks the accepted rows and looks for the rows because of which the others
+// were refused. An error is a fault, or comes from the database.
 func (s *Shipper) apply(ctx context.Context, b *round, r *request, v result) error {
 	if f, ok := errors.AsType[*fault](v.err); !ok || !f.foreign {
 		s.adjustChunk(r, v)

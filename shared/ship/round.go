@@ -15,21 +15,21 @@ type round struct {
 	id    string // batch_id in the log and in the receipts
 	begun time.Time
 	until time.Time // when the next round is due; zero: whenever this one is done
-	small bool      // there are no bytes for more than one small request
+	small bool      // only one small request may be sent
 
 	answered  bool // the server accepted something
 	askedTime bool // the server was asked for the time
-	held      bool // samples wait until the server's time is confirmed
-	searching bool // the request under way looks for bad samples
-	short     bool // the rows read last were all that the lane has
+	held      bool // some samples stay pending until the server's time is confirmed
+	searching bool // the present request looks for bad samples
+	short     bool // the lane has no rows after those that were read last
 
 	roundCounts
 }
 
-// RoundCounts are what a round came to.
+// RoundCounts are the results of a round.
 type roundCounts struct {
 	requests  int
-	isolated  int // requests that looked for bad samples
+	isolated  int // of the requests, those that looked for bad samples
 	delivered int // samples
 	rejected  int
 	resent    int
@@ -42,26 +42,26 @@ func newRound(until time.Time) *round {
 	return &round{id: uuid.NewString(), begun: time.Now(), until: until}
 }
 
-// timeIsUp says that the round has had its time.
+// timeIsUp says whether the next round is due.
 func (b *round) timeIsUp() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
 
 // errRoundOver ends a round without a fault: its time or its bytes are used up, or
-// the daemon is stopping. What is left goes with the next one.
-var errRoundOver = errors.New("enough for this round")
+// the daemon is stopping. The samples that are left are sent in the next one.
+var errRoundOver = errors.New("the round is over")
 
-// Round sends what is pending, the newest first, and returns when the next
-// round is due. While there is a reason to wait it only says that it is alive.
+// Round sends pending samples, the newest first, and returns when the next round is
+// due. While there is a reason to wait it only writes the status row.
 //
-// The first round comes within a second and sends one small chunk; all others
-// come on the device's own beat. When, the device's id decides, so that a fleet
-// that starts together spreads out.
+// The first round starts within a second and sends one small chunk. All others start
+// at a point of the upload interval that the device's id decides, so that boards that
+// start together do not send together.
 func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	now := time.Now()
 	if wait := s.first.notBefore.Sub(now); !s.first.until.IsZero() && wait > 0 {
 		return wait, nil
 	}
 	if wait, rests := s.rests(now); rests {
-		// Nothing was tried since, so the fault is the one of before.
+		// No request was made since, so the last fault still holds.
 		return wait, errors.Join(s.pacing.fault, s.record(ctx, nil))
 	}
 	b := newRound(now.Add(s.beat()))
@@ -75,13 +75,13 @@ func (s *Shipper) Round(ctx context.Context) (next time.Duration, err error) {
 	}
 	next, quiet := s.nextRound(b, err)
 	if !quiet && (err != nil || b.delivered == 0 || s.report.detail.BudgetSpent != s.pacing.budget.spent(now)) {
-		s.sayBudget(time.Now())
+		s.checkBudget(time.Now())
 		err = errors.Join(err, s.record(ctx, err))
 	}
 	return min(next, s.cfg.UploadInterval), err
 }
 
-// rests says whether nothing is to be sent now, and when to look again.
+// rests says whether nothing may be sent now, and when to look again.
 func (s *Shipper) rests(now time.Time) (wait time.Duration, rests bool) {
 	if !s.cfg.Enabled {
 		s.report.detail.Outcome, s.pacing.fault = status.OutcomeDisabled, nil
@@ -90,34 +90,34 @@ func (s *Shipper) rests(now time.Time) (wait time.Duration, rests bool) {
 	if wait := s.pacing.notBefore.Sub(now); wait > 0 && (s.report.detail.HTTPStatus != 401 || !s.client.creds.changed()) {
 		return min(wait, s.cfg.UploadInterval), true
 	}
-	if s.sayBudget(now) && now.Sub(s.pacing.lastSent) < spentEvery {
+	if s.checkBudget(now) && now.Sub(s.pacing.lastSent) < spentEvery {
 		s.pacing.fault = nil
 		return s.beat(), true
 	}
 	return 0, false
 }
 
-// nextRound says when the next round is due after one that ended, and whether
-// there is nothing to say of it.
+// nextRound says when the next round is due after one that ended, and whether its
+// status row need not be written.
 func (s *Shipper) nextRound(b *round, err error) (next time.Duration, quiet bool) {
 	switch {
 	case err != nil:
 		return s.retry(err), false
 	case !s.first.until.IsZero() && b.requests == 0 && time.Now().Before(s.first.until):
-		return eagerEvery, time.Since(s.report.recorded) < s.cfg.UploadInterval/2 // the last heartbeat is not due again
+		return firstRoundEvery, time.Since(s.report.recorded) < s.cfg.UploadInterval/2
 	}
 	s.first.until = time.Time{}
 	return max(time.Until(b.until), 0), false
 }
 
 // Drain sends everything that is pending now, whatever the budget, with up to
-// max_attempts tries in a row. An error says that something could not be sent.
+// max_attempts tries in a row. It fails if a sample could not be sent.
 func (s *Shipper) Drain(ctx context.Context) (delivered int, err error) {
 	if !s.cfg.Enabled {
 		return 0, errors.New("remote.enabled is false: nothing was sent")
 	}
 	s.drainAll, s.first.until = true, time.Time{}
-	s.report.self.Postpone(time.Now()) // samples about this run would never end
+	s.report.self.Postpone(time.Now()) // self-metrics would be pending again after each round
 	for {
 		b := newRound(time.Time{})
 		err = s.sendAll(ctx, b)
@@ -129,7 +129,7 @@ func (s *Shipper) Drain(ctx context.Context) (delivered int, err error) {
 		case err == nil && b.delivered+b.rejected == 0:
 			return delivered, s.record(ctx, nil)
 		case err == nil || errors.Is(err, errRoundOver):
-			continue // what came meanwhile
+			continue // with the samples that were stored meanwhile
 		}
 		wait := s.retry(err)
 		if s.pacing.failed >= s.cfg.Retry.MaxAttempts || !s.cfg.Retry.Enabled || faultOutcome(err) != Later {
@@ -144,8 +144,8 @@ func (s *Shipper) Drain(ctx context.Context) (delivered int, err error) {
 	}
 }
 
-// beat is the time to the next round. One that is all but here is this one: the
-// timer is not the clock.
+// beat is the time to the next round. A round that is due within a twentieth of the
+// interval is the present one, because a timer may be early.
 func (s *Shipper) beat() time.Duration {
 	wait := beat(time.Now(), s.cfg.UploadInterval, s.client.device)
 	if wait < s.cfg.UploadInterval/20 {
@@ -171,6 +171,6 @@ func (s *Shipper) close(b *round, err error) {
 	}
 	s.log.Debug("round done", attrs...)
 	if now := time.Now(); s.report.sums.add(b, now) {
-		s.report.sums.say(context.Background(), s.log, now)
+		s.report.sums.flush(context.Background(), s.log, now)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/secretfile"
 )
 
-// Credentials authorise requests. The secret is in a file, which is read again
-// whenever it is another one, so that it can be replaced at any time.
+// Credentials authorise requests. The secret is in a file, which is read again whenever
+// it changes, so that the secret can be replaced at any time.
 type credentials struct {
 	secretfile.Source
 
@@ -32,7 +32,7 @@ type stamp struct {
 	changed time.Time
 }
 
-// newCredentials finds where the secret is; dir is systemd's directory of
+// newCredentials finds the file of the secret; dir is systemd's directory of
 // credentials, or empty.
 func newCredentials(r config.Remote, to *url.URL, dir string) (*credentials, error) {
 	source, err := secretfile.Find(r, to, dir)
@@ -60,7 +60,7 @@ func (c *credentials) header() (string, error) {
 	return "Bearer " + c.secret, nil
 }
 
-// changed says that the file holds another secret than the last request had.
+// changed says whether the file has another secret than the last request had.
 func (c *credentials) changed() bool {
 	if c.Path == "" {
 		return false
@@ -68,7 +68,7 @@ func (c *credentials) changed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.secret
-	c.stamp = stamp{} // read it, whatever the times say
+	c.stamp = stamp{} // so that it is read even if its times are the same
 	return c.refresh() == nil && c.secret != old
 }
 
@@ -89,7 +89,7 @@ func (c *credentials) refresh() error {
 	return nil
 }
 
-// redact takes the secret out of what a server said.
+// redact removes the secret from a server's message.
 func (c *credentials) redact(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,8 +102,8 @@ func (c *credentials) redact(text string) string {
 	return text
 }
 
-// excerpt is the start of what a server said, without the secret: that is taken
-// out first, as what is left of one after cutting would not be known for it.
+// excerpt is the start of a server's message without the secret, which is removed
+// first, because a secret that was cut would not be found.
 func (c *credentials) excerpt(said []byte) string { return excerpt(c.redact(string(said))) }
 
 func stampOf(info os.FileInfo) stamp {

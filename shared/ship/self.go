@@ -17,23 +17,23 @@ const (
 	rejected  = "storage.rejected_total"
 )
 
-// own is the shipper's self-metrics. The counts are written with what they count,
-// and only those that changed.
-type own struct {
+// selfMetrics is the shipper's self-metrics. A count is written in the transaction of
+// what it counts, and only if it changed.
+type selfMetrics struct {
 	selfmetrics.Reporter
 	written map[string]float64 // by name and tags
 }
 
-func newOwn(daemon string) own {
+func newSelfMetrics(daemon string) selfMetrics {
 	rest := func(name string) bool { return !ofDelivery(name) && !selfmetrics.OfHistogram(name) }
-	return own{written: map[string]float64{}, Reporter: selfmetrics.New(daemon, time.Now(),
+	return selfMetrics{written: map[string]float64{}, Reporter: selfmetrics.New(daemon, time.Now(),
 		selfmetrics.Group{Every: time.Minute, Of: ofDelivery},
 		selfmetrics.Group{Every: 3 * time.Minute, Of: rest, Process: true},
 		selfmetrics.Group{Every: 10 * time.Minute, Of: selfmetrics.OfHistogram},
 	)}
 }
 
-func (o *own) restore(counts []metric.Count) {
+func (o *selfMetrics) restore(counts []metric.Count) {
 	for _, name := range []string{uploaded, failures, partial, bytesSent, rejected} {
 		o.Tally.Add(name, 0)
 	}
@@ -41,19 +41,19 @@ func (o *own) restore(counts []metric.Count) {
 	o.wrote(o.Tally.All())
 }
 
-// changed returns the counts that are not written yet, others among them.
-func (o *own) changed(others []metric.Count) []metric.Count {
+// changed returns the counts that are not written yet, including others.
+func (o *selfMetrics) changed(others []metric.Count) []metric.Count {
 	return slices.DeleteFunc(append(o.Tally.All(), others...), func(c metric.Count) bool {
 		old, known := o.written[c.Name+c.Tags]
 		return known && old == c.Value
 	})
 }
 
-func (o *own) wrote(counts []metric.Count) {
+func (o *selfMetrics) wrote(counts []metric.Count) {
 	for _, c := range counts {
 		o.written[c.Name+c.Tags] = c.Value
 	}
 }
 
-// ofDelivery names the counts that a chart of the deliveries shows.
+// ofDelivery says whether a chart of the deliveries shows a count.
 func ofDelivery(name string) bool { return name == uploaded || name == failures || name == bytesSent }

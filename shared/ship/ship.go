@@ -1,11 +1,11 @@
-// Package ship gets stored samples to the server: at least once each, marked
-// only after the server accepted them, and without ever blocking on a sample or an
-// answer.
+// Package ship sends stored samples to the server: each at least once. A sample is
+// marked only after the server accepted it, and no sample and no answer can stop the
+// others.
 //
-// The one rule here: a row changes its state only by what an answer said about
-// it. Start at Shipper.Round in round.go; lanes.go has what a round sends,
-// request.go the life of one request, outcome.go and endpoint.go what an answer
-// means.
+// The one rule here: only an answer of the server about a row changes the row's
+// state. Start at Shipper.Round in round.go; lanes.go chooses what a round sends,
+// request.go has the life of one request, outcome.go and endpoint.go say what an
+// answer means.
 package ship
 
 import (
@@ -19,20 +19,20 @@ import (
 )
 
 const (
-	// eagerFor is how long after its start a shipper that found nothing pending
-	// looks again every eagerEvery, instead of waiting for its beat, so that
-	// the first samples of a board that was just started are seen at once.
-	eagerFor   = 15 * time.Second
-	eagerEvery = 250 * time.Millisecond
+	// A shipper that found nothing pending looks again every firstRoundEvery during
+	// firstRoundFor after its start, instead of once an upload interval, so that the
+	// first samples of a board are seen at once.
+	firstRoundFor   = 15 * time.Second
+	firstRoundEvery = 250 * time.Millisecond
 )
 
-// A Shipper sends what is pending. It is owned by one goroutine, except for
+// A Shipper sends pending samples. It is owned by one goroutine, except for
 // CheckSkew.
 type Shipper struct {
 	db       *store.DB
 	cfg      config.Remote
 	log      *slog.Logger
-	progress func() // called as a long round gets on
+	progress func() // called from time to time in a long round, for the watchdog
 	client   *client
 	enc      encoder
 
@@ -44,16 +44,16 @@ type Shipper struct {
 	search search
 	replay replay
 
-	drainAll bool // everything goes now, whatever the budget
+	drainAll bool // send everything now, whatever the budget
 }
 
-// A firstRound is when the samples of a board that just started are looked for.
+// A firstRound is the time in which the first samples of a board are looked for.
 type firstRound struct {
-	notBefore time.Time // the device's share of the first second
-	until     time.Time // zero: the first samples are not waited for any more
+	notBefore time.Time // within the first second, at a point that the device's id decides
+	until     time.Time // zero: the first round is over
 }
 
-// A chunking is how many samples a request may have at present, and buffers.
+// A chunking is the present size of a request, and buffers.
 type chunking struct {
 	limit int // samples
 	rows  []store.Row
@@ -64,23 +64,23 @@ type chunking struct {
 
 // Clocks are estimates of the server's time.
 type clocks struct {
-	uploads clock // by answers that took samples, which only the server gives
-	probe   clock // by the answers of clock_skew_url
+	uploads clock // from answers that accepted samples, which only the server gives
+	probe   clock // from answers of clock_skew_url
 	check   skewCheck
 
 	confirmation confirmation // of uploads
 }
 
-// A search is what is known of samples that the server rejects.
+// A search is what is known about samples that the server rejects.
 type search struct {
 	badSeries    map[int64]bool // ids of series that had samples rejected
 	lastAccepted store.Row      // zero: not known
 	budget       searchBudget
 }
 
-// New prepares the shipping of db's samples and takes over what an earlier run
-// left. Progress is called whenever a long round gets on. An error is of the
-// configuration, of a file that it names, or of the database.
+// New prepares the upload of db's samples and takes over the state that an earlier
+// run stored. Progress is called from time to time in a long round. An error comes
+// from the configuration, a file that it names, or the database.
 func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, log *slog.Logger, progress func()) (*Shipper, error) {
 	c, err := newClient(cfg, d.Version)
 	if err != nil {
@@ -103,17 +103,17 @@ func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, 
 		db: db, cfg: cfg.Remote, log: log.With("endpoint", c.url.Host), progress: progress, client: c,
 		enc:    encoder{compress: cfg.Remote.Compression, site: cfg.Device.Site},
 		pacing: pacing{budget: newBudget(cfg.Remote.MaxKbps, cfg.Remote.MaxBytesPerDay, now), traffic: traffic},
-		first:  firstRound{notBefore: now.Add(share(time.Second, cfg.Device.ID)), until: now.Add(eagerFor)},
+		first:  firstRound{notBefore: now.Add(share(time.Second, cfg.Device.ID)), until: now.Add(firstRoundFor)},
 		chunks: chunking{limit: cfg.Remote.ChunkSize},
 		clocks: clocks{check: check},
-		report: report{component: component(d, status.ShipperRow, cfg.Remote.UploadInterval, rows), self: newOwn(d.Name)},
+		report: report{component: component(d, status.ShipperRow, cfg.Remote.UploadInterval, rows), self: newSelfMetrics(d.Name)},
 		search: search{badSeries: map[int64]bool{}},
 	}
 	s.report.detail = status.Shipper{Outcome: status.OutcomeIdle, Endpoint: c.url.Host, Plaintext: c.plaintextSecret()}
 	return s, s.restore(ctx, d, rows)
 }
 
-// restore takes over what an earlier run left.
+// restore takes over the state that an earlier run stored.
 func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Row) error {
 	counts, err := s.db.Counters(ctx)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 		if old.Component != status.ShipperRow {
 			continue
 		}
-		// The detail of another version may not be readable; then nothing is taken over.
+		// The detail of another version may be unreadable; then it is ignored.
 		left, err := status.Detail[status.Shipper](old)
 		if err != nil {
 			continue
@@ -139,7 +139,7 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 	return nil
 }
 
-// component begins a status row and takes over what an earlier run left in it.
+// component begins a status row with the totals that an earlier run left in it.
 func component(d status.Daemon, name string, interval time.Duration, old []status.Row) *status.Component {
 	c := status.NewComponent(d, name, interval)
 	for _, row := range old {

@@ -503,7 +503,7 @@ func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	requests := 0
 	b.ship.client.transport = transportFunc(func(*http.Request) (*http.Response, error) { requests++; return respond(204, ""), nil })
-	b.ship.first.until = time.Now().Add(eagerFor)
+	b.ship.first.until = time.Now().Add(firstRoundFor)
 	b.record(1, "a")
 	b.ship.first.notBefore = time.Now().Add(time.Minute)
 	if next, err := b.ship.Round(t.Context()); err != nil || next <= 0 || next > time.Minute || requests > 0 {
@@ -512,9 +512,9 @@ func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
 	b.ship.first.notBefore, b.ship.first.until = time.Time{}, time.Time{}
 	b.round()
 	requests = 0
-	b.ship.first.until = time.Now().Add(eagerFor)
+	b.ship.first.until = time.Now().Add(firstRoundFor)
 	b.ship.report.component = status.NewComponent(status.Daemon{Name: "metrics-shipper"}, "shipper", time.Second)
-	if next, err := b.ship.Round(t.Context()); err != nil || next != eagerEvery {
+	if next, err := b.ship.Round(t.Context()); err != nil || next != firstRoundEvery {
 		t.Errorf("with nothing pending: %s, %v", next, err)
 	}
 	b.record(200, "a")

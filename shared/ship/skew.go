@@ -16,14 +16,14 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// maxDrift is how fast two clocks may part: what the kernel may slew one by
-// (adjtimex(2)), 500 parts in a million.
+// maxDrift is how fast two clocks may drift apart: the kernel may slew a clock by 500
+// parts in a million (adjtimex(2)).
 const maxDrift = 500e-6
 
 // A clock bounds the difference between this clock and a server's, local minus
-// server, from the Date of its answers. A Date is cut to the second, so a single
-// one says little; but each narrows the bounds, as each second begins at
-// another moment between a request and its answer.
+// server, from the Date of its answers. A Date is cut to the second, so a single one
+// says little. Each further one narrows the bounds, because the server's second
+// begins at another point between the request and its answer.
 type clock struct {
 	mu        sync.Mutex
 	known     bool
@@ -32,15 +32,14 @@ type clock struct {
 	host      string
 }
 
-// A skew is local minus server, within ±Error.
+// A skew is the local clock minus the server's, within ±Error.
 type skew struct {
 	Ms    float64
 	Error float64
 	Host  string // that answered
 }
 
-// observe takes the Date of one answer. An answer out of a cache has an old one
-// and says so.
+// observe uses the Date of one answer, unless the answer comes from a cache.
 func (c *clock) observe(a answer, host string) {
 	date, err := http.ParseTime(a.header.Get("Date"))
 	if err != nil || a.header.Get("Age") != "" {
@@ -63,7 +62,7 @@ func (c *clock) observe(a answer, host string) {
 		oldLow, oldHigh := c.low+float64(step)/1e6-drift, c.high+float64(step)/1e6+drift
 		if oldLow <= high && low <= oldHigh {
 			low, high = max(low, oldLow), min(high, oldHigh)
-		} // else the server's clock was set, and the old bounds are void
+		} // else the server's clock was set, and the old bounds do not count
 	}
 	c.known, c.low, c.high, c.at, c.host = true, low, high, a.begun, host
 }
@@ -83,29 +82,30 @@ func (c *clock) skew() (s skew, known bool) {
 	return skew{Ms: c.middle(), Error: math.Ceil((c.high - c.low) / 2), Host: c.host}, c.known
 }
 
-// middle is the best guess, in whole milliseconds.
+// middle is the best estimate, in whole milliseconds.
 func (c *clock) middle() float64 { return math.Round((c.low + c.high) / 2) }
 
 func ms(t time.Time) float64 { return float64(t.UnixMicro()) / 1e3 }
 
-// A SkewCheck asks a server for the time. It is owned by one goroutine.
+// A skewCheck asks a server for the time. It is owned by one goroutine.
 type skewCheck struct {
-	client *client
-	url    *url.URL
-	limit  float64 // milliseconds
-	part   *status.Component
-	every  time.Duration
-	failed int  // checks in a row
-	over   bool // the last estimate was beyond the limit
-	said   bool
+	client    *client
+	url       *url.URL
+	limit     float64 // milliseconds
+	component *status.Component
+	every     time.Duration
+	failed    int // checks in a row
+
+	beyond bool // the last estimate was beyond the limit
+	logged bool // an estimate was logged
 }
 
-// newSkewCheck prepares CheckSkew. A page of another host has a client of its
-// own: what becomes of its connections says nothing about the server.
+// newSkewCheck prepares CheckSkew. A page of another host has a client of its own,
+// because its connections say nothing about the server.
 func newSkewCheck(c *client, cfg config.Config, d status.Daemon, rows []status.Row) (skewCheck, error) {
 	k := skewCheck{
 		client: c, every: cfg.Monitoring.ClockSkewCheckInterval, limit: float64(cfg.Monitoring.ClockSkewWarnThresholdMs),
-		part: component(d, status.SkewRow, cfg.Monitoring.ClockSkewCheckInterval, rows),
+		component: component(d, status.SkewRow, cfg.Monitoring.ClockSkewCheckInterval, rows),
 	}
 	var err error
 	if k.url, err = cfg.ClockURL(); err != nil {
@@ -117,9 +117,9 @@ func newSkewCheck(c *client, cfg config.Config, d status.Daemon, rows []status.R
 	return k, err
 }
 
-// CheckSkew asks a server for the time, see Config.ClockURL, and writes the status
-// of the clock. Next is when to ask again: a board without another source of time
-// waits for the answer. It may run beside Round.
+// CheckSkew asks a server for the time, see Config.ClockURL, and writes the status of
+// the clock. Next is when to ask again: soon after a failure, because a board without
+// another source of time needs the answer. It may run beside Round.
 func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error) {
 	k := &s.clocks.check
 	if !s.cfg.Enabled {
@@ -145,27 +145,26 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 	next = k.every
 	if fault == nil {
 		s.clocks.probe.observe(a, k.url.Host)
-		k.part.Succeed(now, 1)
+		k.component.Succeed(now, 1)
 		k.failed = 0
 	} else {
 		fault = fmt.Errorf("ask %s for the time: %w", k.url.Host, fault)
-		k.part.Fail(now, fault, 1)
+		k.component.Fail(now, fault, 1)
 		next = max(min(k.every, s.cfg.UploadInterval<<min(k.failed, 16)), retryAfter(a.header))
 		k.failed++
 	}
 	if at, known := s.anySkew(); known {
-		k.part.SetDetail(status.Skew{SkewMs: &at.Ms, ErrorMs: &at.Error, Host: at.Host})
-		s.sayClock(at)
+		k.component.SetDetail(status.Skew{SkewMs: &at.Ms, ErrorMs: &at.Error, Host: at.Host})
+		s.logSkew(at)
 	}
-	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []status.Row{k.part.Row()}}); err != nil {
+	if _, err := s.db.Record(context.WithoutCancel(ctx), store.Update{Status: []status.Row{k.component.Row()}}); err != nil {
 		return k.every, fmt.Errorf("write the status of the clock: %w", err)
 	}
 	return next, fault
 }
 
-// identify asks the endpoint of the uploads to show itself, after an answer for
-// the time that may be anyone's: a captive portal's page is no time. The answer
-// to that question has a Date of its own.
+// identify sends the probe to the endpoint of the uploads, after an answer that a
+// captive portal may have given. The answer to the probe has a Date of its own.
 func (s *Shipper) identify(ctx context.Context, a answer) (answer, error) {
 	k := &s.clocks.check
 	page := fmt.Errorf("HTTP %d%s: not known to be a metrics server's answer, so its Date is not used", a.status, quoted(k.client.creds.excerpt(a.body)))
@@ -179,22 +178,22 @@ func (s *Shipper) identify(ctx context.Context, a answer) (answer, error) {
 	return own, nil
 }
 
-// sayClock logs the first estimate, and every crossing of the limit.
-func (s *Shipper) sayClock(at skew) {
+// logSkew logs the first estimate, and each time that the limit is crossed.
+func (s *Shipper) logSkew(at skew) {
 	k := &s.clocks.check
-	over := math.Abs(at.Ms)-at.Error > k.limit
+	beyond := math.Abs(at.Ms)-at.Error > k.limit
 	attrs := []any{"skew_ms", at.Ms, "error_ms", at.Error, "host", at.Host}
 	switch {
-	case over && !k.over:
+	case beyond && !k.beyond:
 		s.log.Warn("the clock and the server's clock differ; samples are sent with their present times", attrs...)
-	case !over && (k.over || !k.said):
+	case !beyond && (k.beyond || !k.logged):
 		s.log.Info("clock compared with the server's", attrs...)
 	}
-	k.over, k.said = over, true
+	k.beyond, k.logged = beyond, true
 }
 
-// anySkew is the estimate by clock_skew_url, or that from the uploads while
-// there is none of late.
+// anySkew is the estimate from clock_skew_url, or the one from the uploads while there
+// is no recent one.
 func (s *Shipper) anySkew() (at skew, known bool) {
 	at, known = s.clocks.probe.skew()
 	if uploads, too := s.clocks.uploads.skew(); too && (!known || s.clocks.probe.age() > 2*s.clocks.check.every) {
@@ -210,7 +209,7 @@ func (c *clock) age() time.Duration {
 	return time.Since(c.at)
 }
 
-// skewSample is the clock as one of our own samples, if it is known.
+// skewSample is the skew as a self-metric, if it is known.
 func (s *Shipper) skewSample(atMs int64) []metric.Sample {
 	at, known := s.anySkew()
 	if !known {
@@ -219,8 +218,8 @@ func (s *Shipper) skewSample(atMs int64) []metric.Sample {
 	return []metric.Sample{{Name: "time.skew_ms", TimeMs: atMs, Value: at.Ms}}
 }
 
-// now is the server's time, timeUnknown while it is not known. That this clock is
-// set meanwhile does not change it.
+// now is the server's time, timeUnknown while it is not known. Setting this clock does
+// not change it.
 func (c *clock) now() (unixMs int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,5 +229,5 @@ func (c *clock) now() (unixMs int64) {
 	return c.at.UnixMilli() - int64(c.middle()) + time.Since(c.at).Milliseconds()
 }
 
-// serverMs is the time of the server that takes the samples.
+// serverMs is the time of the server that the samples are sent to.
 func (s *Shipper) serverMs() int64 { return s.clocks.uploads.now() }

@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// searchShare of the bytes that a day's uploads take, and searchBytes at least,
-	// may go into requests that look for samples that the server rejects.
+	// Requests that look for samples that the server rejects may use searchShare of the
+	// bytes of the day's other uploads, and at least searchBytes.
 	searchShare = 0.1
 	searchBytes = 100e3
-	// The names under which the counts are kept. They are not metrics.
+	// The names of the counters that keep the budget. They are not metrics.
 	searchDay      = "search.day"
 	searchSpent    = "search.bytes"
 	searchUploads  = "search.uploads"
 	searchUploaded = "search.uploaded"
 )
 
-// A searchBudget bounds the bytes a day that go into looking for bad samples. A
-// server that takes single samples and no chunk could have any amount of them.
+// A searchBudget bounds the bytes a day that are spent on looking for bad samples. A
+// server that accepts single samples and no chunks would cost any amount of bytes.
 type searchBudget struct {
-	day     float64 // as that of the budget
-	spent   float64 // bytes of this day that looked for bad samples
+	day     float64 // budget.day
+	spent   float64 // bytes of this day's requests that looked for bad samples
 	uploads float64 // all other bytes of this day
 	before  float64 // all other bytes of the day before
 }
 
-// charge enters bytes of one day.
+// charge adds bytes of one day.
 func (b *searchBudget) charge(day float64, bytes int64, searching bool) {
 	if day != b.day {
 		*b = searchBudget{day: day, before: b.uploads}
@@ -41,12 +41,12 @@ func (b *searchBudget) charge(day float64, bytes int64, searching bool) {
 	}
 }
 
-// isSpent says that the day's bytes are used up.
+// isSpent says whether the day's bytes are used up.
 func (b *searchBudget) isSpent() bool {
 	return b.spent >= max(searchBytes, searchShare*max(b.before, b.uploads))
 }
 
-// counts are what is kept over a restart, on days on which there was a search.
+// counts are the counters that are kept over a restart, on a day with a search.
 func (b *searchBudget) counts() []metric.Count {
 	if b.spent == 0 {
 		return nil
@@ -74,9 +74,9 @@ func (b *searchBudget) restore(counts []metric.Count) {
 	}
 }
 
-// adjustChunk sets the size of the next chunk after an answer to one of so many
-// samples: it follows what was accepted, and is halved when nothing was of a body
-// that went out.
+// adjustChunk sets the size of the next chunk after an answer: it follows the number
+// of samples that were accepted, and is halved when a body was sent and nothing of it
+// was accepted.
 func (s *Shipper) adjustChunk(r *request, v result) {
 	c := &s.chunks
 	sent, accepted := len(r.c.sent), len(v.accepted)
@@ -91,9 +91,8 @@ func (s *Shipper) adjustChunk(r *request, v result) {
 	}
 }
 
-// judgeProgress lets an answer end the waits that failures made longer, if it
-// accepted enough. Little is a fault: the server is asked for more after a wait,
-// as if it had not answered.
+// judgeProgress ends the longer waits after failures if an answer accepted enough. To
+// accept little is a fault, as if the server had not answered.
 func (s *Shipper) judgeProgress(r *request, v result) error {
 	sent, accepted := len(r.c.sent), len(v.accepted)
 	enough := s.cfg.ChunkSize / 2
@@ -104,8 +103,8 @@ func (s *Shipper) judgeProgress(r *request, v result) error {
 		s.report.detail.LittleTaken = what
 		return &fault{outcome: Later, status: r.a.status, wait: retryAfter(r.a.header), err: errors.New(what)}
 	}
-	// While the server takes little, a small chunk that it takes whole is no reason
-	// to ask it faster.
+	// While the server accepts little, a small chunk that it accepts completely is no
+	// reason to send faster.
 	if accepted == sent && (accepted >= enough || r.c.last) {
 		s.pacing.littleTaken = false
 		s.report.detail.LittleTaken = ""

@@ -11,37 +11,37 @@ import (
 )
 
 const (
-	// confirmAfter is how far apart the two answers are that confirm the server's
-	// time, which were asked for that purpose.
+	// confirmAfter is the time between the two requests whose answers confirm the
+	// server's time.
 	confirmAfter = time.Minute
-	// confirmedRounds times the upload interval is how long a confirmation holds,
-	// confirmedFor at least.
+	// A confirmation holds for confirmedRounds upload intervals, and at least
+	// confirmedFor.
 	confirmedRounds = 5
 	confirmedFor    = 5 * time.Minute
-	// sameTime is how far two estimates of the server's time may lie apart that
-	// confirm each other.
+	// sameTime is the largest difference between two estimates of the server's time
+	// that confirm each other.
 	sameTime = 5 * time.Second
-	// withdrawn is how far the server's time has to move for rows to be judged
-	// again that were rejected by it.
+	// withdrawn is how far the server's time must move until rows that were rejected by
+	// it are judged again.
 	withdrawn = time.Minute
 )
 
-// A timeRule says which times the server would drop without a word. A single
-// Date rejects nothing: it may be that of a proxy whose clock was wrong for a
+// A timeRule says which times the server would drop without an error. A single Date
+// rejects no sample, because it may come from a proxy whose clock was wrong for a
 // moment.
 type timeRule struct {
 	retention time.Duration // how far back the server keeps samples, 0: no limit
 	serverMs  int64         // the server's time, timeUnknown: not known
-	ownMs     int64         // this clock, timeUnknown: neither the kernel nor timesyncd vouches for it
-	confirmed bool          // serverMs is
+	ownMs     int64         // this clock, timeUnknown: neither the kernel nor timesyncd confirms it
+	confirmed bool          // serverMs is confirmed by a second answer
 }
 
-// A ruling is what a timeRule says of one row.
+// A ruling is the decision of a timeRule about one row.
 type ruling int
 
 const (
 	send   ruling = iota
-	hold          // it stays pending until the server's time is confirmed
+	hold          // keep it pending until the server's time is confirmed
 	refuse        // the server would drop it
 )
 
@@ -67,8 +67,8 @@ func (t timeRule) check(timeMs, nowMs int64) error {
 	return vmjson.CheckSample(0, timeMs, nowMs, t.retention)
 }
 
-// doubts says that a row would not be sent, or that this clock says so while the
-// server's is not known.
+// doubts says whether a row would not be sent, or would not be sent if this clock were
+// right, while no time is known.
 func (t timeRule) doubts(r store.Row) bool {
 	if t.serverMs == timeUnknown && t.ownMs == timeUnknown {
 		return t.check(r.TimeMs, time.Now().UnixMilli()) != nil
@@ -77,17 +77,17 @@ func (t timeRule) doubts(r store.Row) bool {
 	return ruling != send
 }
 
-// A confirmation is how far the server's time is confirmed. Times are those of
-// the monotonic clock, so that setting this clock changes nothing.
+// A confirmation remembers which answers confirm the server's time. Its times have the
+// monotonic clock, so that setting this clock changes nothing.
 type confirmation struct {
 	asked    time.Time // when the server was last asked, zero: never
-	first    time.Time // since when its answers agree, zero: they do not
-	second   time.Time // the last answer that agreed, confirmAfter or more after first
+	first    time.Time // the first of the answers that agree, zero: none do
+	second   time.Time // the last answer that agreed, at least confirmAfter after first
 	serverMs int64     // at first
 
-	rejectedMs int64     // the server's time by which rows were rejected last, timeUnknown: by none
-	rejectedAt time.Time // when
-	reviewed   bool      // what earlier runs rejected was judged again
+	rejectedMs int64     // the server's time by which rows were rejected last, timeUnknown: none were
+	rejectedAt time.Time // when they were rejected
+	reviewed   bool      // rows that earlier runs rejected were judged again
 }
 
 // holds says whether the server's time is confirmed at present.
@@ -95,7 +95,7 @@ func (c *confirmation) holds(interval time.Duration) bool {
 	return !c.second.IsZero() && time.Since(c.second) < max(confirmedRounds*interval, confirmedFor)
 }
 
-// agree enters a fresh estimate.
+// agree adds a new estimate.
 func (c *confirmation) agree(serverMs int64) {
 	now := time.Now()
 	moved := time.Duration(serverMs-c.serverMs)*time.Millisecond - now.Sub(c.first)
@@ -107,9 +107,9 @@ func (c *confirmation) agree(serverMs int64) {
 	}
 }
 
-// timeRuleFor says by which rule the times of rows are judged. Where the rule
-// doubts any of them the server is asked for the time, once a round: this clock
-// may be wrong, or the answer that told the server's.
+// timeRuleFor returns the rule by which the times of rows are judged. If the rule doubts
+// one of them the server is asked for the time, once a round, because this clock or the
+// last answer's Date may be wrong.
 func (s *Shipper) timeRuleFor(ctx context.Context, b *round, rows []store.Row) (timeRule, error) {
 	c := &s.clocks.confirmation
 	rule := timeRule{retention: s.cfg.ServerRetention, serverMs: s.serverMs()}
@@ -159,7 +159,7 @@ const (
 	byTimesyncd = "timesyncd"
 )
 
-// noteRejected remembers by which time rows were rejected.
+// noteRejected remembers the time by which rows were rejected.
 func (c *confirmation) noteRejected(rule timeRule) {
 	c.rejectedMs, c.rejectedAt = max(rule.serverMs, rule.ownMs), time.Now()
 	if rule.serverMs != timeUnknown {
@@ -167,9 +167,9 @@ func (c *confirmation) noteRejected(rule timeRule) {
 	}
 }
 
-// review makes samples pending again that were rejected for their times alone,
-// once the server's time is another one than that by which they were. After a
-// start, by which one is not known.
+// review makes samples pending again that were rejected only because of their times,
+// once the server's time differs from the one by which they were judged. After a start
+// that one is not known, so that all of them are judged again.
 func (s *Shipper) review(ctx context.Context) error {
 	c, nowMs := &s.clocks.confirmation, s.serverMs()
 	if nowMs == timeUnknown || c.reviewed && c.rejectedMs == timeUnknown {
@@ -196,7 +196,7 @@ func (s *Shipper) review(ctx context.Context) error {
 	return nil
 }
 
-// askTime sends a chunk of nothing, for the Date of the answer.
+// askTime sends an empty chunk, for the Date of the answer.
 func (s *Shipper) askTime(ctx context.Context, b *round) error {
 	if err := s.waitForRate(ctx, b); err != nil {
 		return err

@@ -18,13 +18,13 @@ import (
 	"github.com/taniwha3/thugshells/shared/secretfile"
 )
 
-// errPin is that of a chain of certificates that is sound and not the one that
-// is expected.
+// errPin is the error for a valid chain of certificates that has none of the expected
+// keys.
 var errPin = errors.New("none of remote.pins is in the server's certificate chain")
 
-// newTransport makes connections and keeps one. HTTP/2 is not asked for: its
-// headers cost more than they save on one request in 30 seconds. The proxy is
-// that of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+// newTransport makes connections and keeps one open. HTTP/2 is not used: on one request
+// in 30 seconds its headers cost more than they save. The proxy comes from the
+// environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
 func newTransport(r config.Remote, l *link) (*http.Transport, error) {
 	secure, err := newTLS(r)
 	if err != nil {
@@ -44,15 +44,15 @@ func newTransport(r config.Remote, l *link) (*http.Transport, error) {
 	}, nil
 }
 
-// checkProxy judges a proxy's answer to CONNECT, of which RoundTrip says no more
-// than the words.
+// checkProxy turns a proxy's answer to CONNECT into a fault, because RoundTrip returns
+// only its text.
 func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
 	o := outcomeOf(resp.StatusCode)
 	if o != Misconfigured {
-		o = Later // it says nothing about a sample
+		o = Later // no sample was sent
 	}
 	return &fault{outcome: o, err: fmt.Errorf("the proxy %s answered HTTP %d to CONNECT", proxy.Host, resp.StatusCode)}
 }
@@ -93,8 +93,8 @@ func checkPins(pins []string, chains [][]*x509.Certificate) error {
 	return errPin
 }
 
-// explainTLS says what is wrong with the other side's certificate and what that
-// comes to; ok is false if err is about something else.
+// explainTLS says what is wrong with the server's certificate, and the outcome of the
+// request; ok is false if err is about something else.
 func explainTLS(err error, now time.Time) (o Outcome, worded error, ok bool) {
 	if errors.Is(err, errPin) {
 		return Misconfigured, errPin, true
@@ -102,7 +102,7 @@ func explainTLS(err error, now time.Time) (o Outcome, worded error, ok bool) {
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired && e.Cert != nil {
 		const day = "2006-01-02 15:04"
 		if now.Before(e.Cert.NotBefore) {
-			// A board without a battery for its clock, soon after it started.
+			// A board without a battery for its clock has a wrong time after its start.
 			return Later, fmt.Errorf("the server's certificate begins on %s and this clock reads %s: is the clock set yet?",
 				e.Cert.NotBefore.UTC().Format(day), now.UTC().Format(day)), true
 		}

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// retryAfterCap bounds what a server may ask for.
+	// retryAfterCap bounds the wait that a server may ask for.
 	retryAfterCap = time.Hour
-	// slowFactor times the longest backoff is the wait while the way to the
-	// server is wrong: a person has to change something first.
-	slowFactor = 5
+	// misconfiguredFactor times the longest backoff is the wait while the configuration
+	// is wrong, which only a person can change.
+	misconfiguredFactor = 5
 )
 
-// backoff is the wait after the given number of failures in a row, from 1:
-// initial_backoff times backoff_multiplier for each one more, spread by
-// jitter_percent and never over max_backoff. After max_attempts failures it is
-// max_backoff, spread downwards. At is a random number from 0 to 1.
+// backoff is the wait after a number of failures in a row, from 1: initial_backoff,
+// multiplied by backoff_multiplier for each further one, varied by jitter_percent and
+// at most max_backoff. After max_attempts failures it is max_backoff, varied only
+// downwards. At is a random number from 0 to 1.
 func backoff(r config.Retry, failures int, at float64) time.Duration {
 	base := float64(r.MaxBackoff)
 	if failures <= r.MaxAttempts {
@@ -34,14 +34,14 @@ func backoff(r config.Retry, failures int, at float64) time.Duration {
 	return time.Duration(low + at*(high-low))
 }
 
-// slowWait is the wait while the way to the server is wrong.
-func slowWait(r config.Retry, at float64) time.Duration {
-	return time.Duration(slowFactor * float64(r.MaxBackoff) * (1 - at*r.JitterPercent/100))
+// misconfiguredWait is the wait while the configuration is wrong.
+func misconfiguredWait(r config.Retry, at float64) time.Duration {
+	return time.Duration(misconfiguredFactor * float64(r.MaxBackoff) * (1 - at*r.JitterPercent/100))
 }
 
-// retryAfter is the wait a server asks for, 0 for none: seconds, or an HTTP
-// date, which is measured from the answer's own Date, so that it holds whatever
-// the local clock says (RFC 9110, 10.2.3). Garbage is none; a year is an hour.
+// retryAfter is the wait that a server asks for, at most retryAfterCap: seconds, or an
+// HTTP date, which counts from the answer's own Date, so that the local clock does not
+// matter (RFC 9110, 10.2.3). It is 0 if the header is missing or malformed.
 func retryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {
@@ -65,9 +65,9 @@ func retryAfter(h http.Header) time.Duration {
 	return min(max(until.Sub(now), 0), retryAfterCap)
 }
 
-// beat is the time until the next round: rounds are whole intervals of the wall
-// clock, moved by a part of the interval that the device's id decides, so that
-// a fleet that got its power back at once does not fire at once.
+// beat is the time until the next round. Rounds are at whole intervals of the wall
+// clock plus a part of the interval that the device's id decides, so that boards that
+// get their power back together do not send together.
 func beat(now time.Time, interval time.Duration, device string) time.Duration {
 	offset := int64(share(interval, device))
 	gone := (now.UnixNano() - offset) % int64(interval)
@@ -79,6 +79,6 @@ func beat(now time.Time, interval time.Duration, device string) time.Duration {
 
 // share is a part of a time that the device's id decides, spread evenly.
 func share(of time.Duration, device string) time.Duration {
-	sum := sha256.Sum256([]byte(device)) // a weaker hash puts ids in sequence side by side
+	sum := sha256.Sum256([]byte(device)) // a weaker hash would give consecutive ids similar shares
 	return time.Duration(binary.BigEndian.Uint64(sum[:]) % uint64(of))
 }

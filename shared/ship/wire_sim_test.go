@@ -32,8 +32,8 @@ type simulation struct {
 
 func newSimulation(t *testing.T) *simulation {
 	s := &simulation{b: newBench(t, "http://server.example:8428/api/v1/import"), open: map[net.Conn]bool{}, kept: map[string]int{}}
-	s.b.ship.first.until = time.Now().Add(eagerFor)
-	s.b.ship.report.self = newOwn("metrics-shipper")
+	s.b.ship.first.until = time.Now().Add(firstRoundFor)
+	s.b.ship.report.self = newSelfMetrics("metrics-shipper")
 	s.b.ship.report.self.restore(nil)
 	s.b.ship.client.transport.(*http.Transport).DialContext = s.dial
 	s.b.ship.client.transport.(*http.Transport).Proxy = nil
