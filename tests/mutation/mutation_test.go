@@ -34,7 +34,7 @@ const (
 var few = []string{"CRASH_ROUNDS=40", "CRASH_SEED=1", "SERVER_KILLS=2"}
 
 const (
-	markBeforeSend    = "\tf := &request{c: c, index: b.requests, ended: "
+	markBeforeSend    = "\tr := &request{c: c, index: b.requests, ended: "
 	markBeforeSendNew = "\tif err := s.acknowledge(ctx, b, c.sent, b.requests); err != nil {\n\t\tpanic(err)\n\t}\n" + markBeforeSend
 	appendLine        = "\t\tc.plain = vmjson.Append("
 	// A value of each line, and the whole second line where lines have one value each.
@@ -114,7 +114,7 @@ var mutations = []mutation{
 		pkg: "./tests", run: serverIs, env: few,
 	},
 	{
-		name: "judge times by a clock that nobody vouches for", file: "shared/ship/times.go", old: "\treturn timeUnknown, nil\n}", new: "\treturn time.Now().UnixMilli(), nil\n}",
+		name: "judge times by a clock that nobody vouches for", file: "shared/ship/times.go", old: "\t\treturn timeUnknown, err\n\t}\n\tclock,", new: "\t\treturn time.Now().UnixMilli(), err\n\t}\n\tclock,",
 		pkg: "./shared/ship", run: "TestAWrongClockBlamesNoSample",
 	},
 	{
@@ -233,6 +233,21 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 		fmt.Fprintf(&table, "%-48s %-30s %-90s %.0fs\n", m.name, m.file, killer, time.Since(begun).Seconds())
 	}
 	t.Logf("planted %d, found %d\n%s", planted, found, table.String())
+}
+
+// TestEveryFaultHasItsPlace checks that the text that each fault replaces is in its
+// file, once.
+func TestEveryFaultHasItsPlace(t *testing.T) {
+	for _, m := range mutations {
+		text, err := os.ReadFile(filepath.Join("..", "..", m.file))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if n := strings.Count(string(text), m.old); n != 1 {
+			t.Errorf("%s: %s has the text to replace %d times: mend the mutation\n%s", m.name, m.file, n, m.old)
+		}
+	}
 }
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
