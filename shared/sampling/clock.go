@@ -13,63 +13,60 @@ import (
 )
 
 const (
-	// clockStep is what makes a change of the wall clock, against the clock that
-	// nothing sets, a step: less is the work of a time daemon.
-	clockStep = 500 * time.Millisecond
-	// serverAgrees is how far the server's clock may be from ours, beside the
-	// measurement's own error, for it to confirm ours.
+	// serverAgrees is the largest difference, besides the error of the measurement, at
+	// which the server's clock confirms this one.
 	serverAgrees = 2000.0 // ms
-	// askAgain is how often a clock that is not trusted is looked at, in the
-	// first askFor of a run; later it is looked at with each round.
-	askAgain = time.Second
-	askFor   = 2 * time.Minute
-	// renote is how often the database is told of the clock though nothing
-	// changed, so that a restart can tell a step from a long drift.
-	renote = 10 * time.Minute
-	// timesyncdFile is touched by systemd-timesyncd whenever it has set the
-	// clock; /run is empty after a boot. See systemd-timesyncd.service(8).
+	// watchEvery is how often an untrusted clock is checked in the first watchClosely of
+	// a run; later it is checked in each round.
+	watchEvery   = time.Second
+	watchClosely = 2 * time.Minute
+	// storeAgain is how often the clock is recorded although nothing changed, so that a
+	// later run can distinguish a step from a long drift.
+	storeAgain = 10 * time.Minute
+	// timesyncdFile is touched by systemd-timesyncd when it has set the clock; /run is
+	// empty after a boot. See systemd-timesyncd.service(8).
 	timesyncdFile = "/run/systemd/timesync/synchronized"
 	// byOperator stands for time.untrusted: ship.
 	byOperator = "operator"
 )
 
-// notBefore is a time that no right clock shows: this program was not written
-// yet.
+// notBefore is the earliest time that a right clock can show: when this program was
+// written.
 var notBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// ntp is where synchronisation by NTP shows.
+// ntp is where the state of NTP can be read.
 type ntp struct {
 	kernel func() (bool, error)
 	file   string // timesyncdFile
 }
 
-// A clock judges the wall clock. What it believes holds until the clock is
-// stepped, or the machine boots again.
+// A clock decides whether the wall clock can be trusted. A decision holds until the
+// clock is stepped or the machine boots again.
 type clock struct {
 	bootID string
-	ship   bool // the operator trusts it whatever it shows
+	ship   bool // time.untrusted is ship: it is always trusted
 	log    *slog.Logger
 	ntp
 
-	known     bool // it was looked at before, in this boot
+	known     bool // it was checked before in this boot
 	trusted   bool
 	by        string
-	synced    *bool         // whether NTP says that it is synchronised; nil: not known
-	offset    time.Duration // wall minus boot clock at the last look
-	steppedAt time.Duration // on the boot clock; 0: no step was seen in this boot
-	since     time.Duration // on the boot clock, when it was found not trusted
-	stored    bool          // the database knows
-	storedAt  time.Duration // on the boot clock
-	logged    bool          // the log knows
+	synced    *bool         // whether it is synchronised by NTP; nil: not known
+	offset    time.Duration // wall minus boot clock at the last check
+	steppedAt time.Duration // by the boot clock; 0: there was no step in this boot
+	since     time.Duration // by the boot clock: when it was found untrusted
+	stored    bool          // the decision is in the database
+	storedAt  time.Duration // by the boot clock
+	logged    bool          // the decision was logged
 }
 
-// update judges the clock at one moment. Skew returns the shipper's status row
-// about the server's clock; it is asked for when nothing else confirms ours.
+// update checks the clock at one moment. Skew returns the shipper's status row about the
+// server's clock; it is called if nothing else confirms this clock.
 func (c *clock) update(now status.Moment, skew func() status.Row) {
 	offset := time.Duration(now.Wall.UnixNano()) - now.Boot
 	step, known, was := offset-c.offset, c.known, c.trusted
 	c.known, c.offset = true, offset
-	stepped := known && step.Abs() > clockStep
+	stepped := known && step.Abs() > store.ClockStep
 	if stepped {
 		c.steppedAt, c.stored, c.logged = now.Boot, false, false
 		c.log.Warn("the clock was stepped", "step_ms", step.Milliseconds(), "trusted_before", was)
@@ -78,7 +75,7 @@ func (c *clock) update(now status.Moment, skew func() status.Row) {
 		c.synced, c.stored = synced, false
 	}
 	if !stepped && known && was && (c.ship || !now.Wall.Before(notBefore)) {
-		return // as long as it is not set, it drifts by a second or two a day
+		return // without a step it drifts by no more than a second or two a day
 	}
 	c.by = c.evidence(now, skew)
 	if c.trusted = c.by != ""; c.trusted != was || !known {
@@ -89,7 +86,7 @@ func (c *clock) update(now status.Moment, skew func() status.Row) {
 	}
 }
 
-// evidence says what confirms the clock, "" for nothing.
+// evidence names the source that confirms the clock, "" for none.
 func (c *clock) evidence(now status.Moment, skew func() status.Row) string {
 	switch {
 	case c.ship:
@@ -103,23 +100,23 @@ func (c *clock) evidence(now status.Moment, skew func() status.Row) string {
 	if c.timesyncd(now) {
 		return "timesyncd"
 	}
-	if c.serverVouches(skew()) {
+	if c.serverConfirms(skew()) {
 		return "server"
 	}
 	return ""
 }
 
-// timesyncd says whether systemd-timesyncd has set the clock since it was last
-// stepped: what was known before a step says nothing about the clock after it.
+// timesyncd says whether systemd-timesyncd has set the clock since the last step, after
+// which earlier evidence does not count.
 func (c *clock) timesyncd(now status.Moment) bool {
 	set := now.Wall.Add(c.steppedAt - now.Boot)
 	info, err := os.Stat(c.file)
 	return err == nil && !info.ModTime().Before(set) && !info.ModTime().After(now.Wall.Add(time.Second))
 }
 
-// synchronised says whether the clock is synchronised by NTP, as the kernel or
-// systemd-timesyncd knows it, whatever else makes it trusted. Nil: neither of
-// them can be asked.
+// synchronised says whether the clock is synchronised by NTP according to the kernel or
+// systemd-timesyncd, also if something else makes it trusted. Nil means that it is not
+// known.
 func (c *clock) synchronised(now status.Moment) *bool {
 	ok, err := c.kernel()
 	if ok = ok && err == nil || c.timesyncd(now); !ok && err != nil {
@@ -130,9 +127,9 @@ func (c *clock) synchronised(now status.Moment) *bool {
 
 func same(a, b *bool) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// serverVouches says whether the server's clock was found to agree with this
-// one, in this boot and since the last step.
-func (c *clock) serverVouches(skew status.Row) bool {
+// serverConfirms says whether the server's clock agreed with this one, in this boot and
+// since the last step.
+func (c *clock) serverConfirms(skew status.Row) bool {
 	if skew.SuccessBootMs < 0 || skew.BootID != c.bootID || c.bootID == "" || skew.SuccessBootMs < c.steppedAt.Milliseconds() {
 		return false
 	}
@@ -147,10 +144,10 @@ func (c *clock) serverVouches(skew status.Row) bool {
 	return math.Abs(*d.SkewMs) <= allowed
 }
 
-// store tells the database what was found, which releases what is held once the
+// store records the decision in the database, which releases the held samples once the
 // clock is trusted.
 func (c *clock) store(ctx context.Context, db *store.DB, now status.Moment) error {
-	if now.Boot-c.storedAt > renote {
+	if now.Boot-c.storedAt > storeAgain {
 		c.stored = false
 	}
 	released, lost := 0, 0
@@ -182,7 +179,7 @@ func (c *clock) store(ctx context.Context, db *store.DB, now status.Moment) erro
 	return nil
 }
 
-// restore takes over what an earlier run of this boot knew.
+// restore takes over the decision of an earlier run in this boot.
 func (c *clock) restore(ctx context.Context, db *store.DB) error {
 	last, offset, ok, err := db.RecordedClock(ctx, c.bootID)
 	if err != nil || !ok || c.known || last.By == byOperator && !c.ship {

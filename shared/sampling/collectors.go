@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// collectTimeout is how long a round waits for its slowest collector. A sensor
-	// whose driver never answers must not hold up the others: it is left behind
-	// and counted, and not asked again before it has answered.
+	// collectTimeout is how long a round waits for its slowest collector. A sensor whose
+	// driver does not answer must not delay the others: it is left out of the round and
+	// counted, and does not run again before it has answered.
 	collectTimeout = 3 * time.Second
 	// maxNotes bounds the notes of a collector that are remembered as logged.
 	maxNotes = 100
 )
 
-// scheduled is a collector with what the rounds remember of it.
+// scheduled is a collector with its schedule and its state.
 type scheduled struct {
 	collect.Scheduled
-	part    *status.Component
-	written status.Row // what the database has of it; zero: nothing
-	due     time.Time
-	started time.Time   // of the answer that is outstanding
-	answer  chan answer // nil: none is outstanding
-	noData  bool        // the last answer was collect.ErrNoData
-	found   bool        // there is something to read, or always is: see collect.Scheduled
+	component *status.Component
+	written   status.Row // its row in the database; zero: none
+	due       time.Time
+	started   time.Time   // of the answer that is outstanding
+	answer    chan answer // nil: none is outstanding
+	noData    bool        // the last answer was collect.ErrNoData
+	found     bool        // it has had something to read, or need not: see collect.Scheduled
 
 	keeping
 
-	loggedFailures int                   // readings that failed when it was logged last, 0: none do
+	loggedFailures int                   // failed readings that were logged last; 0: none
 	loggedNotes    map[collect.Note]bool // nil: none
-	loggedPanic    bool                  // it has panicked since it last answered
+	loggedPanic    bool                  // a panic was logged since it last read everything
 }
 
 type answer struct {
@@ -46,10 +46,10 @@ type answer struct {
 	took time.Duration
 }
 
-// errTimeout says that a collector owes its answer.
+// errTimeout says that a collector has not answered.
 var errTimeout = errors.New("no answer")
 
-// A panicError is what a collector's panic becomes.
+// A panicError is the error of a collector that panicked.
 type panicError struct {
 	value any
 	stack []byte
@@ -57,7 +57,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %.200v", e.value) }
 
-// start starts the collector, unless it still owes an answer.
+// start starts the collector, unless an earlier run has not answered yet.
 func (a *scheduled) start(now collect.Moment) {
 	if a.answer != nil {
 		return
@@ -70,7 +70,8 @@ func (a *scheduled) start(now collect.Moment) {
 	}(a.answer)
 }
 
-// collect runs the collector; a panic is its error, and costs its own samples.
+// collect runs the collector. A panic becomes an error and costs only this collector's
+// samples.
 func (a *scheduled) collect(now collect.Moment) (o collect.Observation, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -84,10 +85,10 @@ func (a *scheduled) collect(now collect.Moment) (o collect.Observation, err erro
 	return o, err
 }
 
-// await waits for the collector's answer and enters it in its status and counts.
+// await waits for the collector's answer and updates its status and counters.
 func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) collect.Observation {
 	var got answer
-	select { // an answer counts, also when the time for another's has run out
+	select { // an answer that is there counts, also when the time is over
 	case got = <-a.answer:
 		a.answer = nil
 	default:
@@ -95,26 +96,26 @@ func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) co
 		case got = <-a.answer:
 			a.answer = nil
 		case <-ctx.Done():
-			got.err = fmt.Errorf("%w for %s; it is asked again once it has answered", errTimeout, time.Since(a.started).Round(time.Second))
+			got.err = fmt.Errorf("%w for %s; it runs again once it has answered", errTimeout, time.Since(a.started).Round(time.Second))
 		}
 	}
 	failed, samples := collect.Failed(got.err), len(got.Samples)+len(got.Earlier.Samples)
 	a.noData = errors.Is(got.err, collect.ErrNoData)
 	a.found = a.found || !a.Optional || !a.noData
-	a.part.Expect(a.Interval)
+	a.component.Expect(a.Interval)
 	if a.found {
 		r.count(a.Name, samples, failed)
 	} else {
-		a.part.Expect(a.seldom())
+		a.component.Expect(a.searchInterval())
 	}
 	if a.found && a.answer == nil {
 		r.self.Tally.Observe("collector.collection_duration_seconds", got.took.Seconds(), "collector", a.Name)
 	}
 	if failed == 0 || samples > 0 {
-		a.part.Succeed(now, samples)
+		a.component.Succeed(now, samples)
 	}
 	if failed > 0 {
-		a.part.Fail(now, got.err, failed)
+		a.component.Fail(now, got.err, failed)
 	}
 	if a.answer == nil {
 		r.log.LogAttrs(ctx, slog.LevelDebug, "collected", slog.String("collector", a.Name), slog.Int("count", samples),
@@ -125,15 +126,15 @@ func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) co
 	return got.Observation
 }
 
-// count adds to what is said of a collector.
+// count adds to the self-metrics about a collector.
 func (r *Sampler) count(collector string, samples, failed int) {
 	r.self.Tally.Add("collector.metrics_collected_total", float64(samples), "collector", collector)
 	r.self.Tally.Add("collector.metrics_failed_total", float64(failed), "collector", collector)
 }
 
-// logChange logs what a collector cannot read once, when it begins or becomes
-// more, and its end. The text alone may change with every round: it quotes lines
-// with counters. What it leaves out on purpose is logged once as well.
+// logChange logs the failures of a collector when they begin or become more, and when
+// they end. A changed text alone is not logged, because it may quote lines with
+// counters. What a collector skips on purpose is logged once as well.
 func (r *Sampler) logChange(a *scheduled, failed int, err error) {
 	var panicked *panicError
 	switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// restore takes over what an earlier run counted, as soon as the database can
-// be read.
+// restore takes over the state and the counters of an earlier run. It needs the
+// database.
 func (r *Sampler) restore(ctx context.Context) error {
 	statuses, err := r.db.Statuses(ctx)
 	if err != nil {
@@ -37,7 +37,7 @@ func (r *Sampler) restore(ctx context.Context) error {
 		}
 		for _, a := range r.all {
 			if s.Component == status.ReadingRow(a.Name) {
-				a.part.Restore(s)
+				a.component.Restore(s)
 			}
 		}
 	}
@@ -46,7 +46,7 @@ func (r *Sampler) restore(ctx context.Context) error {
 		if a.keeper != nil {
 			kept.State = states[status.ReadingRow(a.Name)]
 			a.keeper.Restore(kept)
-			a.part.SetDetail(detailOf(kept.State))
+			a.component.SetDetail(detailOf(kept.State))
 			a.due = time.Now() // it was left out until now
 		}
 	}
@@ -62,21 +62,21 @@ func (r *Sampler) takeOver(ctx context.Context) error {
 	return r.restore(ctx)
 }
 
-// Stop writes that the collector and its parts ended on purpose, and ends the
+// Stop records that the daemon and its collectors ended on purpose, and ends the
 // session.
 func (r *Sampler) Stop(ctx context.Context) error {
 	now, err := store.Now()
 	if err != nil {
 		return err
 	}
-	err = r.takeOver(ctx) // or our counts would go back to what this run counted
+	err = r.takeOver(ctx) // without an earlier run's counts the counters would go back
 	var last []status.Row
 	for _, a := range r.all {
-		a.part.Stop(now)
+		a.component.Stop(now)
 		if a.state != nil {
-			a.part.SetDetail(a.state)
+			a.component.SetDetail(a.state)
 		}
-		last = append(last, a.part.Row())
+		last = append(last, a.component.Row())
 	}
 	r.loop.Stop(now)
 	r.countersDirty = true

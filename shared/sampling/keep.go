@@ -12,53 +12,55 @@ import (
 )
 
 const (
-	// soon is when a collector is asked again that has more to read.
-	soon = time.Second
-	// lookAgain is how often one that has never found anything looks for it.
-	lookAgain = 20 * time.Second
-	// quietFor is how long nothing need be stored while there is nothing to store
-	// but that all live. Heartbeats are due at least every 5 s and may be 10 s late.
-	quietFor = 9 * time.Second
+	// moreAfter is when a collector that has more to read runs again.
+	moreAfter = time.Second
+	// searchEvery is how often an optional collector that has never found anything to
+	// read looks for it.
+	searchEvery = 20 * time.Second
+	// restFor is how long nothing need be stored while there are only heartbeats to
+	// store. Heartbeats are due every 5 s and may be 10 s late.
+	restFor = 9 * time.Second
 )
 
-// keeping is what is remembered of a collector that is a keeper.
+// keeping is the state of a collector that keeps its place over restarts.
 type keeping struct {
-	keeper collect.Keeper // nil: it is none
+	keeper collect.Keeper // nil: it keeps none
 	counts []metric.Count
 	state  any  // nil: none yet
 	unkept bool // state and counts have to be stored
 	more   bool // it has more to read
-	wait   bool // what it found last may be stored with the next samples of others
+	wait   bool // its last samples may be stored with the next samples of others
 }
 
-// askable leaves out the keepers as long as they do not know where they stopped.
-func (r *Sampler) askable(due []*scheduled) []*scheduled {
+// withPlace leaves out the keepers while they do not know their place of the last run.
+func (r *Sampler) withPlace(due []*scheduled) []*scheduled {
 	if r.restored {
 		return due
 	}
 	return slices.DeleteFunc(slices.Clone(due), func(a *scheduled) bool { return a.keeper != nil })
 }
 
-// adjust makes those due soon that have more to read, and those later that have
-// never found anything: a machine without an encoder does not wake up for one.
+// adjust makes collectors that have more to read due again at once, and those that have
+// never found anything later, so that a machine without an encoder does not wake up for
+// one.
 func (r *Sampler) adjust(due []*scheduled, begun time.Time) {
 	for _, a := range due {
 		switch {
 		case a.more:
-			a.due = begun.Add(min(soon, a.Interval))
+			a.due = begun.Add(min(moreAfter, a.Interval))
 		case a.Optional && !a.found && r.restored:
-			a.due = a.due.Add(a.seldom() - a.Interval)
+			a.due = a.due.Add(a.searchInterval() - a.Interval)
 		}
 	}
 }
 
-// seldom is how often one is asked that has never found anything: the first multiple
-// of its interval that is long enough.
-func (a *scheduled) seldom() time.Duration {
-	return a.Interval * max(1, (lookAgain+a.Interval-1)/max(1, a.Interval))
+// searchInterval is how often a collector runs that has never found anything: the first
+// multiple of its interval that is long enough.
+func (a *scheduled) searchInterval() time.Duration {
+	return a.Interval * max(1, (searchEvery+a.Interval-1)/max(1, a.Interval))
 }
 
-// keep takes over what has to be stored beside the samples.
+// keep remembers what has to be stored beside the samples.
 func (a *scheduled) keep(o collect.Observation) {
 	a.more, a.wait = o.Soon, o.Wait
 	if o.State != nil {
@@ -68,14 +70,14 @@ func (a *scheduled) keep(o collect.Observation) {
 		a.counts = o.Counts
 	}
 	if o.Keep {
-		// A row that changes is written: one that only says how far it looked, and
-		// found nothing, is worth that at the end.
+		// A row that changes is written. A place alone, without samples, is written only
+		// at the end.
 		a.unkept = true
-		a.part.SetDetail(o.State)
+		a.component.SetDetail(o.State)
 	}
 }
 
-// groupsOf are the samples and events of one answer.
+// groupsOf returns the samples and events of one answer.
 func groupsOf(priority int, o collect.Observation) []store.Group {
 	var groups []store.Group
 	if len(o.Samples)+len(o.Events) > 0 {
@@ -87,10 +89,10 @@ func groupsOf(priority int, o collect.Observation) []store.Group {
 	return groups
 }
 
-// quiet says whether a round has nothing to store: each transaction writes pages,
-// however little is in it, and a collector that only looks has nothing to say.
+// quiet says whether a round has nothing to store. Each transaction writes pages, also if
+// it has nothing but heartbeats.
 func (r *Sampler) quiet(due []*scheduled, groups []store.Group, now time.Time) bool {
-	if len(due) == 0 || len(groups) > 0 || r.queue.size() > 0 || !r.wroteLately(now) {
+	if len(due) == 0 || len(groups) > 0 || r.queue.size() > 0 || !r.storedLately(now) {
 		return false
 	}
 	return !slices.ContainsFunc(due, func(a *scheduled) bool {
@@ -98,12 +100,12 @@ func (r *Sampler) quiet(due []*scheduled, groups []store.Group, now time.Time) b
 	})
 }
 
-// canWait says whether what a round found may be stored with the next one, which is
-// near: a transaction of its own takes twice the pages. A kill until then loses
-// nothing, as only keepers found something, and their place is not stored either.
+// canWait says whether a round's samples may be stored in the next round, which is near:
+// two transactions write twice the pages. A kill until then loses nothing, because only
+// keepers found samples, and their place is not stored either.
 func (r *Sampler) canWait(due []*scheduled, now time.Time) bool {
-	near := func(a *scheduled) bool { return a.due.After(now) && a.due.Sub(now) < quietFor }
-	if len(due) == 0 || !r.wroteLately(now) || !slices.ContainsFunc(r.all, near) {
+	near := func(a *scheduled) bool { return a.due.After(now) && a.due.Sub(now) < restFor }
+	if len(due) == 0 || !r.storedLately(now) || !slices.ContainsFunc(r.all, near) {
 		return false
 	}
 	return !slices.ContainsFunc(due, func(a *scheduled) bool {
@@ -111,19 +113,18 @@ func (r *Sampler) canWait(due []*scheduled, now time.Time) bool {
 	})
 }
 
-// wroteLately says whether the database has all that an earlier round found, and
-// that all live.
-func (r *Sampler) wroteLately(now time.Time) bool {
+// storedLately says whether the database has everything of the earlier rounds, and a
+// recent heartbeat.
+func (r *Sampler) storedLately(now time.Time) bool {
 	if !r.restored || r.queued || r.countersDirty || !r.clock.stored || !r.clock.trusted {
 		return false
 	}
 	age := now.Sub(r.beaten)
-	return age >= 0 && age < quietFor
+	return age >= 0 && age < restFor
 }
 
-// counters are the counts to write. Of what the daemon says of itself only what
-// was said must never go back after a restart; to keep the counts of each round
-// would write a fifth more.
+// counters are the counters to write. Self-metrics that were reported must not go back
+// after a restart; writing them in each round would write a fifth more.
 func (r *Sampler) counters() []metric.Count {
 	var counts []metric.Count
 	if r.countersDirty {
@@ -137,7 +138,7 @@ func (r *Sampler) counters() []metric.Count {
 	return counts
 }
 
-// keptOf is what is kept of an earlier run, without the states.
+// keptOf is what an earlier run left, without the states of the collectors.
 func keptOf(rows []status.Row, counts []metric.Count) collect.Kept {
 	k := collect.Kept{Counts: counts}
 	for _, row := range rows {
@@ -151,7 +152,7 @@ func keptOf(rows []status.Row, counts []metric.Count) collect.Kept {
 	return k
 }
 
-// detailOf is a detail as it was stored.
+// detailOf returns a stored detail.
 func detailOf(state string) json.RawMessage {
 	if !json.Valid([]byte(state)) {
 		return json.RawMessage("{}")

@@ -49,11 +49,11 @@ func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
 				time.Sleep(next)
 			}
 		}
-		// Health expects it as seldom as it is asked.
+		// Health expects an answer as seldom as it runs.
 		due := func() int64 {
 			for _, a := range r.all {
 				if a.Name == "modem" {
-					return a.part.Row().IntervalMs
+					return a.component.Row().IntervalMs
 				}
 			}
 			return 0

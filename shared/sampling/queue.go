@@ -7,8 +7,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// queueLimit bounds the samples that wait in memory while the database cannot
-// take them: about an hour of a board's samples, some 3 MB.
+// queueLimit bounds the samples that wait in memory while the database cannot be
+// written: about an hour of a board's samples, about 3 MB.
 const queueLimit = 20000
 
 // queue holds the samples that could not be stored, oldest first.
@@ -17,15 +17,15 @@ type queue struct {
 	lost    int // dropped since the last time anything could be stored
 }
 
-// waiting is a group with the clock that it was stamped by.
+// waiting is a group with the clock by which it has its times.
 type waiting struct {
 	store.Group
 	offset time.Duration // wall minus boot clock
 }
 
-// add appends groups and returns all that waits, with what had to be dropped to
-// stay within the limit. A group that was stamped while the clock was not
-// trusted gets the times of the clock as it is now.
+// add appends groups and returns all groups that wait, and how many samples were dropped
+// to stay within the limit. A group from a time when the clock was not trusted gets the
+// times of the present clock.
 func (q *queue) add(groups []store.Group, c *clock) ([]store.Group, map[string]int) {
 	for _, g := range groups {
 		q.waiting = append(q.waiting, waiting{g, c.offset})
@@ -49,7 +49,7 @@ func (w *waiting) restamp(c *clock) {
 	if w.ClockTrusted {
 		return
 	}
-	if step := c.offset - w.offset; step.Abs() > clockStep {
+	if step := c.offset - w.offset; step.Abs() > store.ClockStep {
 		for i := range w.Samples {
 			w.Samples[i].TimeMs += step.Milliseconds()
 		}
@@ -61,7 +61,7 @@ func (w *waiting) restamp(c *clock) {
 	w.ClockTrusted = c.trusted
 }
 
-// clear forgets what was stored.
+// clear empties the queue after its samples were stored.
 func (q *queue) clear() { *q = queue{} }
 
 func (q *queue) size() int {

@@ -17,8 +17,8 @@ type Reading struct {
 	Err       error // see collect.Failed
 }
 
-// ReadNow runs collectors at the same time, and again a second later those that
-// report a difference, and returns what they read. Nothing is stored.
+// ReadNow runs collectors at the same time, and a second later again those that report
+// a difference, and returns their samples. Nothing is stored.
 func ReadNow(ctx context.Context, all []collect.Scheduled) ([]Reading, error) {
 	readings := readOnce(ctx, all)
 	var again []collect.Scheduled

@@ -2,13 +2,12 @@ package sampling
 
 import "github.com/taniwha3/thugshells/shared/status"
 
-// rows returns the status rows to write: the daemon's, which is due with every
-// round, and those of collectors of which more changed than when they were read
-// last and how many samples that made. That is in the daemon's: a page is written
-// for each row.
+// rows returns the status rows to write: the daemon's, and those of the collectors of
+// which more has changed than the time and number of their samples. These two are in
+// the daemon's row, because each row costs a page.
 func (r *Sampler) rows(now status.Moment) []status.Row {
 	if opened := r.db.Opening(); opened != r.opened {
-		// Another file was put in place, in which there may be none.
+		// Another file was put in place, which may not have the rows.
 		r.opened = opened
 		for _, a := range r.all {
 			a.written = status.Row{}
@@ -17,9 +16,9 @@ func (r *Sampler) rows(now status.Moment) []status.Row {
 	detail := status.Collector{Readings: map[string][2]int64{}}
 	var changed []status.Row
 	for _, a := range r.all {
-		row := a.part.Row()
+		row := a.component.Row()
 		if row.HeartbeatMs == 0 {
-			continue // was not asked yet
+			continue // it did not run yet
 		}
 		if row.FailingSinceMs == 0 {
 			detail.Readings[a.Name] = [2]int64{now.Boot.Milliseconds() - row.HeartbeatBootMs, row.Succeeded}
@@ -32,8 +31,8 @@ func (r *Sampler) rows(now status.Moment) []status.Row {
 	return append([]status.Row{r.loop.Row()}, changed...)
 }
 
-// sameButTime says whether the daemon's row tells what differs, for a reading
-// that succeeded.
+// sameButTime says whether a successful collector's row differs only in what the
+// daemon's row has.
 func sameButTime(row, written status.Row) bool {
 	if row.FailingSinceMs != 0 {
 		return row == written
@@ -44,7 +43,7 @@ func sameButTime(row, written status.Row) bool {
 	return row == written
 }
 
-// wrote notes what the database has.
+// wrote remembers the rows that are in the database.
 func (r *Sampler) wrote(rows []status.Row) {
 	for _, row := range rows {
 		for _, a := range r.all {

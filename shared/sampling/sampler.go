@@ -1,7 +1,8 @@
-// Package sampling decides when the collectors run, and stores what they return:
-// all that is due together shares one clock reading and one transaction.
+// Package sampling decides when the collectors run, and stores the samples that they
+// return: all collectors that are due together share one reading of the clock and one
+// transaction.
 //
-// The one rule here: one fault does not stop the rest. A sensor that never answers
+// The one rule here: one fault does not stop the rest. A collector that does not answer
 // is left out of the round; while the database cannot be written, samples wait in
 // memory; while the clock is not trusted, samples are held instead of stored with
 // wrong times. Start at Sampler.Round.
@@ -21,16 +22,15 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// idle is the longest wait between two rounds, and the longest between two
-// heartbeats, however seldom the collectors run.
+// idle is the longest time between two rounds, and between two heartbeats, also if no
+// collector is due.
 const idle = time.Minute
 
 // storeRetry is how soon a round follows one that could not be stored.
 const storeRetry = 5 * time.Second
 
-// A Sampler runs the collectors when they are due and stores what they return: all
-// that is due together shares one clock reading and one transaction. It is
-// owned by one goroutine.
+// A Sampler runs the collectors when they are due and stores the samples that they
+// return. It is owned by one goroutine.
 type Sampler struct {
 	db     *store.DB
 	log    *slog.Logger
@@ -42,23 +42,23 @@ type Sampler struct {
 	clock  clock
 	begun  time.Time
 
-	opened        int64     // which file was written last, as store.DB.Opening tells them apart
-	restored      bool      // what an earlier run left was taken over
-	countersDirty bool      // something was said of our own counts that are not stored yet
-	queued        bool      // something is in the queue since an earlier round
-	beaten        time.Time // when a heartbeat was stored last
+	opened        int64     // the store.DB.Opening of the file that was written last
+	restored      bool      // the state of an earlier run was taken over
+	countersDirty bool      // self-metrics were reported from counters that are not stored yet
+	queued        bool      // the queue has samples of an earlier round
+	beaten        time.Time // when the last heartbeat was stored
 }
 
-// New prepares the rounds of the given collectors. Untrusted is what
-// becomes of samples while nothing confirms the clock: "hold" or "ship". The
-// database need not be open yet.
+// New prepares the rounds of the given collectors. Untrusted says what to do with
+// samples while nothing confirms the clock: "hold" or "ship". The database need not be
+// open yet.
 func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Sampler {
 	now := time.Now()
 	r := &Sampler{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newReporter(d.Name, now)}
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
-		a := &scheduled{Scheduled: s, part: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now}
+		a := &scheduled{Scheduled: s, component: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now}
 		if keeper, ok := s.Collector.(collect.Keeper); ok {
 			a.keeper, a.noData = keeper, true
 		}
@@ -71,9 +71,9 @@ func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted strin
 	return r
 }
 
-// Round runs what is due now, stores it and returns how long to wait for the
-// next. An error is of storing; what a collector could not read is in its
-// status and its count.
+// Round runs the collectors that are due, stores their samples and returns how long to
+// wait until the next round. It fails if nothing can be stored; the errors of a
+// collector are in its status and its counters.
 func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 	begun := time.Now()
 	var due []*scheduled
@@ -90,8 +90,8 @@ func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 	for _, a := range r.all {
 		next = min(next, time.Until(a.due))
 	}
-	if !r.clock.trusted && begun.Sub(r.begun) < askFor {
-		next = min(next, askAgain)
+	if !r.clock.trusted && begun.Sub(r.begun) < watchClosely {
+		next = min(next, watchEvery)
 	}
 	if err != nil {
 		next = min(next, storeRetry)
@@ -99,16 +99,16 @@ func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 	return max(next, 0), err
 }
 
-// after is the first time later than now on the beat of interval from start:
-// rounds that were missed are not made up for.
+// after is the first multiple of interval from start that is later than now: missed
+// rounds are not made up for.
 func after(start time.Time, interval time.Duration, now time.Time) time.Time {
 	missed := now.Sub(start) / interval
 	return start.Add((missed + 1) * interval)
 }
 
-// Once runs every collector, and again a second later those that had nothing to
-// say yet, as one does that reports a difference. It returns the number of
-// samples stored and what could not be read.
+// Once runs every collector, and a second later again those that had no samples,
+// because they report differences. It returns the number of samples stored and what
+// could not be read.
 func (r *Sampler) Once(ctx context.Context) (stored int, err error) {
 	stored, err = r.collect(ctx, r.all, time.Now())
 	if err != nil {
@@ -130,15 +130,15 @@ func (r *Sampler) Once(ctx context.Context) (stored int, err error) {
 	}
 	var faults []error
 	for _, a := range r.all {
-		if s := a.part.Row(); s.FailingSinceMs != 0 {
+		if s := a.component.Row(); s.FailingSinceMs != 0 {
 			faults = append(faults, fmt.Errorf("%s: %s", a.Name, s.Error))
 		}
 	}
 	return stored, errors.Join(faults...)
 }
 
-// collect asks the given collectors at the same time and stores their answers,
-// along with what an earlier round could not store.
+// collect runs the given collectors at the same time and stores their samples, together
+// with those that an earlier round could not store.
 func (r *Sampler) collect(ctx context.Context, due []*scheduled, wall time.Time) (stored int, err error) {
 	now, err := store.Now()
 	if err != nil {
@@ -149,7 +149,7 @@ func (r *Sampler) collect(ctx context.Context, due []*scheduled, wall time.Time)
 }
 
 func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Moment) (int, error) {
-	due = r.askable(due)
+	due = r.withPlace(due)
 	for _, a := range due {
 		a.start(collect.Moment{Wall: now.Wall, Boot: now.Boot, BootID: r.clock.bootID, ClockTrusted: r.clock.trusted})
 	}
@@ -164,14 +164,14 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 	}
 	if r.canWait(due, now.Wall) {
 		r.clock.update(now, func() status.Row { return r.skew(ctx, nil) })
-		if r.wroteLately(now.Wall) {
+		if r.storedLately(now.Wall) {
 			r.queue.add(u.Groups, &r.clock)
 			return 0, nil
 		}
 	}
-	// A database that cannot be used must not cost what was collected.
+	// Samples must not be lost because the database cannot be used now.
 	ready := r.ready(waiting, ctx)
-	if r.restored { // before, our counters would go back to what this run counted
+	if r.restored { // without an earlier run's counts the counters would go back
 		if own := r.self.Due(now.Wall); len(own) > 0 {
 			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Self: true, Samples: own})
 			r.countersDirty = true
@@ -183,15 +183,15 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
-	// A timer may be early by a little; a heartbeat a second late is no fault.
+	// A timer may be a little early, and a heartbeat may be a second late.
 	beat := now.Wall.Sub(r.beaten).Abs() >= idle-time.Second
 	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.stored && !beat {
-		return 0, nil // only the clock was observed
+		return 0, nil // only the clock was read
 	}
 	return r.record(ctx, u, n, ready, now)
 }
 
-// record stores the n samples of a round with all that belongs to them, unless
+// record stores the n samples of a round with their status rows and counters, unless
 // ready says why nothing can be stored; then they wait in the queue.
 func (r *Sampler) record(ctx context.Context, u store.Update, n int, ready error, now status.Moment) (stored int, err error) {
 	if err = ready; err == nil {
@@ -221,8 +221,8 @@ func (r *Sampler) record(ctx context.Context, u store.Update, n int, ready error
 	return stored, nil
 }
 
-// ready says why nothing can be stored, nil for nothing. What is being opened or
-// repaired in another loop is waited for.
+// ready says why nothing can be stored; nil means that it can. It waits a while for a
+// database that another loop is opening or repairing.
 func (r *Sampler) ready(waiting, ctx context.Context) error {
 	if err := r.db.Await(waiting); err != nil {
 		return err
@@ -230,7 +230,7 @@ func (r *Sampler) ready(waiting, ctx context.Context) error {
 	return r.takeOver(ctx)
 }
 
-// skew is what the shipper found of the server's clock.
+// skew is the shipper's status row about the server's clock.
 func (r *Sampler) skew(ctx context.Context, ready error) status.Row {
 	none := status.Row{SuccessBootMs: -1}
 	if ready != nil {
@@ -238,7 +238,7 @@ func (r *Sampler) skew(ctx context.Context, ready error) status.Row {
 	}
 	row, _, err := r.db.StatusOf(ctx, status.SkewRow)
 	if err != nil {
-		return none // then nothing can be stored either, which says so
+		return none // then storing fails as well, with this error
 	}
 	return row
 }

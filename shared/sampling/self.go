@@ -6,8 +6,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/selfmetrics"
 )
 
-// newReporter makes the collector's self-metrics. The counts of each collector are
-// many, and slow to change; a new run first reports them after a minute.
+// newReporter makes the collector's self-metrics. The counts of the single collectors
+// are many and change slowly; a new run first reports them after a minute.
 func newReporter(daemon string, now time.Time) selfmetrics.Reporter {
 	return selfmetrics.New(daemon, now,
 		selfmetrics.Group{Every: 3 * time.Minute, Process: true},

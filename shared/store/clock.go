@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// steady is how far the wall clock may drift from the clock that nothing sets
-	// before its samples are shifted: less is the work of a time daemon.
-	steady = 500 * time.Millisecond
+	// ClockStep is the change of the wall clock, against the boot clock, that counts as a
+	// step and shifts held samples. Smaller changes are corrections by a time daemon.
+	ClockStep = 500 * time.Millisecond
 	// releaseSlice bounds the samples that one transaction releases.
 	releaseSlice = 10000
 )
@@ -123,7 +123,7 @@ func sessionOffsets(ctx context.Context, tx *sql.Tx, c Clock) (all []sessionOffs
 		if err := rows.Scan(&h.num, &base); err != nil {
 			return nil, err
 		}
-		if h.shift = c.offsetMs() - base; abs(h.shift) <= steady.Milliseconds() {
+		if h.shift = c.offsetMs() - base; abs(h.shift) <= ClockStep.Milliseconds() {
 			h.shift = 0
 		}
 		all = append(all, h)
@@ -211,7 +211,7 @@ func (db *DB) holdOf(ctx context.Context, tx *sql.Tx, u Update) (h clockHold, er
 	}
 	if by.HeartbeatBootMs > 0 {
 		h.shiftMs = note.BaseMs - (by.HeartbeatMs - by.HeartbeatBootMs)
-		if abs(h.shiftMs) <= steady.Milliseconds() {
+		if abs(h.shiftMs) <= ClockStep.Milliseconds() {
 			h.shiftMs = 0
 		}
 	}

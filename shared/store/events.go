@@ -49,7 +49,7 @@ func releaseEvents(ctx context.Context, tx *sql.Tx, c Clock) error {
 			time = time + CASE WHEN abs(?1 - of.base) <= ?2 THEN 0 ELSE ?1 - of.base END
 		FROM (SELECT num, metadata ->> '$.offset_ms' AS base FROM sessions
 			WHERE json_valid(metadata) AND metadata ->> '$.boot_id' = ?3 AND metadata ->> '$.offset_ms' IS NOT NULL) AS of
-		WHERE events.held <> 0 AND events.held = of.num`, c.offsetMs(), steady.Milliseconds(), c.BootID)
+		WHERE events.held <> 0 AND events.held = of.num`, c.offsetMs(), ClockStep.Milliseconds(), c.BootID)
 	if err != nil {
 		return fmt.Errorf("mend the times of events: %w", err)
 	}
