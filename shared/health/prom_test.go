@@ -231,3 +231,33 @@ func TestTextIsForPeopleAndCannotSpeakToTheTerminal(t *testing.T) {
 		t.Error("colours on what is no terminal")
 	}
 }
+
+// The numbers of each table stand under their heads, with and without colour.
+func TestTheTablesOfTheStatusAreInColumns(t *testing.T) {
+	w := well()
+	r := Evaluate(w.seen, w.t, w.now)
+	for _, colour := range []bool{false, true} {
+		var text strings.Builder
+		if err := Text(&text, r, colour); err != nil {
+			t.Fatal(err)
+		}
+		ends := 0 // where the head of the third column ends
+		rows := 0
+		for line := range strings.Lines(regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(text.String(), "")) {
+			switch fields := strings.Fields(line); {
+			case len(fields) > 3 && (fields[0] == "DAEMON" || fields[0] == "COLLECTOR"):
+				ends = strings.Index(line, fields[2]) + len(fields[2])
+			case len(fields) == 0:
+				ends = 0
+			case ends > 0:
+				rows++
+				if len(line) < ends || strings.TrimSpace(line[ends-8:ends]) != fields[2] {
+					t.Errorf("%q has %q not in the columns that end at %d", line, fields[2], ends)
+				}
+			}
+		}
+		if rows < 3 {
+			t.Errorf("%d rows in\n%s", rows, text.String())
+		}
+	}
+}

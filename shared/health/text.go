@@ -26,15 +26,14 @@ func Text(w io.Writer, r Report, colour bool) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Daemons)) {
 		d := r.Daemons[name]
-		state := fmt.Sprintf("%-10s", d.State)
-		p.line("%-20s %s %8s %12s  %s", name, p.paint(d.Status, state), orDash(d.PID != 0, fmt.Sprint(d.PID)), ago(d.HeartbeatSeconds), orDash(d.Version != "", clean(d.Version)))
+		p.line("%-20s %s %8s %12s  %s", name, p.cell(d.Status, string(d.State), 10), orDash(d.PID != 0, fmt.Sprint(d.PID)), ago(d.HeartbeatSeconds), orDash(d.Version != "", clean(d.Version)))
 	}
 	if len(r.Collectors) > 0 {
 		p.line("\n%-20s %-10s %8s %12s  %s", "COLLECTOR", "STATUS", "FAILED", "HEARTBEAT", "SAMPLES")
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Collectors)) {
 		c := r.Collectors[name]
-		p.line("%-20s %s %8d %12s  %d", clean(name), p.paint(c.Status, fmt.Sprintf("%-10s", c.Status)), c.Failed, ago(c.HeartbeatSeconds), c.MetricsCollected)
+		p.line("%-20s %s %8d %12s  %d", clean(name), p.cell(c.Status, string(c.Status), 10), c.Failed, ago(c.HeartbeatSeconds), c.MetricsCollected)
 	}
 	p.errors(r)
 	u, s := r.Uploader, r.Storage
@@ -137,6 +136,11 @@ func (p *printer) paint(s Status, text string) painted {
 		return painted(clean(text))
 	}
 	return painted("\x1b[1;" + code + "m" + clean(text) + "\x1b[0m")
+}
+
+// cell is paint to at least a width.
+func (p *printer) cell(s Status, text string, width int) painted {
+	return p.paint(s, text) + painted(strings.Repeat(" ", max(0, width-len(text))))
 }
 
 // clean keeps text from elsewhere on its line and from speaking to the terminal.
