@@ -23,10 +23,11 @@ const (
 type textfileCollector struct {
 	dir   string
 	files choice
+	seen  seenSeries
 }
 
 func newTextfile(cfg config.MetricConfig) *textfileCollector {
-	return &textfileCollector{dir: cfg.Directory, files: choice{most: maxOfKind}}
+	return &textfileCollector{dir: cfg.Directory, files: choice{most: maxOfKind}, seen: newSeenSeries()}
 }
 
 // Collect returns the samples of each file *.prom, stamped now whenever it was
@@ -85,18 +86,23 @@ func (c *textfileCollector) file(r *reading, taken *texts, file string) error {
 	if err != nil {
 		return err
 	}
-	tags := make([]string, len(parsed))
+	tags, series := make([]string, len(parsed)), make([]string, len(parsed))
 	for i, s := range parsed {
 		if metric.Reserved(s.Name) {
 			return &promtext.Error{Line: s.Line, Reason: s.Name + " is the name of a metric that this program has itself"}
 		}
 		tags[i] = tagsOf(s.Labels)
-		if other, twice := taken.from[s.Name+tags[i]]; twice {
+		series[i] = s.Name + tags[i]
+		if other, twice := taken.from[series[i]]; twice {
 			return &promtext.Error{Line: s.Line, Reason: fmt.Sprintf("%s with these labels is in %s already", s.Name, other)}
 		}
 	}
+	if n := c.seen.room(series, r.timeMs); n < len(series) {
+		return &promtext.Error{Line: parsed[n].Line, Reason: fmt.Sprintf("the files have had %d different series within a day; a label must not have a new value each time", maxTextSeen)}
+	}
+	c.seen.take(series, r.timeMs)
 	for i, s := range parsed {
-		taken.from[s.Name+tags[i]] = file
+		taken.from[series[i]] = file
 		r.add(s.Name, tags[i], s.Value)
 	}
 	taken.bytes -= len(data)

@@ -101,6 +101,51 @@ func TestTheAgeOfAFileIsAMetric(t *testing.T) {
 	}
 }
 
+// TestAFileWithNewLabelsEachTimeIsRefusedBeforeItTakesAllRoom: others, and itself
+// once it holds still, are taken on; a day later there is room again.
+func TestAFileWithNewLabelsEachTimeIsRefusedBeforeItTakesAllRoom(t *testing.T) {
+	dir := t.TempDir()
+	c := newTextfile(config.MetricConfig{Directory: dir})
+	begun, series := time.Now(), map[string]bool{}
+	round := func(n int, labels string) (own, failed int) {
+		t.Helper()
+		var b strings.Builder
+		for i := range 150 {
+			fmt.Fprintf(&b, "x{at=\"%s\",i=\"%d\"} 1\n", labels, i)
+		}
+		hosttest.Write(t, filepath.Join(dir, "a.prom"), b.String())
+		hosttest.Write(t, filepath.Join(dir, "b.prom"), "y 1\n")
+		samples, err := c.Collect(begun.Add(time.Duration(n) * 30 * time.Second))
+		for _, s := range samples {
+			series[s.Name+s.Tags] = true
+			if s.Name == "y" {
+				own++
+			}
+		}
+		if err != nil && !strings.Contains(err.Error(), "/a.prom: line 100: the files have had 1000 different series") {
+			t.Fatal(err)
+		}
+		return own, Failed(err)
+	}
+	refused := 0
+	for n := range 100 {
+		own, failed := round(n, fmt.Sprint(n))
+		if own != 1 {
+			t.Fatalf("the other file is not taken in round %d", n)
+		}
+		refused += failed
+	}
+	if len(series) > maxTextSeen+2 || refused < 90 {
+		t.Errorf("%d series, refused %d times of 100", len(series), refused)
+	}
+	if _, failed := round(101, "3"); failed != 0 {
+		t.Error("labels of an earlier round are refused")
+	}
+	if _, failed := round(101+2*60*24+1, "later"); failed != 0 {
+		t.Error("a day later there is no room")
+	}
+}
+
 func TestADirectoryThatIsNotThereIsSilentAndAFIFODoesNotHang(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "textfile")
 	c := newTextfile(config.MetricConfig{Directory: dir})
