@@ -1,11 +1,8 @@
 package collect
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,83 +13,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/taniwha3/thugshells/shared/bus"
+	"github.com/taniwha3/thugshells/shared/bus/modemtest"
 )
-
-// An atModem answers the commands of ModemManager as a modem with one SIM does.
-type atModem struct {
-	mu      sync.Mutex
-	answers map[string]string // "": ERROR
-}
-
-// set changes answers while the modem runs.
-func (m *atModem) set(answers map[string]string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	maps.Copy(m.answers, answers)
-}
-
-func newATModem(answers map[string]string) *atModem {
-	m := &atModem{answers: map[string]string{
-		"+GCAP": "+GCAP: +CGSM", "I": "Maker\r\nTester\r\n1.0", "+CGMI": "Maker", "+CGMM": "Tester", "+CGMR": "1.0", "+CGSN": "490154203237518",
-		"+WS46=?": "+WS46: (12,22,25,28)", "+CGDCONT=?": "+CGDCONT: (1-16),\"IP\",,,(0-2),(0-4)", "+CIMI": "001010987654321", "+CFUN?": "+CFUN: 1",
-		"+CSCS=?": "+CSCS: (\"IRA\",\"UCS2\",\"GSM\")", "+CPIN?": "+CPIN: READY", "+CLCK=?": "+CLCK: (\"SC\")", "+CLCK=\"SC\",2": "+CLCK: 0", "+CMGF=?": "+CMGF: (0,1)",
-		"+CREG?": "+CREG: 2,1,\"1234\",\"001122BB\",7", "+CGREG?": "+CGREG: 2,1,\"1234\",\"001122BB\",7", "+CEREG?": "+CEREG: 2,1,\"1234\",\"001122BB\",7",
-		"+COPS=3,2;+COPS?": "+COPS: 0,2,\"00101\",7", "+COPS=3,0;+COPS?": "+COPS: 0,0,\"Test Network\",7", "+CSQ": "+CSQ: 17,99",
-		"+CESQ": "+CESQ: 99,99,255,255,19,46", "+CESQ=?": "+CESQ: (0-63,99),(0-7,99),(0-96,255),(0-49,255),(0-34,255),(0-97,255)",
-		"+CRSM=176,12258,0,0,10": "+CRSM: 144,0,\"98101430121181157002\"",
-	}}
-	m.set(answers)
-	return m
-}
-
-// serve answers on an abstract socket, whose name has the word for it in front.
-func (m *atModem) serve(t *testing.T, port string) {
-	t.Helper()
-	l, err := net.Listen("unix", "@"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go m.talk(conn)
-		}
-	}()
-}
-
-func (m *atModem) talk(conn net.Conn) {
-	defer conn.Close()
-	for r := bufio.NewReader(conn); ; {
-		line, err := r.ReadString('\r')
-		if err != nil {
-			return
-		}
-		command := strings.TrimPrefix(strings.TrimSpace(line), "AT")
-		m.mu.Lock()
-		answer, known := m.answers[command]
-		m.mu.Unlock()
-		reply := "\r\nERROR\r\n"
-		switch {
-		case known && strings.HasPrefix(answer, "+CME ERROR"):
-			reply = "\r\n" + answer + "\r\n"
-		case known:
-			reply = "\r\n" + answer + "\r\n\r\nOK\r\n"
-		default:
-			for _, ok := range []string{"E0", "V1", "+CMEE", "X4", "&C1", "+IFC", "+CREG=", "+CGREG=", "+CEREG=", "+CSCS=", "+CMGF=", "+CFUN=", "Z", "+COPS=", "Q0", "S0", "+CPIN="} {
-				if command == "" || strings.HasPrefix(command, ok) {
-					reply = "\r\nOK\r\n"
-				}
-			}
-		}
-		if _, err := conn.Write([]byte(reply)); err != nil {
-			return
-		}
-	}
-}
 
 // program starts one that ends with the test, and returns what stops it.
 func programOf(t *testing.T, env []string, name string, args ...string) (stop func()) {
@@ -227,7 +149,7 @@ func TestARealModemManagerIsUnderstood(t *testing.T) {
 				t.Errorf("nobody is on the bus: %v", got)
 			}
 			port := fmt.Sprintf("abstract:collect-%d-%s", os.Getpid(), strings.ReplaceAll(tt.name, " ", ""))
-			newATModem(tt.answers).serve(t, port)
+			plug(t, port, tt.answers)
 			stop := modemManagerOf(t, address, port)
 			enable(t, address)
 			var got map[string]float64
@@ -262,6 +184,16 @@ func TestARealModemManagerIsUnderstood(t *testing.T) {
 			}
 		})
 	}
+}
+
+// plug puts a modem at the port until the test ends.
+func plug(t *testing.T, port string, answers map[string]string) {
+	t.Helper()
+	m, err := modemtest.Plug(port, answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Unplug)
 }
 
 // enable enables the modem, as NetworkManager does, once it is there.
