@@ -24,9 +24,11 @@ const (
 // chartNames are the metrics that the page draws.
 var chartNames = []string{
 	"stream.active", "stream.bitrate_max_bps", "stream.link_bits_per_second", "stream.link_rtt_ms", "stream.link_nak_total", "stream.relay_dropped_total",
-	"hdmi.signal", "modem.signal_percent", "modem.rsrp_dbm",
+	"receiver.bits_per_second", "receiver.rtt_ms", "hdmi.signal", "modem.signal_percent", "modem.rsrp_dbm",
 	"network.tx_bytes_total", "network.rx_bytes_total",
 	"cpu.temperature", "thermal.zone_temp", "cpu.usage_percent", "cpu.iowait_percent", "soc.load_percent", "soc.codec_load_percent", "fan.pwm_percent", "power.volts",
+	"unit.cpu_seconds_total", "pressure.waiting_seconds_total", "udp.rcvbuf_errors_total", "udp.sndbuf_errors_total",
+	"storage.temperature_celsius", "storage.life_used_percent",
 	"memory.used_bytes", "memory.available_bytes", "memory.swap_used_bytes", "system.load1",
 	"storage.metrics_pending_upload", "uploader.metrics_uploaded_total", "uploader.bytes_sent_total",
 	"disk.read_bytes_total", "disk.write_bytes_total", "disk.used_bytes", "disk.available_bytes",

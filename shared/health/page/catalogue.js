@@ -12,12 +12,16 @@ const Catalogue = (() => {
     rtt: { title: "Links, round trip", unit: u.ms },
     nak: { title: "Links, packets asked for again", unit: u.rate },
     drops: { title: "Stream, datagrams dropped on the board", unit: u.rate },
+    received: { title: "Streams received", unit: u.bits },
     hdmi: { title: "HDMI input", unit: u.signal, top: 2 },
     modems: { title: "Modems, signal", unit: u.percent, top: 100 },
     rsrp: { title: "Modems, RSRP", unit: u.dbm },
     temperature: { title: "Temperature", unit: u.celsius },
     cpu: { title: "CPU", unit: u.percent, top: 100 },
     soc: { title: "GPU, NPU, memory, codec", unit: u.percent, top: 100 },
+    units: { title: "Encoder, processor time", unit: u.percent },
+    pressure: { title: "Waiting for processor, disk, memory", unit: u.percent, top: 100 },
+    udp: { title: "UDP, datagrams lost on the board", unit: u.rate },
     fan: { title: "Fan", unit: u.percent, top: 100 },
     power: { title: "Power", unit: u.volts },
     memory: { title: "Memory", unit: u.bytes },
@@ -28,6 +32,7 @@ const Catalogue = (() => {
     traffic: { title: "Delivery, traffic", unit: u.bits },
     disk: { title: "Disk ", unit: u.byteRate },
     space: { title: "Space on ", unit: u.bytes },
+    wear: { title: "Flash, life used up", unit: u.percent, top: 110 },
   };
   const order = Object.keys(kinds);
 
@@ -37,6 +42,8 @@ const Catalogue = (() => {
     "stream.link_rtt_ms": (t) => ["rtt", link(t)],
     "stream.link_nak_total": (t) => ["nak", link(t)],
     "stream.relay_dropped_total": () => ["drops", "dropped"],
+    "receiver.bits_per_second": (t) => ["received", t.stream],
+    "receiver.rtt_ms": (t) => ["rtt", "stream " + t.stream],
     "hdmi.signal": (t) => ["hdmi", "input " + (t.input ?? "")],
     "modem.signal_percent": (t) => ["modems", t.interface || t.modem],
     "modem.rsrp_dbm": (t) => ["rsrp", t.interface || t.modem],
@@ -46,6 +53,12 @@ const Catalogue = (() => {
     "cpu.iowait_percent": () => ["cpu", "waiting for I/O"],
     "soc.load_percent": (t) => ["soc", t.unit],
     "soc.codec_load_percent": (t) => ["soc", t.core],
+    "unit.cpu_seconds_total": (t) => ["units", t.unit.replace(/\.service$/, ""), 100],
+    "pressure.waiting_seconds_total": (t) => ["pressure", t.resource, 100],
+    "udp.rcvbuf_errors_total": () => ["udp", "not read in time"],
+    "udp.sndbuf_errors_total": () => ["udp", "not sent in time"],
+    "storage.temperature_celsius": (t) => ["temperature", t.device + " " + t.sensor],
+    "storage.life_used_percent": (t) => ["wear", t.device + " " + t.type],
     "fan.pwm_percent": () => ["fan", "duty"],
     "power.volts": (t) => ["power", t.sensor],
     "memory.used_bytes": () => ["memory", "used"],
@@ -81,6 +94,6 @@ const Catalogue = (() => {
     place: (s) => places[s.name]?.(s.tags),
     isLink: (s) => s.name === "network.tx_bytes_total" && !layered.test(s.tags.interface),
     // A chart that says nothing while all its values are 0.
-    foldsWhenStill: (id) => ["net", "nak", "drops", "disk"].includes(id.split(" ")[0]),
+    foldsWhenStill: (id) => ["net", "nak", "drops", "udp", "disk"].includes(id.split(" ")[0]),
   };
 })();
