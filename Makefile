@@ -67,13 +67,13 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure print
 	CGO_ENABLED=1 $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./shared/ship
 	$(GO) test -run '^$$' -bench . ./shared/vmjson
-	$(MEMORY) MEASURE=print $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests
+	$(MEMORY) MEASURE=print $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors|TheWholeDefaultSet' ./tests
 
 bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than its budget
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
 	$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts' ./shared/ship
 	$(GO) run ./tests/peers -bin $(BIN) -check
-	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests
+	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors|TheWholeDefaultSet' ./tests
 
 bench-peers: daemons ## comparison with other agents: CPU, switches, memory, wire, the cost of an outage
 	$(GO) run ./tests/peers -bin $(BIN)
