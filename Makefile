@@ -71,7 +71,7 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 
 bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than its budget
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check
-	$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts' ./shared/ship
+	$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts|MoreSeriesCost' ./shared/ship
 	$(GO) run ./tests/peers -bin $(BIN) -check
 	$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors|TheWholeDefaultSet' ./tests
 
