@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -44,6 +45,9 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 func TestMain(m *testing.M) {
 	// Programs built for the race detector sleep for a second when they end.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	// Under nohup the programs would inherit that SIGHUP is ignored; one that is
+	// caught here has its own meaning for them.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	code := m.Run()
 	if dir, err := programs(); err == nil {
 		os.RemoveAll(dir)

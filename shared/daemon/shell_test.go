@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ func TestMain(m *testing.M) {
 	if mode := os.Getenv("DAEMON_TEST_MODE"); mode != "" {
 		os.Exit(Main(testProgram(mode)))
 	}
+	// Under nohup the programs would inherit that SIGHUP is ignored; one that is
+	// caught here has its own meaning for them.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(m.Run())
 }
 
