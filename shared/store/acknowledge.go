@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Row is a stored sample on its way to the server.
+// A Row is a stored sample, as it is sent.
 type Row struct {
 	TimeMs   int64
 	Value    float64
@@ -19,10 +19,10 @@ type Row struct {
 	Series   *Series
 }
 
-// ID is the row's metrics.id.
+// ID is the key of the row.
 func (r Row) ID() int64 { return Key(r.TimeMs, r.Series.ID) }
 
-// A Receipt says that the server took one chunk.
+// A Receipt says that the server accepted one chunk.
 type Receipt struct {
 	BatchID    string // UUID of the round
 	ChunkIndex int    // 0-based within the round
@@ -81,15 +81,15 @@ func markDelivered(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, err
 	return marked, nil
 }
 
-// fewRows are marked one by one sooner than as a range.
+// fewRows is the number of rows below which marking each takes less time.
 const fewRows = 8
 
-// markRange marks rows of one priority with a single statement, which takes
-// a third of the time of one for each. It may only do so if the rows, and no
-// others, are what is pending between the first and the last of them. Rows may
-// have come, gone or been released since they were read: so their keys are read
-// again in this transaction and must be the same text. If not, nothing is
-// marked and whole is false.
+// markRange marks rows of one priority with a single statement, in a third of the
+// time that one statement for each row takes. It does so only if no other row is
+// pending between the first and the last of them. Rows may have been stored,
+// deleted or released since they were read, so their keys are read again in this
+// transaction and compared as text. If they differ, nothing is marked and whole is
+// false.
 func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole bool, err error) {
 	if len(rows) < fewRows {
 		return 0, false, nil
@@ -136,8 +136,7 @@ func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole b
 	return len(rows), true, nil
 }
 
-// setState moves rows from one state to another and returns how many were in the
-// first.
+// setState changes the state of rows and returns how many were in the state from.
 func setState(ctx context.Context, tx *sql.Tx, rows []Row, from, to State) (marked int, err error) {
 	stmt, err := tx.PrepareContext(ctx, "UPDATE samples SET uploaded = ? WHERE timestamp_ms = ? AND series_id = ? AND uploaded = ?")
 	if err != nil {

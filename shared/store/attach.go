@@ -15,24 +15,24 @@ const (
 	readers = 2
 )
 
-// SetFault detaches the database for the reason given, which every method then
-// returns. Open connections stay as they are.
+// SetFault detaches the database: every method fails with the given reason. Open
+// connections stay open.
 func (db *DB) SetFault(why error) { db.guard.detach(why) }
 
-// Detach closes every connection and lets no new one through. Transactions that
-// run are waited for.
+// Detach waits for running transactions, closes every connection and allows no new
+// one.
 func (db *DB) Detach(ctx context.Context, why error) error {
 	db.guard.detach(fmt.Errorf("%w (%w)", errReopening, why))
 	for _, pool := range []*sql.DB{db.write, db.read} {
 		pool.SetMaxIdleConns(0)
 	}
-	patience := time.NewTimer(openTimeout)
-	defer patience.Stop()
+	timeout := time.NewTimer(openTimeout)
+	defer timeout.Stop()
 	for db.write.Stats().OpenConnections+db.read.Stats().OpenConnections > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-patience.C:
+		case <-timeout.C:
 			return errInUse
 		case <-time.After(5 * time.Millisecond):
 		}
@@ -40,11 +40,11 @@ func (db *DB) Detach(ctx context.Context, why error) error {
 	return nil
 }
 
-// Opening tells files that were attached one after another apart.
+// Opening is the number of files that were attached: it changes with each.
 func (db *DB) Opening() int64 { return db.opening.Load() }
 
-// Attach lets connections to the file that is at the path through, and goes on
-// with the session in it. The file has the present schema: see OpenFile.
+// Attach allows connections to the file at the path and continues the session in
+// it. The file must have the present schema: see OpenFile.
 func (db *DB) Attach(ctx context.Context) error {
 	db.attaching.Lock()
 	defer db.attaching.Unlock()
@@ -60,9 +60,9 @@ func (db *DB) Attach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db.swap.Lock() // no transaction sees the session of one file and the tables of another
+	db.swap.Lock() // a transaction must not use the session of one file with the tables of another
 	defer db.swap.Unlock()
-	db.series.forget()
+	db.series.reset()
 	db.opening.Add(1)
 	db.session = session
 	db.write.SetMaxIdleConns(writers)
@@ -71,7 +71,7 @@ func (db *DB) Attach(ctx context.Context) error {
 	if db.inserts[0] == nil {
 		err = db.prepareInserts(ctx)
 	} else {
-		err = db.write.PingContext(ctx) // a deleted file is rescued through what is open
+		err = db.write.PingContext(ctx) // opens a connection: through it a deleted file can be rescued
 	}
 	if err == nil {
 		err = db.guard.attachSHM()
@@ -82,11 +82,11 @@ func (db *DB) Attach(ctx context.Context) error {
 	return err
 }
 
-// attachSHM remembers which index of the WAL the connections use.
+// attachSHM notes which index of the WAL the connections use.
 func (g *guard) attachSHM() error {
 	shm, err := os.Stat(g.path + "-shm")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // deleted already; the next time it is opened there is one
+		return nil // already deleted; the next opening makes one
 	}
 	if err != nil {
 		return err
@@ -97,7 +97,8 @@ func (g *guard) attachSHM() error {
 	return nil
 }
 
-// resumeAt goes on with the session in the file at path; 0: there is none.
+// resumeAt continues the session in the file at path and returns its number; 0:
+// there is no session.
 func (db *DB) resumeAt(ctx context.Context, path string) (num int64, err error) {
 	if db.begun == nil {
 		return 0, nil

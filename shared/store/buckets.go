@@ -9,7 +9,7 @@ import (
 )
 
 // SeriesNamed returns up to limit numeric series with one of the given stored
-// names, all of them for no names, in order of name and tags.
+// names, in order of name and tags. Without names it returns all.
 func (r *Reader) SeriesNamed(ctx context.Context, names []string, limit int) ([]Series, error) {
 	list, err := json.Marshal(names)
 	if err != nil {
@@ -36,16 +36,16 @@ func (r *Reader) SeriesNamed(ctx context.Context, names []string, limit int) ([]
 	return all, nil
 }
 
-// A BucketSpan is which samples are wanted: those of the series at or after From and
-// before Until, in Unix milliseconds, in buckets of StepMs. A bucket begins at a
-// multiple of StepMs.
+// A BucketSpan selects samples: those of the series at or after From and before
+// Until, in Unix milliseconds, in buckets of StepMs. A bucket begins at a multiple
+// of StepMs.
 type BucketSpan struct {
 	Series      []int64
 	From, Until int64
 	StepMs      int64
 	Rate        bool // the increase of a counter per second instead of its value
 
-	// SampleMs is how much of each step is read, from its beginning: a value of
+	// SampleMs is how much of each step is read, from its beginning; see
 	// SampleWindow. 0: all of it.
 	SampleMs int64
 }
@@ -58,17 +58,17 @@ type Bucket struct {
 }
 
 const (
-	// sliceMs bounds how much time one transaction reads: while a reader has a
-	// transaction open, the write-ahead log cannot be emptied.
+	// sliceMs bounds the time range that one transaction reads: while a reader has a
+	// transaction open, the WAL cannot be emptied.
 	sliceMs = int64(time.Hour / time.Millisecond)
-	// maxGapMs is the longest time between two readings of a counter from which
-	// a rate is made: beyond it nobody knows what happened.
+	// maxGapMs is the longest time between two readings of a counter from which a
+	// rate is computed.
 	maxGapMs = int64(5 * time.Minute / time.Millisecond)
 )
 
-// Buckets calls fn with every bucket that has samples, those of one step
-// together and the steps in order of time. It reads the range of time once,
-// along the key of the table, in slices of an hour.
+// Buckets calls fn with every bucket that has samples: the steps in order of time,
+// and within a step the series. It reads the time range once, in the order of the
+// table's key, in slices of an hour.
 func (r *Reader) Buckets(ctx context.Context, span BucketSpan, fn func(Bucket)) error {
 	ids, err := json.Marshal(span.Series)
 	if err != nil {
@@ -99,8 +99,8 @@ const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), m
 	WHERE timestamp_ms >= ?1 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5 AND ?6 = 0
 	GROUP BY start, series_id ORDER BY start, series_id`
 
-// A reading below the one before it is a counter that restarted: it gives no
-// rate and is the base of the next.
+// A reading below the one before it means that the counter restarted: there is no
+// rate for it, and the next rate starts from it.
 const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
 	FROM (SELECT series_id, timestamp_ms AS at, value AS v,
 			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM samples
@@ -110,8 +110,8 @@ const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / 
 	GROUP BY start, series_id ORDER BY start, series_id`
 
 const (
-	// readRows is how many rows of a range are read at most, about: a board reads
-	// that many in some 200 ms.
+	// readRows is about how many rows of a range are read at most: a board reads that
+	// many in about 200 ms.
 	readRows = 500_000
 	// rowBytes is about what a stored sample takes.
 	rowBytes = 32
@@ -119,10 +119,10 @@ const (
 	sampledSteps = 12
 )
 
-// SampleWindow returns how much of each step a question has to read, from its
-// beginning, 0 for all. A week of a busy board is millions of rows, of which a
-// chart shows some hundred steps: then each step stands for its first minutes, in
-// which every collector was read twice.
+// SampleWindow returns how much of each step to read, from its beginning; 0: all.
+// A week of a busy board has millions of rows, of which a chart shows some hundred
+// steps. Then only the first minutes of each step are read: long enough for every
+// collector to have two readings.
 func (r *Reader) SampleWindow(ctx context.Context, fromMs, untilMs, stepMs int64) (ms int64, err error) {
 	var pages, pageBytes int64
 	var oldest, newest, slowest sql.NullInt64
@@ -160,7 +160,7 @@ func (r *Reader) SampleWindow(ctx context.Context, fromMs, untilMs, stepMs int64
 	return ms, nil
 }
 
-// steps are the beginnings of the steps between two times.
+// steps are the beginnings of the steps of a time range.
 const steps = `WITH RECURSIVE steps(start) AS (SELECT ?1 / ?3 * ?3 UNION ALL SELECT start + ?3 FROM steps WHERE start + ?3 < ?2) `
 
 const sampledLevels = steps + `SELECT series_id, start, min(value), max(value), avg(value) FROM steps CROSS JOIN samples
@@ -203,8 +203,7 @@ type Latest struct {
 // Latest returns the newest sample of each numeric series that has one from
 // sinceMs to untilMs, of up to limit series, in order of name and tags.
 func (r *Reader) Latest(ctx context.Context, sinceMs, untilMs int64, limit int) ([]Latest, error) {
-	// A bare column beside max() is of the row that has the maximum, see
-	// https://www.sqlite.org/lang_select.html#bareagg.
+	// value is of the row with the maximum: sqlite.org/lang_select.html#bareagg.
 	rows, err := r.read.QueryContext(ctx, `SELECT id, metric_name, device_id, tags, at, value FROM
 		(SELECT series_id, max(timestamp_ms) AS at, value FROM samples WHERE timestamp_ms BETWEEN ?1 AND ?2 GROUP BY series_id)
 		JOIN series ON id = series_id WHERE value_type = 0 AND value IS NOT NULL ORDER BY metric_name, tags, device_id LIMIT ?3`, sinceMs, untilMs, limit)

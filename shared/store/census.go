@@ -16,7 +16,7 @@ type Census struct {
 	OldestMs map[State]int64
 	NewestMs map[State]int64
 	BySeries []SeriesCount // the most samples first
-	NoSeries int64         // samples whose series is unknown: damage
+	NoSeries int64         // samples whose series is missing: damage
 	Ledger   Ledger
 	Losses   []Loss
 	Rejected int64 // rows in the table of reasons
@@ -24,7 +24,7 @@ type Census struct {
 	LastMs   int64 // time of the last receipt; 0: none
 }
 
-// count reads the ledger and every sample.
+// count reads the ledger and all samples.
 func (c *Census) count(ctx context.Context, s snapshot) error {
 	var err error
 	if c.Ledger, c.Losses, err = s.ledger(ctx); err != nil {
@@ -86,21 +86,21 @@ type SeriesCount struct {
 	ByState map[State]int64
 }
 
-// Faults lists differences between the ledger and the rows, in plain words.
+// Faults lists the differences between the ledger and the rows.
 func (c Census) Faults() []string {
 	var faults []string
 	for _, e := range []struct {
-		name  string
-		state State
-		books int64
+		name   string
+		state  State
+		ledger int64
 	}{
 		{"pending", Pending, c.Ledger.Pending},
 		{"held", Held, c.Ledger.Held},
 		{"rejected", Rejected, c.Ledger.Rejected},
 		{"local", Local, c.Ledger.Local},
 	} {
-		if n := c.ByState[e.state]; n != e.books {
-			faults = append(faults, fmt.Sprintf("%d samples are %s, the ledger says %d", n, e.name, e.books))
+		if n := c.ByState[e.state]; n != e.ledger {
+			faults = append(faults, fmt.Sprintf("%d samples are %s, the ledger says %d", n, e.name, e.ledger))
 		}
 	}
 	// Delivered samples are deleted in time and stay counted.
@@ -116,12 +116,12 @@ func (c Census) Faults() []string {
 	return faults
 }
 
-// Count reads every sample in one transaction. It takes about a second for a
-// million of them, and memory for the series only. On a database in use the
-// write-ahead log can not be emptied meanwhile.
+// Count reads all samples in one transaction: about a second for a million. It
+// takes memory for the series only. In a database in use the WAL cannot be emptied
+// meanwhile.
 func (r *Reader) Count(ctx context.Context) (c Census, err error) {
 	c = Census{ByState: map[State]int64{}, OldestMs: map[State]int64{}, NewestMs: map[State]int64{}}
-	// The ledger, the series and the rows must be of one moment.
+	// The ledger, the series and the rows have to be of the same moment.
 	ctx = interruptible(ctx)
 	err = r.snapshot(ctx, func(s snapshot) error { return c.count(ctx, s) })
 	if err != nil {
@@ -136,9 +136,9 @@ func (r *Reader) Count(ctx context.Context) (c Census, err error) {
 	return c, nil
 }
 
-// QuickCheck reads every page and returns what makes no sense, at most limit
-// findings; none is good. It does not see a flipped bit inside a value: SQLite
-// keeps no checksums (sqlite.org/pragma.html#pragma_quick_check).
+// QuickCheck reads every page and returns at most limit findings of damage. It does
+// not find a flipped bit inside a value: SQLite has no checksums
+// (sqlite.org/pragma.html#pragma_quick_check).
 func (r *Reader) QuickCheck(ctx context.Context, limit int) (findings []string, err error) {
 	rows, err := r.read.QueryContext(interruptible(ctx), fmt.Sprintf("PRAGMA quick_check(%d)", limit))
 	if err != nil {

@@ -8,23 +8,23 @@ import (
 	"os"
 )
 
-// ErrDamaged means that what is in the file makes no sense, though SQLite said
-// nothing yet.
+// ErrDamaged means that the contents of the file make no sense. Errors of SQLite
+// that mean the same do not wrap it: see FaultOf.
 var ErrDamaged = errors.New("the database is damaged")
 
 const (
-	// wholeCheck is the size up to which every page is looked at when the file
-	// is opened: quick_check reads some 100 MB a second, and a card 20.
+	// wholeCheck is the size up to which every page is checked when the file is
+	// opened: quick_check reads about 100 MB a second, an SD card 20.
 	wholeCheck = 4 << 20
-	// ends and stations bound the look at a larger file: so many rows at the ends
-	// of the tables that grow, and so many single rows between.
+	// Of a larger file these are checked: the first and last rows of the tables that
+	// grow, and some single rows between.
 	ends     = 1000
 	stations = 200
 )
 
-// Check looks through the file as far as that is cheap, whatever its size: the
-// small tables, the ends of the large ones and of their indexes, and stations
-// on the way between. What it misses is found by the process that meets it.
+// Check checks the file as far as that is cheap at any size: the small tables, the
+// ends of the large ones and of their indexes, and some rows between. A process
+// that reads damage which it missed reports it.
 func (db *DB) Check(ctx context.Context) error {
 	info, err := os.Stat(db.path)
 	if err != nil {
@@ -79,10 +79,10 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// CheckWhole looks at every page and every index of the file.
+// CheckWhole checks every page and every index of the file.
 func (db *DB) CheckWhole(ctx context.Context) error { return db.pragmaCheck(ctx, "integrity_check") }
 
-// pragmaCheck runs quick_check or integrity_check up to its first finding.
+// pragmaCheck runs quick_check or integrity_check until its first finding.
 func (db *DB) pragmaCheck(ctx context.Context, name string) error {
 	var found string
 	if err := db.write.QueryRowContext(ctx, "PRAGMA "+name+"(1)").Scan(&found); err != nil {

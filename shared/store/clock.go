@@ -23,27 +23,27 @@ type Clock struct {
 	Now     status.Moment
 	BootID  string
 	Trusted bool
-	By      string        // what confirms it, "" for nothing
-	NTP     *bool         // whether NTP says that it is synchronised; nil: not known
-	Since   time.Duration // on the boot clock, when it was last found not trusted; for Trusted false
+	By      string        // what confirms it; "": nothing
+	NTP     *bool         // whether NTP reports it as synchronized; nil: unknown
+	Since   time.Duration // on the boot clock: not trusted since; only if not Trusted
 }
 
-// offsetMs is the wall clock when the boot clock was 0, in Unix milliseconds.
+// offsetMs is the wall clock minus the boot clock, in milliseconds.
 func (c Clock) offsetMs() int64 { return c.Now.Wall.UnixMilli() - c.Now.Boot.Milliseconds() }
 
-// A ClockChange is what became of held samples.
+// A ClockChange is the result of releasing held samples.
 type ClockChange struct {
-	Released int           // pending now
-	Lost     int           // another value was there at their time
-	Shift    time.Duration // of the last sample released
-	More     bool          // there are more to release: call again
+	Released int           // are pending now
+	Lost     int           // another value was stored at their new time
+	Shift    time.Duration // that was added to their times
+	More     bool          // there are more to release: call RecordClock again
 }
 
-// RecordClock notes for all writers whether the wall clock is trusted. While it is
-// not, samples are held. Once it is, the held samples of this boot get the times
-// that the clock would have shown, and are released: a slice in each call, the
-// ones that can not run into others first. Those of earlier boots stay held, as
-// nobody knows when they were.
+// RecordClock writes for all writers whether the wall clock is trusted. While it is
+// not, samples are held. When it becomes trusted, the held samples of this boot get
+// the times that the right clock would have shown and become pending: a slice in
+// each call, in an order in which none meets another that still has its old time.
+// Samples of earlier boots stay held, because their times cannot be known.
 func (db *DB) RecordClock(ctx context.Context, c Clock) (change ClockChange, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		change = ClockChange{}
@@ -74,37 +74,38 @@ func (db *DB) RecordClock(ctx context.Context, c Clock) (change ClockChange, err
 		}})
 	})
 	if err != nil {
-		return ClockChange{}, fmt.Errorf("note the clock: %w", err)
+		return ClockChange{}, fmt.Errorf("record the clock: %w", err)
 	}
 	return change, nil
 }
 
-// base returns the offset by which held samples of the running session are
-// stamped, after noting it where a restart finds it.
+// base returns the offset of the wall clock by which held samples of the running
+// session are stamped. It stores the offset with the session for the next start.
 func (db *DB) base(ctx context.Context, tx *sql.Tx, c Clock) (base int64, err error) {
 	_, err = tx.ExecContext(ctx, `UPDATE sessions SET metadata = json_set(metadata, '$.offset_ms', ?1, '$.boot_id', ?2)
 		WHERE num = ?3 AND json_valid(metadata) AND json_type(metadata) = 'object' AND metadata ->> '$.offset_ms' IS NULL`, c.offsetMs(), c.BootID, db.session)
 	if err != nil {
 		return 0, err
 	}
-	// What other writers held before this one said anything about this boot.
+	// Samples that other writers held in this boot before the first RecordClock.
 	_, err = tx.ExecContext(ctx, "UPDATE samples SET session = ?1 WHERE uploaded = 3 AND session IS NULL AND timestamp_ms BETWEEN ?2 AND ?3 AND ?1 > 0",
 		db.session, c.offsetMs(), c.Now.Wall.UnixMilli())
 	if err != nil {
 		return 0, err
 	}
-	var noted sql.NullInt64
-	err = tx.QueryRowContext(ctx, "SELECT metadata ->> '$.offset_ms' FROM sessions WHERE num = ? AND json_valid(metadata)", db.session).Scan(&noted)
+	var stored sql.NullInt64
+	err = tx.QueryRowContext(ctx, "SELECT metadata ->> '$.offset_ms' FROM sessions WHERE num = ? AND json_valid(metadata)", db.session).Scan(&stored)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, err
 	}
-	if !noted.Valid {
+	if !stored.Valid {
 		return c.offsetMs(), nil
 	}
-	return noted.Int64, nil
+	return stored.Int64, nil
 }
 
-// A sessionOffset has held samples, which the shift, in milliseconds, makes right.
+// A sessionOffset is a session with held samples and the shift, in milliseconds,
+// that makes their times right.
 type sessionOffset struct{ num, shift int64 }
 
 // sessionOffsets returns the sessions of the clock's boot that have held samples.
@@ -131,14 +132,14 @@ func sessionOffsets(ctx context.Context, tx *sql.Tx, c Clock) (all []sessionOffs
 	return all, rows.Err()
 }
 
-// release shifts and releases a slice of the held samples of the boot.
+// release shifts a slice of the held samples of the boot and makes it pending.
 func (db *DB) release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockChange, err error) {
 	all, err := sessionOffsets(ctx, tx, c)
 	if err != nil || len(all) == 0 {
 		return change, err
 	}
-	// Shifted forward the newest goes first, and back the oldest: none then lands
-	// on one that is still to be shifted away.
+	// A shift forward begins with the newest sample, a shift back with the oldest:
+	// then none gets the time of a sample that has not been shifted yet.
 	next, order := all[0], "ASC"
 	if next.shift > 0 {
 		next, order = all[len(all)-1], "DESC"
@@ -155,7 +156,7 @@ func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int
 	if err != nil {
 		return change, err
 	}
-	db.series.void() // a survey may have passed the times to which they go
+	db.series.endSurvey() // a survey may have passed the new times
 	change.Released, err = affected(tx.ExecContext(ctx, `INSERT INTO samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
 		SELECT timestamp_ms + ?1, series_id, value, value_text, ?2, 0, priority FROM temp.released WHERE true
 		ORDER BY timestamp_ms, series_id ON CONFLICT DO NOTHING`, shift, session))
@@ -173,14 +174,14 @@ func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int
 	return change, addLoss(ctx, tx, status.LostSameTime, change.Lost, time.Now())
 }
 
-// A clockHold is what becomes of an update's samples while the clock is not trusted.
+// A clockHold says whether the samples of an update are held.
 type clockHold struct {
 	held    bool
-	session int64 // that they belong to
-	shiftMs int64 // to what the session's samples are stamped by
+	session int64 // of the held samples
+	shiftMs int64 // to the clock by which the session's held samples are stamped
 }
 
-// holdOf tells whether samples of an update are to be held.
+// holdOf reads whether the samples of an update have to be held.
 func (db *DB) holdOf(ctx context.Context, tx *sql.Tx, u Update) (h clockHold, err error) {
 	h = clockHold{held: u.HoldAll, session: db.session}
 	row := status.Row{Component: status.ClockRow}
@@ -193,14 +194,14 @@ func (db *DB) holdOf(ctx context.Context, tx *sql.Tx, u Update) (h clockHold, er
 	}
 	note, err := status.Detail[status.Clock](row)
 	if err != nil {
-		return h, nil //nolint:nilerr // it is written again in a moment
+		return h, nil //nolint:nilerr // the next RecordClock writes it again
 	}
 	var by status.Row
 	if len(u.Status) > 0 {
 		by = u.Status[0]
 	}
 	if by.BootID != "" && row.BootID != "" && by.BootID != row.BootID {
-		return clockHold{held: true}, nil // nothing was said of this boot yet
+		return clockHold{held: true}, nil // not recorded in this boot yet
 	}
 	if note.IsTrusted() {
 		return h, nil
@@ -218,8 +219,8 @@ func (db *DB) holdOf(ctx context.Context, tx *sql.Tx, u Update) (h clockHold, er
 	return h, nil
 }
 
-// RecordedClock returns what RecordClock noted last in the given boot, and by how much
-// the wall clock was ahead of the boot clock then; ok is false if it noted nothing.
+// RecordedClock returns what RecordClock wrote last in the given boot, and how far
+// the wall clock was ahead of the boot clock then; ok is false if it wrote nothing.
 func (r *Reader) RecordedClock(ctx context.Context, bootID string) (c Clock, offset time.Duration, ok bool, err error) {
 	row, ok, err := r.StatusOf(ctx, status.ClockRow)
 	if err != nil || !ok || row.BootID != bootID || bootID == "" {

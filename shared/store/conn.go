@@ -7,18 +7,17 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// A conn is a connection of go-sqlite3 that runs each statement where it is
-// called. With a context that can end, go-sqlite3 hands each statement, and each
-// row of an answer, to a goroutine of its own: two thread switches for what
-// takes 10 µs. Statements are short here; those that are not run under
-// interruptible.
+// A conn is a connection of go-sqlite3 that runs each statement in the caller's
+// goroutine. With a context that can end, go-sqlite3 starts a goroutine for each
+// statement and each row: two thread switches for 10 µs of work. Nearly all
+// statements are short; the others use interruptible.
 type conn struct{ *sqlite3.SQLiteConn }
 
 type stmt struct{ *sqlite3.SQLiteStmt }
 
 type interruptibleKey struct{}
 
-// interruptible is ctx for a statement that reads much: it ends with ctx.
+// interruptible returns a context for a long statement, which ends with ctx.
 func interruptible(ctx context.Context) context.Context {
 	return context.WithValue(ctx, interruptibleKey{}, true)
 }

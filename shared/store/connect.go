@@ -13,8 +13,8 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// newPools opens no file yet, and never makes one: a connection that made a file
-// where one was deleted would hide it.
+// newPools opens no file yet. Its connections never create a file: that would hide
+// that the file was deleted.
 func newPools(path string, opts Options, g *guard) *DB {
 	write := sql.OpenDB(connector{path, dsn(path, url.Values{
 		"mode":         {"rw"},
@@ -27,16 +27,16 @@ func newPools(path string, opts Options, g *guard) *DB {
 	return &DB{Reader: &Reader{path: path, read: read, series: newSeriesCache(), guard: g}, write: write, opts: opts}
 }
 
-// dsn is the data source name of a connection. Settings are part of it because
-// a PRAGMA sent to a pool reaches one of its connections only.
+// dsn is the data source name of a connection. It has the settings, because a
+// PRAGMA that is sent to a pool reaches only one of its connections.
 func dsn(path string, params url.Values) string {
 	params.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
 	return u.String()
 }
 
-// A connector opens connections with settings that the data source name has no
-// word for.
+// A connector opens connections, also with settings that a data source name cannot
+// have.
 type connector struct {
 	path  string
 	dsn   string
@@ -57,9 +57,8 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 
 func (c connector) Driver() driver.Driver { return &sqlite3.SQLiteDriver{ConnectHook: c.setUp} }
 
-// Each connection gets a cache of half a MiB and no memory map: 2 MiB were
-// measured to save neither bytes nor time, and a map turns a failing disk into
-// SIGBUS.
+// Each connection has a cache of 512 KiB and no memory map: 2 MiB saved neither
+// bytes nor time when measured, and with a map a failing disk causes SIGBUS.
 const commonSettings = "PRAGMA cache_size=-512; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
 
 func setUpReader(c *sqlite3.SQLiteConn) error {
@@ -76,11 +75,11 @@ func setUpWriter(c *sqlite3.SQLiteConn) error {
 		return err
 	}
 	if pages == 0 {
-		// For a file that has no table yet, and for nothing later: only then can
-		// pages that retention frees be given back to the filesystem.
+		// These take effect only in a file without tables. With auto_vacuum, pages that
+		// retention frees can be returned to the filesystem.
 		settings += fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL;", PageSize)
 	}
-	// Only the collector checkpoints, between ticks, by calling Checkpoint.
+	// Only the collector runs checkpoints, between two rounds; see Checkpoint.
 	settings += "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;"
 	if _, err := c.Exec(settings, nil); err != nil {
 		return err
@@ -88,7 +87,7 @@ func setUpWriter(c *sqlite3.SQLiteConn) error {
 	return persistWAL(c)
 }
 
-// pragma reads a whole number.
+// pragma reads a setting that is a number.
 func pragma(c *sqlite3.SQLiteConn, name string) (n int64, err error) {
 	rows, err := c.Query("PRAGMA "+name, nil)
 	if err != nil {
@@ -106,14 +105,13 @@ func pragma(c *sqlite3.SQLiteConn, name string) (n int64, err error) {
 	return n, nil
 }
 
-// persistWAL leaves -wal and -shm in place when the last connection closes, as
-// this one may be. Without them a reader with read-only rights can not open the
-// file at all.
+// persistWAL leaves -wal and -shm in place when the last connection closes. Without
+// them, a reader that may not write cannot open the file.
 func persistWAL(c *sqlite3.SQLiteConn) error {
 	return c.SetFileControlInt("main", sqlite3.SQLITE_FCNTL_PERSIST_WAL, 1)
 }
 
-// checkSettings reads back what must hold on the writing connection.
+// checkSettings checks the settings of the writing connection.
 func (db *DB) checkSettings(ctx context.Context) error {
 	var mode string
 	if err := db.write.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {

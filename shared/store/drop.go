@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// The samples that DropUndelivered takes, in this order: what no server will take, what
-// an earlier run left without a trusted time, what is on its way, the LowestPriority
-// priority first, and at last what this run holds for a trusted time. Each is a
-// slice of the oldest.
+// The samples that DropUndelivered deletes, in this order: rejected ones, those that
+// an earlier run held, pending ones beginning with the lowest priority, and those
+// that this run holds. Each query is a slice of the oldest.
 const (
 	oldestRejected = `SELECT timestamp_ms, series_id FROM rejected ORDER BY timestamp_ms, series_id LIMIT ?1`
 	oldestHeld     = `SELECT timestamp_ms, series_id FROM samples WHERE uploaded = 3 ORDER BY session, timestamp_ms, series_id LIMIT ?1`
@@ -26,8 +25,8 @@ const (
 	deletePending  = `DELETE FROM samples WHERE uploaded = 0 AND (timestamp_ms, series_id) IN (` + oldestOf + `)`
 )
 
-// DropRejected deletes a slice of the rejected samples, the oldest first, and
-// counts them as lost for the reason. It returns how many went.
+// DropRejected deletes a slice of the rejected samples, the oldest first, and counts
+// them as lost for the reason. It returns how many.
 func (db *DB) DropRejected(ctx context.Context, reason string, at time.Time) (lost int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		if lost, err = affected(tx.ExecContext(ctx, deleteRejected, SliceRows)); err != nil {
@@ -42,20 +41,20 @@ func (db *DB) DropRejected(ctx context.Context, reason string, at time.Time) (lo
 		return addLoss(ctx, tx, reason, lost, at)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("give up rejected samples (%s): %w", reason, err)
+		return 0, fmt.Errorf("delete rejected samples (%s): %w", reason, err)
 	}
 	return lost, nil
 }
 
-// DropUndelivered deletes a slice of the samples that were not delivered, those that will
-// be missed least, and counts them as lost for the reason. It returns how many
-// went; 0 means that there are none.
+// DropUndelivered deletes a slice of the samples that were not delivered, beginning
+// with the least important, and counts them as lost for the reason. It returns how
+// many; 0: there are none.
 func (db *DB) DropUndelivered(ctx context.Context, reason string, at time.Time) (lost int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		for _, kind := range []struct {
 			query string
 			args  []any
-			entry string // in the ledger, "" for what it derives
+			entry string // in the ledger; "" for pending, which has none
 		}{
 			{deleteRejected, []any{SliceRows}, "rejected"},
 			{deleteLeft, []any{SliceRows, db.session}, "held"},
@@ -86,7 +85,7 @@ func (db *DB) DropUndelivered(ctx context.Context, reason string, at time.Time) 
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("give up samples (%s): %w", reason, err)
+		return 0, fmt.Errorf("delete undelivered samples (%s): %w", reason, err)
 	}
 	return lost, nil
 }

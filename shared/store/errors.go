@@ -8,11 +8,11 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// ErrDevice means that the device fails to read what was stored, for now or for
-// good.
+// ErrDevice means that the device cannot read the file, for a moment or
+// permanently.
 var ErrDevice = errors.New("the device cannot read the database")
 
-// CannotRead says whether an error is the device's rather than the file's.
+// CannotRead says whether the device failed to read. The file itself may be sound.
 func CannotRead(err error) bool {
 	if se, ok := errors.AsType[sqlite3.Error](err); ok {
 		switch se.ExtendedCode {
@@ -23,8 +23,7 @@ func CannotRead(err error) bool {
 	return errors.Is(err, ErrDevice)
 }
 
-// CannotWrite says whether an error is of what is being written, rather than of
-// what is read.
+// CannotWrite says whether writing failed, rather than reading.
 func CannotWrite(err error) bool {
 	se, ok := errors.AsType[sqlite3.Error](err)
 	if !ok {
@@ -39,8 +38,8 @@ func CannotWrite(err error) bool {
 	return false
 }
 
-// ContradictsSchema says whether an error names what every file of ours has, such
-// as a missing column.
+// ContradictsSchema says whether an error means that the file does not have the
+// tables and columns that every file of ours has.
 func ContradictsSchema(err error) bool {
 	se, ok := errors.AsType[sqlite3.Error](err)
 	if !ok {
@@ -71,21 +70,21 @@ func isBusy(err error) bool {
 // A Fault is why a database cannot be read.
 type Fault int
 
-// The faults. FaultOther is anything that the error's text alone explains.
+// The faults. FaultOther is any other error.
 const (
 	FaultNone    Fault = iota
 	FaultMissing       // no file at the path
 	FaultEmpty         // a file in which no writer has made the tables yet
-	FaultDenied        // no permission, or the log's files cannot be opened
+	FaultDenied        // no permission, or the files of the WAL cannot be opened
 	FaultDamaged       // not an SQLite file, or a page that makes no sense
-	FaultLocked        // somebody keeps it locked for longer than busyTimeout
-	FaultOlder         // an older schema, which the next writer brings up to date
+	FaultLocked        // another process keeps it locked for longer than busyTimeout
+	FaultOlder         // an older schema, which the next writer migrates
 	FaultNewer         // a newer schema
 	FaultForeign       // a database of another program
 	FaultOther
 )
 
-// FaultOf says what an error of a Reader's method or of OpenReader means.
+// FaultOf returns what an error of OpenReader or of a Reader means.
 func FaultOf(err error) Fault {
 	var se sqlite3.Error
 	switch {

@@ -9,17 +9,17 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-// maxEvents bounds the table of events: the oldest go.
+// maxEvents bounds the table of events; the oldest are deleted.
 const maxEvents = 2000
 
-// eventsTable makes the table of events where there is none: schema 3 gained it,
-// and a program that does not know it passes it over.
+// eventsTable creates the table of events if it is missing. It was added to schema
+// 3; older programs do not use it.
 //
 //go:embed migrations/schema3_events.sql
 var eventsTable string
 
-// writeEvents stores the events of groups, shifted in time. Held is the session
-// whose clock is not trusted, 0 where it is.
+// writeEvents stores the events of groups, with shiftMs added to their times. Held
+// is the session in which the clock is not trusted; 0: it is trusted.
 func writeEvents(ctx context.Context, tx *sql.Tx, groups []Group, held, shiftMs int64) error {
 	n := 0
 	for _, g := range groups {
@@ -43,7 +43,7 @@ func writeEvents(ctx context.Context, tx *sql.Tx, groups []Group, held, shiftMs 
 }
 
 // releaseEvents gives the events of the clock's boot their right times, as release
-// does with samples.
+// does for samples.
 func releaseEvents(ctx context.Context, tx *sql.Tx, c Clock) error {
 	_, err := tx.ExecContext(ctx, `UPDATE events SET held = 0,
 			time = time + CASE WHEN abs(?1 - of.base) <= ?2 THEN 0 ELSE ?1 - of.base END
@@ -51,13 +51,13 @@ func releaseEvents(ctx context.Context, tx *sql.Tx, c Clock) error {
 			WHERE json_valid(metadata) AND metadata ->> '$.boot_id' = ?3 AND metadata ->> '$.offset_ms' IS NOT NULL) AS of
 		WHERE events.held <> 0 AND events.held = of.num`, c.offsetMs(), ClockStep.Milliseconds(), c.BootID)
 	if err != nil {
-		return fmt.Errorf("mend the times of events: %w", err)
+		return fmt.Errorf("correct the times of events: %w", err)
 	}
 	return nil
 }
 
 // RecentEvents returns the newest events, the newest first, and how many there are.
-// A database that no newer program has opened yet has none.
+// A database without the table has none.
 func (r *Reader) RecentEvents(ctx context.Context, limit int) (events []metric.Event, total int, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		var tables int

@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// A Stored sample is one row in any state.
+// A Stored is a sample in any state.
 type Stored struct {
 	TimeMs int64
 	Value  float64
@@ -16,16 +16,16 @@ type Stored struct {
 	Series *Series
 }
 
-// exportRows bounds the rows of one transaction of Stored: whoever takes the
-// rows may be slow, and must not pin the write-ahead log meanwhile.
+// exportRows bounds the rows that Stored reads in one transaction: its caller may be
+// slow, and an open transaction keeps the WAL from being emptied.
 const exportRows = 10000
 
 const storedFrom = `SELECT timestamp_ms, series_id, value, uploaded FROM samples
 	WHERE (timestamp_ms, series_id) > (?1, ?2) AND value IS NOT NULL ORDER BY timestamp_ms, series_id LIMIT ?3`
 
-// Stored calls each for every sample with a value and a time of sinceMs or
-// later, in the order of their times, until it returns an error. Samples that
-// are stored meanwhile may be among them.
+// Stored calls each for every sample with a value and a time of sinceMs or later,
+// in the order of their times, until it returns an error. Samples that are stored
+// meanwhile may be included.
 func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) error) error {
 	at, id := sinceMs-1, int64(MaxSeries)
 	batch := make([]Stored, 0, exportRows)
@@ -45,8 +45,8 @@ func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) er
 					return fmt.Errorf("a row is not made of numbers: %v", row)
 				}
 				at, one.State = one.TimeMs, State(uploaded)
-				series, met := known[id]
-				if !met {
+				series, ok := known[id]
+				if !ok {
 					var err error
 					if series, err = s.series(ctx, id); err != nil && !errors.Is(err, sql.ErrNoRows) {
 						return err
@@ -63,7 +63,7 @@ func (r *Reader) Stored(ctx context.Context, sinceMs int64, each func(Stored) er
 		}
 		for _, one := range batch {
 			if one.Series == nil {
-				continue // damage, which Count tells
+				continue // damage, which Count reports
 			}
 			if err := each(one); err != nil {
 				return err

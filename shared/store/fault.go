@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Fault says what keeps the database from being relied on, nil for nothing: it
-// is detached, an error spoke of the file, or the path leads to another file
-// than the one that is open. Into a deleted file everything can be written
-// without an error, and is gone. It costs two stats, and never opens the file:
-// closing a second descriptor would drop the locks that SQLite holds on it.
+// Fault returns why the database cannot be relied on, nil if it can: it is
+// detached, an error pointed to a fault of the file, or another file is at the
+// path. Writing to a deleted file succeeds, and what was written is lost. Fault
+// costs three stats. It does not open the file: closing a second descriptor drops
+// the locks that SQLite holds on it.
 func (db *DB) Fault() error {
 	g := db.guard
 	g.mu.Lock()
@@ -23,16 +23,15 @@ func (db *DB) Fault() error {
 	if detached != nil {
 		return detached
 	}
-	// First what explains the rest: a file that is gone leads to all kinds of
-	// errors, and is rescued.
+	// A deleted file causes other errors as well, and is rescued; so it comes first.
 	if err := db.PathFault(); err != nil {
 		return err
 	}
 	return suspect
 }
 
-// PathFault says whether the path leads to other files than those that are open,
-// also while the database is detached.
+// PathFault fails if the files at the path are not the ones that are open or were
+// open last. It also works while the database is detached.
 func (db *DB) PathFault() error {
 	g := db.guard
 	g.mu.Lock()
@@ -44,17 +43,17 @@ func (db *DB) PathFault() error {
 	if err := sameFile(g.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {
 		return err
 	}
-	// A process that opens the database now would make another index, with other
-	// locks than ours.
+	// A process that opens the database after its index was deleted makes another
+	// one, and does not see the locks of this process.
 	if shm == nil {
-		return nil // it is just being opened
+		return nil // it is being opened
 	}
 	return sameFile(g.path+"-shm", shm, ErrSHMDeleted, ErrSHMDeleted)
 }
 
-// checkFiles fails if the files at the path are not those that are open, or were
-// emptied: what is written into them then is lost, or destroys more. It comes
-// before every transaction, on its connection.
+// checkFiles fails if the files at the path are not the ones that are open, or if
+// they were emptied or cut short: what is written then is lost or damages more. It
+// runs before each transaction, on its connection.
 func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
 	g := db.guard
 	if g == nil {
@@ -85,7 +84,7 @@ func cutError(cut bool) error {
 	return nil
 }
 
-// noteWAL remembers how long the WAL is: only a checkpoint makes it shorter.
+// noteWAL notes the length of the WAL: only a checkpoint makes it shorter.
 func (g *guard) noteWAL() {
 	if g == nil {
 		return
@@ -96,14 +95,14 @@ func (g *guard) noteWAL() {
 	g.walBytes = size
 }
 
-// walIsCut says whether the WAL is shorter than its index says.
+// walIsCut says whether the WAL is shorter than its index requires.
 func walIsCut(ctx context.Context, conn *sql.Conn, path string) (bool, error) {
 	var pageSize int64
 	if err := conn.QueryRowContext(ctx, "PRAGMA page_size").Scan(&pageSize); err != nil {
 		return false, err
 	}
 	var busy, frames, again, moved int64
-	for { // another process may write or empty it between the two
+	for { // until no other process changed it between the two statements
 		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &moved); err != nil {
 			return false, err
 		}
@@ -112,16 +111,15 @@ func walIsCut(ctx context.Context, conn *sql.Conn, path string) (bool, error) {
 			return false, err
 		}
 		if frames == again {
-			return frames > 0 && size < logHeader+frames*(frameHeader+pageSize), nil
+			return frames > 0 && size < walHeader+frames*(frameHeader+pageSize), nil
 		}
 	}
 }
 
-// CheckFiles looks whether the files at the path are those that are open and
-// have what was written into them, for Fault.
+// CheckFiles checks the files at the path as a transaction does, for Fault.
 func (db *DB) CheckFiles(ctx context.Context) (err error) {
 	if db.guard.check() != nil {
-		return nil //nolint:nilerr // Fault says so
+		return nil //nolint:nilerr // Fault returns it
 	}
 	conn, err := db.write.Conn(ctx)
 	if err != nil {
@@ -141,7 +139,7 @@ func fileSize(path string) int64 {
 
 func hasBytes(path string) bool { return fileSize(path) > 0 }
 
-// noteLedger remembers the ledger of an update that was recorded.
+// noteLedger notes the ledger after a Record.
 func (g *guard) noteLedger(l Ledger) {
 	if g == nil {
 		return
@@ -151,15 +149,15 @@ func (g *guard) noteLedger(l Ledger) {
 	g.ledger = l
 }
 
-// LastLedger is the ledger after the last update that this process recorded.
+// LastLedger is the ledger after this process's last Record.
 func (db *DB) LastLedger() Ledger {
 	db.guard.mu.Lock()
 	defer db.guard.mu.Unlock()
 	return db.guard.ledger
 }
 
-// Await waits while the database is being opened. It returns nil once it can be
-// used, and what Fault says as soon as opening it has failed or ctx ends.
+// Await waits while the database is being opened. It returns nil when it is open,
+// or the fault when opening has failed or ctx ends.
 func (db *DB) Await(ctx context.Context) error {
 	for {
 		fault := db.Fault()
@@ -187,7 +185,7 @@ func sameFile(path string, open os.FileInfo, gone, replaced error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return gone
 	case err != nil:
-		return fmt.Errorf("look at the database: %w", err)
+		return fmt.Errorf("check the database file: %w", err)
 	case !os.SameFile(at, open):
 		return replaced
 	}

@@ -9,20 +9,20 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// A guard stands between a DB and its file. It lets no connection through while
-// the DB is detached, and remembers which file is open and what was found wrong
-// with it since.
+// A guard allows or denies the use of a database's file. It denies every
+// connection while the DB is detached, and knows which file is open and which
+// errors pointed to a fault of it.
 type guard struct {
 	path     string
 	mu       sync.Mutex
-	detached error // why there are no connections; nil: there are
-	suspect  error // an error after which the file must be looked at; nil: none
-	damaged  int   // errors since the file was opened that spoke of damage
+	detached error // why no connection is allowed; nil: they are
+	suspect  error // the last error that points to a fault of the file; nil: none
+	damaged  int   // errors that reported damage since the file was opened
 	full     bool  // a transaction failed because the disk is full
 	file     os.FileInfo
 	wal, shm os.FileInfo
-	walBytes int64  // that the WAL had when it was looked at last
-	ledger   Ledger // after the last update that was recorded
+	walBytes int64  // length of the WAL after the last transaction
+	ledger   Ledger // after the last Record
 }
 
 // Why a DB is detached, or has to be.
@@ -40,7 +40,7 @@ var (
 	errInUse     = errors.New("a connection to the previous database file is still in use")
 )
 
-// check says whether a connection may be used.
+// check fails if no connection may be used.
 func (g *guard) check() error {
 	if g == nil {
 		return nil
@@ -50,12 +50,12 @@ func (g *guard) check() error {
 	return g.detached
 }
 
-// allow says whether a connection to path may be made. In a file that was put in place
-// of the open one it would read the old one's WAL, which is still at the path,
-// and at its end write that into the new file.
+// allow fails if no new connection to path may be made. If another file was put in
+// place of the open one, the old file's WAL is still at the path: a new connection
+// would read it, and write it into the new file when it is closed.
 func (g *guard) allow(path string) error {
 	if info, err := os.Stat(path); err == nil && info.Size() == 0 && hasBytes(path+"-wal") {
-		return fmt.Errorf("%w, and its write-ahead log is not empty", ErrEmptied) // which SQLite would delete
+		return fmt.Errorf("%w, and its write-ahead log is not empty", ErrEmptied) // SQLite would delete the WAL
 	}
 	if g == nil {
 		return nil
@@ -75,12 +75,12 @@ func (g *guard) detach(why error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !errors.Is(g.detached, ErrClosed) { // that is for good
+	if !errors.Is(g.detached, ErrClosed) { // a closed one stays closed
 		g.detached = why
 	}
 }
 
-// attach lets connections to the file through.
+// attach allows connections to the file.
 func (g *guard) attach(file, wal os.FileInfo) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -95,8 +95,8 @@ func (g *guard) attach(file, wal os.FileInfo) {
 	g.walBytes, g.ledger = wal.Size(), Ledger{}
 }
 
-// observe keeps an error that says something about the file rather than about
-// the request. It returns the error.
+// observe notes an error that points to a fault of the file rather than of the
+// statement, and returns it.
 func (g *guard) observe(err error) error {
 	if g == nil || err == nil {
 		return err
@@ -110,8 +110,8 @@ func (g *guard) observe(err error) error {
 	defer g.mu.Unlock()
 	g.full = g.full || full
 	switch se.Code {
-	// After an error of fsync nobody knows what is on the disk; a file that was
-	// read-only when it was opened stays so for the connection.
+	// After a failed fsync it is unknown what is on the disk; a file that was
+	// read-only when it was opened stays read-only for the connection.
 	case sqlite3.ErrIoErr, sqlite3.ErrReadonly, sqlite3.ErrCantOpen, sqlite3.ErrProtocol, sqlite3.ErrPerm:
 	default:
 		if !damaged {
@@ -125,12 +125,13 @@ func (g *guard) observe(err error) error {
 	return err
 }
 
-// Observe keeps an error that says something about the file, for Fault. It
-// returns the error.
+// Observe notes an error that points to a fault of the file, for Fault, and
+// returns it.
 func (db *DB) Observe(err error) error { return db.guard.observe(err) }
 
-// DamagedTwice returns the last error that spoke of damage if there was another
-// before it: met, opened again, and met again. A bounded check may miss it.
+// DamagedTwice returns the last error that reported damage if there was another
+// before it: the file was checked after the first and opened again. Check does not
+// read everything and can miss the damage.
 func (db *DB) DamagedTwice() error {
 	g := db.guard
 	g.mu.Lock()
@@ -141,8 +142,8 @@ func (db *DB) DamagedTwice() error {
 	return g.suspect
 }
 
-// ResetFaults forgets what was found wrong with a file that is no longer at the
-// path, or that a check of the whole found good.
+// ResetFaults forgets the errors that pointed to a fault: the file was replaced, or
+// the full check passed.
 func (db *DB) ResetFaults() {
 	g := db.guard
 	g.mu.Lock()
@@ -150,8 +151,8 @@ func (db *DB) ResetFaults() {
 	g.damaged, g.suspect = 0, nil
 }
 
-// RanFull says whether a transaction failed since the last call because the
-// disk is full.
+// RanFull says whether a transaction failed because the disk is full since the last
+// call of RanFull.
 func (db *DB) RanFull() bool {
 	g := db.guard
 	g.mu.Lock()
@@ -161,15 +162,15 @@ func (db *DB) RanFull() bool {
 	return full
 }
 
-// Opened says whether the database has ever been open. Until then nothing that
-// it fails with is news: the process that opens it says why that takes so long.
+// Opened says whether the database has been open at least once. Until then its
+// errors need no log record: the process that opens it logs why it cannot.
 func (db *DB) Opened() bool {
 	file, _ := db.Files()
 	return file != nil
 }
 
-// Files are the database and its WAL that were at the path when the database
-// was opened last; nil: it never was, or ForgetWAL was called.
+// Files returns the database file and its WAL that are open, or were open last;
+// nil: none was, or ForgetWAL was called.
 func (db *DB) Files() (file, wal os.FileInfo) {
 	g := db.guard
 	g.mu.Lock()
@@ -177,8 +178,8 @@ func (db *DB) Files() (file, wal os.FileInfo) {
 	return g.file, g.wal
 }
 
-// ForgetWAL forgets which WAL was open. What is made later may get the inode
-// number of one that is gone.
+// ForgetWAL forgets which WAL was open. A new file may get the inode number of one
+// that was deleted.
 func (db *DB) ForgetWAL() {
 	db.guard.mu.Lock()
 	defer db.guard.mu.Unlock()

@@ -6,19 +6,20 @@ import (
 	"fmt"
 )
 
-// A Halted database lets no transaction in and has its connections still open:
-// they reach its file also when the path leads elsewhere.
+// A Halted database allows no transaction, but its connections are still open: they
+// reach its file even if it was deleted or replaced.
 type Halted struct{ db *DB }
 
-// Halt waits for the transactions that run and lets no other begin. Release
-// ends it; the database stays detached.
+// Halt waits for the running transactions and allows no other. Release ends it; the
+// database stays detached.
 func (db *DB) Halt(why error) Halted {
 	db.guard.detach(fmt.Errorf("%w (%w)", errReopening, why))
 	db.swap.Lock()
 	return Halted{db}
 }
 
-// Release lets transactions that waited go on, to find the database detached.
+// Release lets the transactions that wait continue; they fail, because the database
+// is detached.
 func (h Halted) Release() { h.db.swap.Unlock() }
 
 // Ledger reads the ledger of the open file.
@@ -35,7 +36,7 @@ func (h Halted) CopyTo(ctx context.Context, path string) error {
 	return nil
 }
 
-// ErrWALInUse means that a reader keeps the WAL from being emptied for now.
+// ErrWALInUse means that a reader keeps the WAL from being emptied.
 var ErrWALInUse = errors.New("a reader keeps the write-ahead log from being emptied into its database")
 
 // Checkpoint moves all of the open WAL into the open file.

@@ -14,12 +14,12 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// insertSizes are how many rows the statements of DB.inserts store. A row costs
-// a third of the time when 16 go at once.
+// insertSizes are the numbers of rows that the statements of DB.inserts store. A
+// row costs a third of the time when a statement stores 16.
 var insertSizes = [...]int{64, 16, 4, 1}
 
-// prepareInserts prepares the statements that insert uses. It comes before any
-// transaction, as the writing connection is the only one.
+// prepareInserts prepares the statements of insert, before any transaction: there
+// is only one connection for writing.
 func (db *DB) prepareInserts(ctx context.Context) error {
 	for i, rows := range insertSizes {
 		query := "INSERT INTO samples (uploaded, session, timestamp_ms, series_id, value, priority) VALUES " +
@@ -32,15 +32,16 @@ func (db *DB) prepareInserts(ctx context.Context) error {
 	return nil
 }
 
-// A sampleRow is a sample as it is stored.
+// A sampleRow is a row of the table samples.
 type sampleRow struct {
 	at, series int64
 	value      float64
 	priority   int
 }
 
-// insert stores samples, shifted in time, and returns how many were new. Those
-// that met another value or can't be stored it adds to the lost.
+// insert stores samples, with shiftMs added to their times, and returns how many
+// were new. It adds to lost those that cannot be stored, or that have another value
+// than the stored one.
 func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64, lost map[string]int) (stored int, fresh []*Series, err error) {
 	var rows []sampleRow
 	for _, g := range groups {
@@ -68,7 +69,7 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 			rows = append(rows, sampleRow{s.TimeMs + shiftMs, series.ID, s.Value, g.Priority})
 		}
 	}
-	// In the order of the key each page is filled and written once.
+	// In the order of the key, each page is filled and written once.
 	slices.SortStableFunc(rows, func(a, b sampleRow) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.series, b.series))
 	})
@@ -105,8 +106,7 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 	return stored, fresh, nil
 }
 
-// countConflicts counts the rows that are not what is stored at their key. The same
-// value again is the same sample.
+// countConflicts counts the rows whose stored sample has another value.
 func countConflicts(ctx context.Context, tx *sql.Tx, rows []sampleRow) (n int, err error) {
 	for _, r := range rows {
 		var value sql.NullFloat64
@@ -121,8 +121,8 @@ func countConflicts(ctx context.Context, tx *sql.Tx, rows []sampleRow) (n int, e
 	return n, nil
 }
 
-// sqlValue binds whole numbers as integers, which take one to six bytes where a
-// float takes eight; the column gives them back as numbers.
+// sqlValue makes an integer of a whole number: it takes one to six bytes in the
+// file instead of eight. Reading the column gives a float for both.
 func sqlValue(v float64) any {
 	if v == math.Trunc(v) && math.Abs(v) < 1<<47 {
 		return int64(v)

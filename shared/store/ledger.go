@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// addToLedger adds to the ledger's counts.
+// addToLedger adds to entries of the ledger.
 func addToLedger(ctx context.Context, tx *sql.Tx, add map[string]int) error {
 	for _, name := range slices.Sorted(maps.Keys(add)) {
 		if add[name] == 0 {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE ledger SET count = count + ? WHERE name = ?", add[name], name); err != nil {
-			return fmt.Errorf("enter %s in the ledger: %w", name, err)
+			return fmt.Errorf("add to %s in the ledger: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// addLoss counts samples given up, under the reason.
+// addLoss counts samples as lost for the reason.
 func addLoss(ctx context.Context, tx *sql.Tx, reason string, n int, at time.Time) error {
 	if n == 0 {
 		return nil
@@ -38,16 +38,16 @@ func addLoss(ctx context.Context, tx *sql.Tx, reason string, n int, at time.Time
 
 // A Ledger balances: Captured = Delivered + Pending + Held + Rejected + Local + Lost.
 type Ledger struct {
-	Captured  int64 // ever stored
-	Delivered int64 // ever acknowledged, whether or not still stored
-	Pending   int64 // stored, on their way; derived from the others
+	Captured  int64 // ever stored, or lost before that
+	Delivered int64 // ever delivered, whether or not still stored
+	Pending   int64 // stored and not yet delivered; derived from the others
 	Held      int64 // stored, waiting for a trusted clock
 	Rejected  int64 // stored and rejected
 	Local     int64 // text, which is never sent
-	Lost      int64 // given up, all reasons
+	Lost      int64 // for all reasons
 }
 
-// A Loss is samples given up for one reason.
+// A Loss is the samples that were lost for one reason.
 type Loss struct {
 	Reason  string
 	Count   int64
@@ -97,7 +97,7 @@ func ledger(ctx context.Context, tx *sql.Tx) (l Ledger, losses []Loss, err error
 	return l, losses, lost.Err()
 }
 
-// enter takes a row of the table.
+// enter takes over a row of the table.
 func (l *Ledger) enter(name string, count int64) {
 	fields := map[string]*int64{
 		"captured": &l.Captured, "delivered": &l.Delivered, "held": &l.Held,
@@ -108,7 +108,7 @@ func (l *Ledger) enter(name string, count int64) {
 	}
 }
 
-// close derives what no row says.
+// close derives the counts that have no row.
 func (l *Ledger) close(losses []Loss) {
 	l.Lost = 0
 	for _, loss := range losses {
@@ -117,7 +117,7 @@ func (l *Ledger) close(losses []Loss) {
 	l.Pending = l.Captured - l.Delivered - l.Held - l.Rejected - l.Local - l.Lost
 }
 
-// ledger is the same, past database/sql.
+// ledger reads the ledger and the losses in a snapshot.
 func (s snapshot) ledger(ctx context.Context) (l Ledger, losses []Loss, err error) {
 	err = s.each(ctx, "SELECT name, count FROM ledger", nil, 2, func(row []driver.Value) error {
 		name, _ := row[0].(string)

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// SchemaVersion is the schema this program reads and writes.
+// SchemaVersion is the schema that this program reads and writes.
 const SchemaVersion = 3
 
-// ErrNewerSchema is returned for a database that a newer program wrote. It is
-// left as it is.
+// ErrNewerSchema is returned for a database of a newer program, which is not
+// changed.
 var ErrNewerSchema = errors.New("the database was written by a newer version of this program and is left untouched; upgrade this program")
 
-// ErrForeign is returned for an SQLite database that is not ours.
+// ErrForeign is returned for an SQLite database of another program.
 var ErrForeign = errors.New("this SQLite database is not a metrics database and is left untouched; set storage.path to another file")
 
 var (
@@ -34,8 +34,8 @@ var (
 const versionTable = `CREATE TABLE IF NOT EXISTS schema_version (
 	id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, applied_at TEXT NOT NULL)`
 
-// SchemaVersion returns the version of the schema in the file, 0 for a file
-// with nothing in it.
+// SchemaVersion returns the version of the schema in the file; 0: the file is
+// empty.
 func (r *Reader) SchemaVersion(ctx context.Context) (int, error) {
 	return schemaOf(ctx, r.read)
 }
@@ -63,7 +63,7 @@ func schemaOf(ctx context.Context, q querier) (int, error) {
 			return int(version.Int64), nil
 		}
 	}
-	// The first versions did not always say what they were.
+	// The first programs did not always store the version.
 	switch {
 	case tables == 0:
 		return 0, nil
@@ -75,8 +75,8 @@ func schemaOf(ctx context.Context, q querier) (int, error) {
 	return 0, ErrForeign
 }
 
-// migrate brings the file to SchemaVersion. The version is looked at again
-// inside the transaction: another process may have migrated meanwhile.
+// migrate brings the file to SchemaVersion. It reads the version again inside the
+// transaction, because another process may have migrated the file meanwhile.
 func (db *DB) migrate(ctx context.Context) error {
 	version, err := db.SchemaVersion(ctx)
 	if err != nil {
@@ -115,7 +115,7 @@ func (db *DB) migrate(ctx context.Context) error {
 			}
 			_, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", step.to, time.Now().UTC().Format(time.RFC3339))
 			if err != nil {
-				return fmt.Errorf("note schema version %d: %w", step.to, err)
+				return fmt.Errorf("write schema version %d: %w", step.to, err)
 			}
 			version = step.to
 		}
@@ -123,7 +123,7 @@ func (db *DB) migrate(ctx context.Context) error {
 	})
 }
 
-// addTables makes what earlier programs of the same schema did not have.
+// addTables creates the tables that were added to the present schema.
 func (db *DB) addTables(ctx context.Context) error {
 	var have int
 	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name IN ('series_used', 'events')").Scan(&have); err != nil {
@@ -147,8 +147,8 @@ func createSchema3(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// schema1to2 adds what an upload needs to know. The table is made again, because
-// SQLite cannot add the columns' constraints to an old one.
+// schema1to2 adds the columns that an upload needs. It makes a new table, because
+// SQLite cannot add columns with these constraints.
 func schema1to2(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "ALTER TABLE metrics RENAME TO metrics_v1;"+schema2+schema2Sides)
 	return err

@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/metric"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// schema2to3 moves wide rows to series and samples. Every row is then in
-// samples or, when two rows had one identity and time but different values,
-// counted as lost: one key can hold one value.
+// schema2to3 moves the wide rows to series and samples. If two rows have the same
+// series and time but different values, one of them is counted as lost.
 func (db *DB) schema2to3(ctx context.Context, tx *sql.Tx) error {
 	steps := []struct{ what, sql string }{
-		{"put the old tables aside", schema2Sides + `
+		{"rename the old tables", schema2Sides + `
 			ALTER TABLE metrics RENAME TO old_metrics;
 			ALTER TABLE sessions RENAME TO old_sessions;
 			ALTER TABLE upload_checkpoints RENAME TO old_receipts;`},
@@ -55,12 +55,12 @@ func (db *DB) schema2to3(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// sameSeries joins an old row m with the series o that it belongs to.
+// sameSeries joins an old row m with its series o.
 const sameSeries = `o.metric_name = m.metric_name AND o.device_id IS m.device_id
 	AND o.tags IS m.tags AND o.value_type IS m.value_type`
 
-// moveSeries stores each identity among the old rows and leaves a table
-// old_series that leads from the old columns to the new id.
+// moveSeries stores the identities of the old rows, and creates a table old_series
+// with the new id for each combination of the old columns.
 func (db *DB) moveSeries(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, `
 		CREATE TABLE old_series AS SELECT DISTINCT metric_name, device_id, tags, value_type, 0 AS series_id FROM old_metrics;
@@ -110,9 +110,9 @@ func (db *DB) moveSeries(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// canonicalTags brings tags that another program wrote into the form that
-// metric.Tags gives. What is no JSON object of label names is kept whole under
-// one tag, so that nothing is lost.
+// canonicalTags converts tags of an earlier program to the form of metric.Tags. A
+// text that is not a JSON object of tags becomes the value of one tag, so that
+// nothing is lost.
 func canonicalTags(text string) string {
 	if text == "" {
 		return ""
@@ -140,7 +140,7 @@ func canonicalTags(text string) string {
 }
 
 func moveSamples(ctx context.Context, tx *sql.Tx) error {
-	// Text stays local; a number that is not there can't be sent and is rejected.
+	// A text value is local; a row without a value cannot be sent and is rejected.
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO samples (timestamp_ms, series_id, value, value_text, session, uploaded, priority)
 		SELECT m.timestamp_ms, o.series_id, m.metric_value, m.value_text, sessions.num,
@@ -171,5 +171,5 @@ func moveSamples(ctx context.Context, tx *sql.Tx) error {
 	if err := addToLedger(ctx, tx, map[string]int{"captured": lost}); err != nil {
 		return err
 	}
-	return addLoss(ctx, tx, "same_time", lost, time.Now())
+	return addLoss(ctx, tx, status.LostSameTime, lost, time.Now())
 }

@@ -6,18 +6,18 @@ import (
 	"fmt"
 )
 
-// PageUse is how a database file is filled.
+// PageUse is how the pages of a database file are used.
 type PageUse struct {
 	PageSize   int64
 	Pages      int64
-	FreePages  int64 // hold nothing; the next rows go there
-	Returnable bool  // ReturnPages can give free pages back to the filesystem
+	FreePages  int64 // unused; the next rows are stored in them
+	Returnable bool  // ReturnPages can return free pages to the filesystem
 }
 
-// Used is the bytes of the pages that hold something.
+// Used is the size of the used pages in bytes.
 func (r PageUse) Used() int64 { return (r.Pages - r.FreePages) * r.PageSize }
 
-// PageUse looks at the pages, those in the log included.
+// PageUse reads how the pages are used, including those in the WAL.
 func (r *Reader) PageUse(ctx context.Context) (room PageUse, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		var mode int
@@ -40,12 +40,12 @@ func (r *Reader) PageUse(ctx context.Context) (room PageUse, err error) {
 	return room, err
 }
 
-// ReturnPages moves what lies at the end of the file into up to n free pages and
-// cuts the file off behind it, at the next checkpoint. It returns how many pages
-// went. Each costs the log two or three.
+// ReturnPages moves pages from the end of the file into up to n free ones, so that
+// the next checkpoint makes the file shorter. It returns how many pages were freed.
+// Each costs two or three pages in the WAL.
 func (db *DB) ReturnPages(ctx context.Context, n int) (returned int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		// The statement does one page for each row that is read of it.
+		// The statement frees one page for each row that is read.
 		rows, err := tx.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", n))
 		if err != nil {
 			return err

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// LowestPriority is the priority number that goes last.
+// LowestPriority is the priority that is sent last.
 const LowestPriority = 3
 
-// Except is a stretch of time whose rows are left out, both ends included. The
-// zero value leaves out none.
+// Except is a time range whose rows are left out, both ends included. The zero value
+// leaves out none.
 type Except struct{ FromMs, ToMs int64 }
 
 // NewestSince appends to into up to limit pending rows that are not older than
-// sinceMs, the newest first, and of one time those of the first priority.
+// sinceMs: the newest first, and at equal times the lowest priority number first.
 func (r *Reader) NewestSince(ctx context.Context, into []Row, sinceMs int64, except Except, limit int) ([]Row, error) {
 	if except == (Except{}) {
 		except = Except{FromMs: math.MaxInt64, ToMs: math.MinInt64}
@@ -24,8 +24,8 @@ func (r *Reader) NewestSince(ctx context.Context, into []Row, sinceMs int64, exc
 	return r.appendRows(ctx, into, newestQuery(), int64(limit), sinceMs, except.FromMs, except.ToMs)
 }
 
-// newestQuery is one walk down the pending index for each priority, then the
-// newest of all.
+// newestQuery reads the newest rows of each priority from the pending index, then
+// the newest of all.
 func newestQuery() string {
 	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
 		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 AND timestamp_ms NOT BETWEEN ?3 AND ?4 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
@@ -36,29 +36,28 @@ func newestQuery() string {
 	return strings.Join(walks, " UNION ALL ") + " ORDER BY timestamp_ms DESC, priority, series_id DESC LIMIT ?1"
 }
 
-// A Cursor is how far a walk over the backlog has come. The zero value is its
-// start.
+// A Cursor is the position of a walk over the backlog. The zero value is its start.
 type Cursor struct {
 	priority int
-	started  bool // the row below has been seen
+	started  bool // the walk is behind the row below
 	timeMs   int64
 	seriesID int64
 }
 
-// Rewind moves the cursor to right behind a row that it gave, so that the rows
-// after it come again.
+// Rewind moves the cursor back to directly behind a row that the walk returned, so
+// that it returns the rows after that again.
 func (c *Cursor) Rewind(to Row) {
 	c.timeMs, c.seriesID = to.TimeMs, to.Series.ID
-	if c.priority >= 0 { // it goes by priority
+	if c.priority >= 0 { // the walk goes by priority
 		c.priority, c.started = to.Priority, true
 	}
 }
 
-// Backlog appends to into up to limit pending rows that are older than beforeMs:
-// those of the first priority that has any left, in the order of their times or
-// the reverse. The cursor moves behind them; no rows means that the walk is at
-// its end. All rows of one answer have the same priority and nothing pending
-// lies between them.
+// Backlog appends to into up to limit pending rows that are older than beforeMs, of
+// the first priority that has any left, in the order of their times or the
+// reverse. It moves the cursor behind them; no rows means that the walk is at its
+// end. The rows of one call have the same priority, and no other pending row of
+// that priority lies between them.
 func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs int64, oldestFirst bool, limit int) ([]Row, error) {
 	had := len(into)
 	for ; at.priority <= LowestPriority; *at = (Cursor{priority: at.priority + 1}) {
@@ -76,9 +75,9 @@ func (r *Reader) Backlog(ctx context.Context, into []Row, at *Cursor, beforeMs i
 	return into, nil
 }
 
-// backlogQuery reads the rows behind the cursor. Of two upper bounds SQLite uses
-// one, and reads all rows between them: the walk to older ones has only the
-// cursor, once it has begun.
+// backlogQuery reads the rows behind the cursor. Of two upper bounds SQLite would
+// use one and read all rows between them; so a walk to older rows has only the
+// cursor as its bound once it has begun.
 func backlogQuery(at Cursor, beforeMs int64, oldestFirst bool, limit int) (query string, args []int64) {
 	query = `SELECT timestamp_ms, series_id, value, priority FROM samples INDEXED BY samples_pending
 		WHERE uploaded = 0 AND priority = ?1`
@@ -104,8 +103,8 @@ func backlogQuery(at Cursor, beforeMs int64, oldestFirst bool, limit int) (query
 // appendRows runs a query for timestamp_ms, series_id, value and priority.
 func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args ...int64) ([]Row, error) {
 	err := r.snapshot(ctx, func(s snapshot) error {
-		var ids []int64 // of series that this process has not seen yet
-		var rows []int  // in into, that belong to those
+		var ids []int64 // of series that are not in the cache
+		var rows []int  // their rows, by their index in into
 		err := s.each(ctx, query, args, 4, func(row []driver.Value) error {
 			at, ok1 := row[0].(int64)
 			id, ok2 := row[1].(int64)
@@ -141,9 +140,9 @@ func (r *Reader) appendRows(ctx context.Context, into []Row, query string, args 
 	return into, nil
 }
 
-// Delivered appends to into up to limit delivered rows that are older than
-// untilMs, from the cursor on and the oldest first. The cursor moves behind them;
-// no rows means that there are no more.
+// Delivered appends to into up to limit delivered rows that are older than untilMs,
+// from the cursor on, the oldest first. It moves the cursor behind them; no rows
+// means that there are no more.
 func (r *Reader) Delivered(ctx context.Context, into []Row, at *Cursor, untilMs int64, limit int) ([]Row, error) {
 	had := len(into)
 	into, err := r.appendRows(ctx, into, `SELECT timestamp_ms, series_id, value, priority FROM samples NOT INDEXED
@@ -156,17 +155,17 @@ func (r *Reader) Delivered(ctx context.Context, into []Row, at *Cursor, untilMs 
 	return into, err
 }
 
-// CursorAt is a cursor for Delivered that begins at the given time.
+// CursorAt returns a cursor for Delivered that begins at the given time.
 func CursorAt(timeMs int64) Cursor { return CursorOf(-1, timeMs) }
 
-// CursorOf is a cursor for Delivered that begins at the given time and passes over
-// all priorities but one.
+// CursorOf returns a cursor for Delivered that begins at the given time and returns
+// rows of one priority only.
 func CursorOf(priority int, timeMs int64) Cursor {
 	return Cursor{priority: priority, timeMs: timeMs, seriesID: -1}
 }
 
-// LastDelivered returns the row that the last receipt names; ok is false if
-// nothing was ever delivered or the row is gone.
+// LastDelivered returns the row that the last receipt names; ok is false if nothing
+// was delivered yet or the row has been deleted.
 func (r *Reader) LastDelivered(ctx context.Context) (row Row, ok bool, err error) {
 	rows, err := r.appendRows(ctx, nil, `SELECT timestamp_ms, series_id, value, priority FROM samples WHERE uploaded = 1
 		AND (timestamp_ms, series_id) = (SELECT `+sqlSplit+` FROM upload_checkpoints ORDER BY id DESC LIMIT 1)`)

@@ -18,22 +18,22 @@ var (
 	errOlder    = errors.New("an older schema, which the next start of a writer brings up to date")
 )
 
-// ReadOptions are what a reader says when it opens the database.
+// ReadOptions are the settings of a reader.
 type ReadOptions struct {
-	// Still is for one look at the database in use or at a copy. A copy without a
-	// -wal file is taken as it is, and nothing is created beside it.
+	// Still is for reading once, also from a copy: a file without a -wal file is
+	// read as it is, and no file is created beside it.
 	Still bool
 }
 
-// OpenReader opens an existing database of the present schema for reading, with
-// the rights of a reader. While no writer has ever run it fails with
-// fs.ErrNotExist. FaultOf tells its errors apart.
+// OpenReader opens an existing database of the present schema for reading. It needs
+// no right to write. Before the first writer has run it fails with
+// fs.ErrNotExist. FaultOf says what its errors mean.
 func OpenReader(ctx context.Context, path string, o ReadOptions) (*Reader, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
-	// Opening a FIFO would wait for its writer.
+	// Opening a FIFO waits for its writer.
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("open database %s for reading: %w", path, ErrNotFile)
 	}

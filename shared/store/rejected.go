@@ -11,24 +11,24 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// maxRejected bounds the rejected samples; the oldest go first and are
-// counted as lost.
+// maxRejected bounds the rejected samples; the oldest are deleted and counted as
+// lost.
 const maxRejected = 10000
 
-// MaxWords bounds the server's words that are kept, in bytes.
+// MaxWords bounds the part of the server's message that is kept, in bytes.
 const MaxWords = 1000
 
 // A Rejection is why a row is rejected.
 type Rejection struct {
 	Row
-	HTTPStatus int // 0: refused here, before sending
+	HTTPStatus int // 0: rejected by the shipper, before sending
 	Reason     string
-	Words      string // the server's
+	Words      string // the server's message
 	At         time.Time
 }
 
-// Reject sets pending rows aside with the reason; they are kept and not sent
-// again. It returns how many were pending.
+// Reject marks pending rows as rejected, with the reason: they are kept and not
+// sent again. It returns how many were pending.
 func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, u Update) (rejected int, err error) {
 	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
 		for _, r := range rejections {
@@ -43,7 +43,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 			_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
 				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus, metric.OneLine(r.Reason, MaxWords), metric.OneLine(r.Words, MaxWords))
 			if err != nil {
-				return nil, fmt.Errorf("note why: %w", err)
+				return nil, fmt.Errorf("write the reason: %w", err)
 			}
 		}
 		if err := addToLedger(ctx, tx, map[string]int{"rejected": rejected}); err != nil {
@@ -56,7 +56,7 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 		return fresh, err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("set %d samples aside: %w", len(rejections), err)
+		return 0, fmt.Errorf("mark %d samples as rejected: %w", len(rejections), err)
 	}
 	return rejected, nil
 }
@@ -88,12 +88,13 @@ func trimRejected(ctx context.Context, tx *sql.Tx, keep int, at time.Time) error
 	return addLoss(ctx, tx, status.LostRejectedOverflow, int(n), at)
 }
 
-// rejectedPage bounds the rows of one read of Rejections: whoever takes them may
-// be slow, and must not pin the write-ahead log meanwhile.
+// rejectedPage bounds the rows that Rejections reads in one transaction: its caller
+// may be slow, and an open transaction keeps the WAL from being emptied.
 const rejectedPage = 500
 
-// Rejections calls each for every rejected sample, the first one first,
-// until it returns an error. Samples that are rejected meanwhile are among them.
+// Rejections calls each for every rejected sample, in the order in which they were
+// rejected, until it returns an error. Samples that are rejected meanwhile are
+// included.
 func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) error {
 	after := rejectedKey{at: math.MinInt64}
 	for {
@@ -113,10 +114,10 @@ func (r *Reader) Rejections(ctx context.Context, each func(Rejection) error) err
 	}
 }
 
-// A rejectedKey is where Rejections stands.
+// A rejectedKey is a position of Rejections.
 type rejectedKey struct{ at, timeMs, seriesID int64 }
 
-// rejections reads a page of what is behind the key.
+// rejections reads the page of rows behind the key.
 func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Rejection, last rejectedKey, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words,
@@ -151,15 +152,14 @@ func (db *DB) Requeue(ctx context.Context) (requeued int, err error) {
 	return db.requeue(ctx, "TRUE")
 }
 
-// RequeueTimes makes samples pending again that were rejected for their times
-// alone, before they were sent, and lie from fromMs to untilMs. It returns how
-// many.
+// RequeueTimes makes samples with times from fromMs to untilMs pending again that
+// were rejected for their times before they were sent. It returns how many.
 func (db *DB) RequeueTimes(ctx context.Context, fromMs, untilMs int64) (requeued int, err error) {
-	// The reasons of vmjson.CheckSample begin with the word.
+	// These reasons of vmjson.CheckSample begin with "timestamp".
 	return db.requeue(ctx, "http_status = 0 AND reason LIKE 'timestamp %' AND timestamp_ms BETWEEN ? AND ?", fromMs, untilMs)
 }
 
-// requeue makes rejected samples pending again for which the condition holds.
+// requeue makes the rejected samples pending again for which the condition holds.
 func (db *DB) requeue(ctx context.Context, where string, args ...any) (requeued int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `UPDATE samples SET uploaded = 0 WHERE uploaded = 2 AND value IS NOT NULL

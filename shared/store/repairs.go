@@ -10,13 +10,13 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// A Repair is what the process that repaired a database writes into it.
+// A Repair is what the collector writes into a database that it has repaired.
 type Repair struct {
-	Left   int64        // samples that stayed in a file that was replaced; they are counted as lost
-	Status []status.Row // what health is told
+	Left   int64        // samples in a file that was replaced, which are counted as lost
+	Status []status.Row // for health
 
-	// What an earlier state of the database had captured beside what this one has:
-	// delivered, and lost.
+	// Samples that the ledger counted before the database went back to an earlier
+	// state: delivered ones, and lost ones.
 	BackDelivered, BackLost int64
 }
 
@@ -45,8 +45,8 @@ func (db *DB) RecordRepair(ctx context.Context, r Repair) error {
 	})
 }
 
-// RequestRepair asks the process that repairs to look at the file: err, if it
-// spoke of damage, was met in it.
+// RequestRepair requests that the collector checks the file, if met is an error that
+// reports damage.
 func (db *DB) RequestRepair(ctx context.Context, daemon string, met error) error {
 	if FaultOf(met) != FaultDamaged {
 		return nil
@@ -61,7 +61,8 @@ func (db *DB) RequestRepair(ctx context.Context, daemon string, met error) error
 	})
 }
 
-// RequestedRepair returns what another process met, "" for nothing.
+// RequestedRepair returns the error for which another process requested a repair;
+// "": there is no request.
 func (db *DB) RequestedRepair(ctx context.Context) (met string, err error) {
 	err = db.write.QueryRowContext(ctx, "SELECT error FROM status WHERE component = ?", status.RepairRow).Scan(&met)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -70,7 +71,7 @@ func (db *DB) RequestedRepair(ctx context.Context) (met string, err error) {
 	return met, db.guard.observe(err)
 }
 
-// DropRepairRequest removes a request that was followed.
+// DropRepairRequest deletes the request for a repair.
 func (db *DB) DropRepairRequest(ctx context.Context) error {
 	return db.tx(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE component = ?", status.RepairRow)

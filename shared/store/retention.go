@@ -11,26 +11,26 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// SliceRows bounds the rows that one call deletes. It keeps the collector, which
-// shares the connection, waiting for a few milliseconds.
+// SliceRows bounds the rows that one call deletes: collecting, which uses the same
+// connection, then waits for a few milliseconds at most.
 const SliceRows = 500
 
-// A Sweep is a walk over the stored samples, the oldest first. The zero value
-// is its start.
+// A Sweep is the position of a walk over the stored samples, the oldest first. The
+// zero value is its start.
 type Sweep struct {
 	started  bool
 	timeMs   int64
 	seriesID int64
 }
 
-// Span are a stretch of sample times, Unix milliseconds, both ends in it.
+// A Span is a range of sample times in Unix milliseconds, both ends included.
 type Span struct{ FromMs, ToMs int64 }
 
-// Between joined stretches of sample times lies no more than this.
+// joined is the gap, in milliseconds, up to which two spans become one.
 const joined = 60_000
 
-// DeliveredSince returns the times of the samples that were acknowledged at
-// sinceMs or later, in their order.
+// DeliveredSince returns the times of the samples that were delivered at sinceMs or
+// later, in order.
 func (r *Reader) DeliveredSince(ctx context.Context, sinceMs int64) (of []Span, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, deliveredSince, sinceMs)
@@ -52,19 +52,20 @@ func (r *Reader) DeliveredSince(ctx context.Context, sinceMs int64) (of []Span, 
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for late deliveries: %w", err)
+		return nil, fmt.Errorf("read the newest deliveries: %w", err)
 	}
 	return of, nil
 }
 
-// A receipt of an earlier schema knows the newest sample of its chunk only.
+// A receipt of an earlier schema has only the newest time of its chunk.
 const deliveredSince = `SELECT coalesce(first_uploaded_timestamp, last_uploaded_timestamp) AS first, last_uploaded_timestamp
 	FROM upload_checkpoints WHERE upload_time >= ? AND last_uploaded_timestamp IS NOT NULL ORDER BY first`
 
-// finished are the states of samples that wait for nothing: delivered and local.
+// finished are the states of samples that will not be sent: delivered and local.
 const finished = "uploaded IN (1, 4)"
 
-// The first finished sample behind a key, and the key that is so many rows on.
+// The first finished sample behind a key; the key that is a number of rows behind
+// another.
 const (
 	nextDelivered = `SELECT timestamp_ms, series_id FROM samples WHERE (timestamp_ms, series_id) > (?, ?) AND timestamp_ms < ?
 		AND ` + finished + ` ORDER BY timestamp_ms, series_id LIMIT 1`
@@ -73,11 +74,10 @@ const (
 	deleteDelivered = `DELETE FROM samples WHERE (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?) AND uploaded = ?`
 )
 
-// DeleteDelivered deletes the oldest samples that were delivered, or are local,
-// and are older than beforeMs: a slice of them, from where the sweep stands, and
-// none of the times that are to be kept, which are in order. The ledger goes on
-// counting what was delivered; local ones are lost. Done says that none is left
-// behind the sweep.
+// DeleteDelivered deletes a slice of the delivered and local samples that are older
+// than beforeMs, the oldest first, from the sweep's position on, except those with
+// times in keep, which are in order. The ledger still counts delivered samples;
+// local ones are counted as lost. Done says that the sweep is at its end.
 func (db *DB) DeleteDelivered(ctx context.Context, at *Sweep, beforeMs int64, keep []Span) (deleted int, done bool, err error) {
 	defer func() { err = db.guard.observe(err) }()
 	if !at.started {
@@ -96,7 +96,7 @@ func (db *DB) DeleteDelivered(ctx context.Context, at *Sweep, beforeMs int64, ke
 	var first, last Sweep
 	err = db.read.QueryRowContext(ctx, nextDelivered, at.timeMs, at.seriesID, until).Scan(&first.timeMs, &first.seriesID)
 	if errors.Is(err, sql.ErrNoRows) {
-		at.timeMs, at.seriesID = until, -1 // the times to keep begin here
+		at.timeMs, at.seriesID = until, -1 // the next times to keep begin here
 		return 0, until == beforeMs, nil
 	}
 	if err != nil {
@@ -138,26 +138,26 @@ func affected(res sql.Result, err error) (int, error) {
 	return int(n), err
 }
 
-// What is kept of the tables that only tell a history.
+// How many rows of history are kept.
 const (
 	keptReceipts = 10000
 	keptSessions = 1000
 )
 
 const (
-	// The newest receipt stays whatever its age: it says when the last delivery was.
+	// The newest receipt is kept at any age: it has the time of the last delivery.
 	deleteReceipts = `DELETE FROM upload_checkpoints WHERE id IN (
 		SELECT id FROM upload_checkpoints WHERE id < (SELECT max(id) FROM upload_checkpoints) ORDER BY id LIMIT ?1)
 		AND (id <= (SELECT max(id) FROM upload_checkpoints) - ?2 OR upload_time < ?3)`
-	// A session with held samples stays: their times are repaired by it.
+	// A session with held samples is kept: its offset corrects their times.
 	deleteSessions = `DELETE FROM sessions WHERE num IN (SELECT num FROM sessions ORDER BY num LIMIT ?1)
 		AND num <= (SELECT max(num) FROM sessions) - ?2
 		AND NOT EXISTS (SELECT 1 FROM samples WHERE samples.uploaded = 3 AND samples.session = sessions.num)`
 )
 
 // TrimHistory deletes a slice of the oldest receipts and sessions: receipts from
-// before beforeMs, and all but the newest 10,000 receipts and 1,000 sessions.
-// It returns how many went; 0 means that nothing is left to trim.
+// before beforeMs, and all except the newest 10,000 receipts and 1,000 sessions. It
+// returns how many it deleted; 0: there is nothing to delete.
 func (db *DB) TrimHistory(ctx context.Context, beforeMs int64) (deleted int, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		receipts, err := affected(tx.ExecContext(ctx, deleteReceipts, SliceRows, keptReceipts, beforeMs))

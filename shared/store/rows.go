@@ -11,16 +11,16 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// A snapshot is one reading transaction past database/sql, whose conversions
-// take longer than SQLite does. Rows and their series are of one moment in it:
-// an id may belong to another series later.
+// A snapshot is one read transaction that calls the driver directly: database/sql
+// takes longer than SQLite to convert the values. Rows and their series are read in
+// the same transaction, because an id may belong to another series later.
 type snapshot struct {
 	conn    *sqlite3.SQLiteConn
 	r       *Reader
-	version int // of the cache, as long as it holds what this transaction sees
+	version int // of the cache that agrees with the transaction; -1: none
 }
 
-// snapshot runs fn in a reading transaction.
+// snapshot runs fn in a read transaction.
 func (r *Reader) snapshot(ctx context.Context, fn func(snapshot) error) (err error) {
 	defer func() { err = r.guard.observe(err) }()
 	one, err := r.read.Conn(ctx)
@@ -41,12 +41,12 @@ func (r *Reader) snapshot(ctx context.Context, fn func(snapshot) error) (err err
 		if err != nil {
 			return err
 		}
-		s.version = r.series.seen(generation)
+		s.version = r.series.syncReader(generation)
 		return fn(s)
 	})
 }
 
-// each calls fn with every row of a query, which is good until it returns.
+// each calls fn with every row of a query; the row is valid until fn returns.
 func (s snapshot) each(ctx context.Context, query string, args []int64, columns int, fn func([]driver.Value) error) (err error) {
 	named := make([]driver.NamedValue, len(args))
 	for i, a := range args {
@@ -71,8 +71,7 @@ func (s snapshot) each(ctx context.Context, query string, args []int64, columns 
 	}
 }
 
-// series returns the series with the given id; sql.ErrNoRows says that there is
-// none.
+// series returns the series with the given id, or fails with sql.ErrNoRows.
 func (s snapshot) series(ctx context.Context, id int64) (*Series, error) {
 	if known := s.r.series.get(s.version, id); known != nil {
 		return known, nil
@@ -84,7 +83,7 @@ func (s snapshot) series(ctx context.Context, id int64) (*Series, error) {
 		tags, ok3 := row[2].(string)
 		kind, ok4 := row[3].(int64)
 		if !ok1 || !ok2 || !ok3 || !ok4 {
-			return fmt.Errorf("its columns are not of their types: %v", row)
+			return fmt.Errorf("its columns have other types: %v", row)
 		}
 		found = &Series{ID: id, Name: name, Device: device, Tags: tags, Type: int(kind), version: s.version}
 		return nil

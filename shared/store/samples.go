@@ -12,7 +12,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// State is where a sample is on its way.
+// State is the state of a sample.
 type State int
 
 // The states, as stored in samples.uploaded.
@@ -21,34 +21,33 @@ const (
 	Delivered State = 1
 	Rejected  State = 2
 	Held      State = 3 // its time is not trusted yet
-	Local     State = 4 // text, which no server takes; stays here
+	Local     State = 4 // a text value, which is never sent
 )
 
-// An Update is what a daemon writes in one transaction, along with the work it
-// describes. Every part may be empty.
+// An Update is what a daemon writes in one transaction. Each part may be empty.
 type Update struct {
 	Groups   []Group
 	HoldAll  bool // hold every sample, even if the clock was recorded as trusted
 	Status   []status.Row
-	Counters []metric.Count // our own counters, kept so that a restart goes on counting
-	Lost     map[string]int // samples given up before they could be stored, by reason
+	Counters []metric.Count // self-metrics that continue after a restart
+	Lost     map[string]int // samples that were dropped before they could be stored, by reason
 }
 
-// A Group is samples that share a priority: 0 goes first and is given up last,
-// 3 goes last.
+// A Group is samples and events with one priority. Priority 0 is sent first and
+// deleted last, priority 3 the reverse.
 type Group struct {
 	Priority     int
 	Samples      []metric.Sample
 	Events       []metric.Event
-	ClockTrusted bool // stamped while the clock was trusted: never held
-	Self         bool // self-metrics: their series are few, and are stored beyond the limit on series
+	ClockTrusted bool // the clock was trusted when they were stamped: never held
+	Self         bool // self-metrics: stored even if the limit on series is reached
 }
 
 // Record stores an update in one transaction and returns how many samples were
-// new. One that is stored already changes nothing; one with another value than
-// the stored sample of its time and series is lost, and counted; so is one that
-// can not be stored at all: it would keep the others out at every try. After an
-// error nothing of the update is stored.
+// new. A sample that is already stored changes nothing. A sample with another value
+// than the stored one of its series and time is counted as lost, and so is one that
+// cannot be stored at all: otherwise it would make every try fail. After an error
+// nothing of the update is stored.
 func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
 	var l Ledger
 	err = db.seriesTx(ctx, func(tx *sql.Tx) (fresh []*Series, err error) {
@@ -64,8 +63,8 @@ func (db *DB) Record(ctx context.Context, u Update) (stored int, err error) {
 	return stored, nil
 }
 
-// seriesTx is tx for what may store series, which fn returns: the cache gets them
-// once they are committed.
+// seriesTx is tx for an fn that may store series. It returns them, and they are
+// added to the cache after the commit.
 func (db *DB) seriesTx(ctx context.Context, fn func(*sql.Tx) (fresh []*Series, err error)) error {
 	var fresh []*Series
 	err := db.tx(ctx, func(tx *sql.Tx) (err error) {
@@ -76,15 +75,15 @@ func (db *DB) seriesTx(ctx context.Context, fn func(*sql.Tx) (fresh []*Series, e
 		db.series.recount()
 		return err
 	}
-	db.series.stored(fresh)
+	db.series.addStored(fresh)
 	return nil
 }
 
-// writeUpdate writes an update and the ledger entries that follow from it.
+// writeUpdate writes an update and its entries in the ledger.
 func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int, fresh []*Series, err error) {
 	lost := map[string]int{}
 	maps.Copy(lost, u.Lost)
-	books := map[string]int{}
+	entries := map[string]int{}
 	if len(u.Groups) > 0 {
 		if err := db.syncSeries(ctx, tx); err != nil {
 			return 0, nil, err
@@ -107,21 +106,21 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 			fresh = append(fresh, new...)
 			heldBy := int64(0)
 			if held {
-				books["held"], heldBy = n, part.session
+				entries["held"], heldBy = n, part.session
 			}
 			if err := writeEvents(ctx, tx, groups, heldBy, shift); err != nil {
 				return 0, nil, err
 			}
 		}
 	}
-	books["captured"] = stored
+	entries["captured"] = stored
 	for _, reason := range slices.Sorted(maps.Keys(lost)) {
 		if err := addLoss(ctx, tx, reason, lost[reason], time.Now()); err != nil {
 			return 0, nil, err
 		}
-		books["captured"] += lost[reason]
+		entries["captured"] += lost[reason]
 	}
-	if err := addToLedger(ctx, tx, books); err != nil {
+	if err := addToLedger(ctx, tx, entries); err != nil {
 		return 0, nil, err
 	}
 	if err := writeStatus(ctx, tx, u.Status); err != nil {

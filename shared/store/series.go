@@ -34,12 +34,12 @@ type Series struct {
 	Tags   string // canonical JSON object of strings, or ""
 	Type   int    // 0 number, 1 text
 
-	version int // of the cache when it was read
+	version int // of the cache, when it was read
 }
 
-// seriesKey is the sha256, in hex, of the identity as a JSON array. JSON keeps
-// the parts apart whatever they contain. The session is not part of it: a
-// restart must not make a new series.
+// seriesKey is the sha256, in hex, of the identity as a JSON array. In JSON two
+// identities are never the same text. The session is not part of it: a restart
+// must not make a new series.
 func seriesKey(name, device, tags string, valueType int) string {
 	buf := []byte{'['}
 	buf = metric.AppendJSONString(buf, name)
@@ -54,9 +54,9 @@ type identity struct{ name, device, tags string }
 
 func (s *Series) identity() identity { return identity{s.Name, s.Device, s.Tags} }
 
-// generationOf reads how often series were deleted from the file. An id may
-// since belong to another identity. It is the number that SQLite keeps for its
-// users in the head of the file.
+// generationOf reads the generation of the series, which grows whenever series are
+// deleted: afterwards an id may belong to another identity. It is stored in the
+// header of the file, where SQLite has a number for its users.
 func generationOf(ctx context.Context, q querier) (g int64, err error) {
 	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&g); err != nil {
 		return 0, fmt.Errorf("read the generation of the series: %w", err)
@@ -74,15 +74,15 @@ func (db *DB) syncSeries(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// seriesOf returns the series of a numeric sample, and whether it was looked up
-// by this transaction; the caller adds it to the cache after the commit. A
-// transaction calls syncSeries before its first one.
+// seriesOf returns the series of a numeric sample; a new one is stored. isNew says
+// that it is not in the cache: the caller adds it after the commit. A transaction
+// calls syncSeries first.
 func (db *DB) seriesOf(ctx context.Context, tx *sql.Tx, name, tags string, self bool) (s *Series, isNew bool, err error) {
 	it := identity{name, db.opts.Device, tags}
 	if s := db.series.find(it); s != nil {
 		return s, false, nil
 	}
-	s = &Series{Name: name, Device: it.device, Tags: tags, version: db.series.now()}
+	s = &Series{Name: name, Device: it.device, Tags: tags, version: db.series.current()}
 	key := seriesKey(it.name, it.device, it.tags, typeNumber)
 	err = tx.QueryRowContext(ctx, "SELECT id FROM series WHERE series_key = ?", key).Scan(&s.ID)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -93,23 +93,23 @@ func (db *DB) seriesOf(ctx context.Context, tx *sql.Tx, name, tags string, self 
 			return nil, false, errSeriesLimit
 		}
 		s.ID, err = insertSeries(ctx, tx, it, key, typeNumber, db.series.nextID())
-		db.series.took(s.ID)
+		db.series.setLastID(s.ID)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("store series %s%s: %w", it.name, it.tags, err)
 	}
 	db.series.use(s.ID)
 	if !db.opts.Owner {
-		// The collector, which deletes series, does not know what others use.
+		// The collector deletes series and does not know which ones others use.
 		if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO series_used (series_id) VALUES (?)", s.ID); err != nil {
-			return nil, false, fmt.Errorf("keep series %s%s: %w", it.name, it.tags, err)
+			return nil, false, fmt.Errorf("note the use of series %s%s: %w", it.name, it.tags, err)
 		}
 	}
 	return s, true, nil
 }
 
-// insertSeries stores a new identity under a free id, next or one after it, and
-// returns the id.
+// insertSeries stores a new identity and returns its id: the first free one from
+// next on.
 func insertSeries(ctx context.Context, tx *sql.Tx, it identity, key string, valueType int, next int64) (id int64, err error) {
 	const free = `SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM series WHERE id = ?1)
 		UNION ALL SELECT * FROM (SELECT id + 1 FROM series AS s WHERE id >= ?1 AND id < ?2
@@ -130,8 +130,8 @@ func insertSeries(ctx context.Context, tx *sql.Tx, it identity, key string, valu
 	return id, err
 }
 
-// putSeries returns the id of an identity of an earlier schema, storing it if it
-// is new.
+// putSeries returns the id of an identity of an earlier schema; a new one is
+// stored.
 func putSeries(ctx context.Context, tx *sql.Tx, it identity, valueType int) (id int64, err error) {
 	key := seriesKey(it.name, it.device, it.tags, valueType)
 	err = tx.QueryRowContext(ctx, "SELECT id FROM series WHERE series_key = ?", key).Scan(&id)
@@ -148,7 +148,7 @@ func putSeries(ctx context.Context, tx *sql.Tx, it identity, valueType int) (id 
 	return id, nil
 }
 
-// SeriesKey is the key under which an identity is stored: nothing else has it.
+// SeriesKey is the key under which an identity is stored. No other has the same.
 func SeriesKey(s Series) string { return seriesKey(s.Name, s.Device, s.Tags, s.Type) }
 
 // KnownSeries returns the identities that this process has read or stored.

@@ -5,49 +5,49 @@ import (
 	"sync"
 )
 
-// cachedSeries bounds a cache: one that is full begins again. A board has some
-// hundreds of series; so many take some 6 MB.
+// cachedSeries bounds a cache: a full one is emptied. A board has some hundreds of
+// series; 20,000 take about 6 MB.
 const cachedSeries = 20000
 
-// seriesCache remembers the series seen by this process: by identity for
-// inserting, by id for reading. What it knows is of one generation of one file.
-// It forgets what is deleted, and all when another process deleted something.
+// A seriesCache has the series that this process has read or stored: by identity
+// for inserting, by id for reading. They belong to one generation of one file; see
+// generationOf. When another process deletes series, the cache is emptied.
 type seriesCache struct {
 	mu         sync.Mutex
-	version    int   // counts the times that it forgot something; what was read before is not added
-	generation int64 // of the file, -1: not known
+	version    int   // grows when series are removed; a series that was read before is not added
+	generation int64 // of the file; -1: unknown
 	byID       map[int64]*Series
 	byIt       map[identity]*Series
 
 	limit   SeriesLimit
-	taken   SeriesLimit // what the stored ones take
+	taken   SeriesLimit // of the stored series
 	known   bool        // taken is known
-	refused int64
-	next    int64   // where the search for a free id begins
-	survey  *Survey // that goes on; nil: none does
+	refused int64       // samples of new series
+	next    int64       // the id that was given out last
+	survey  *Survey     // that is under way; nil: none is
 }
 
 func newSeriesCache() *seriesCache {
 	return &seriesCache{generation: -1, byID: map[int64]*Series{}, byIt: map[identity]*Series{}}
 }
 
-// now is the version to give to a series that is about to be read.
-func (c *seriesCache) now() int {
+// current is the version to give to a series that is about to be read.
+func (c *seriesCache) current() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.version
 }
 
-// add remembers a series, unless the cache forgot something since it was read.
+// add adds a series, unless some were removed since it was read.
 func (c *seriesCache) add(s *Series) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.remember(s)
 }
 
-// stored remembers series that a committed transaction stored or looked up by
-// their identity.
-func (c *seriesCache) stored(all []*Series) {
+// addStored adds series that a committed transaction stored or looked up by their
+// identity.
+func (c *seriesCache) addStored(all []*Series) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range all {
@@ -68,8 +68,8 @@ func (c *seriesCache) remember(s *Series) bool {
 	return true
 }
 
-// sync makes what is remembered that of the given generation: a writer's, which
-// reads the newest.
+// sync empties the cache unless it is of the given generation. A writer calls it:
+// its transaction reads the newest one.
 func (c *seriesCache) sync(generation int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,10 +79,10 @@ func (c *seriesCache) sync(generation int64) {
 	}
 }
 
-// seen is sync for a reader, whose transaction may have begun before the newest
-// one ended. It returns the version in which the cache holds what that reader sees;
-// no series is of the version -1.
-func (c *seriesCache) seen(generation int64) (version int) {
+// syncReader is sync for a reader, whose transaction may see an older generation.
+// It returns the version of the cache that agrees with the transaction, -1 for
+// none.
+func (c *seriesCache) syncReader(generation int64) (version int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if generation > c.generation {
@@ -95,8 +95,8 @@ func (c *seriesCache) seen(generation int64) (version int) {
 	return c.version
 }
 
-// forget empties the cache, as another file has other numbers.
-func (c *seriesCache) forget() {
+// reset empties the cache for another file.
+func (c *seriesCache) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.empty()
@@ -108,8 +108,8 @@ func (c *seriesCache) empty() {
 	c.byID, c.byIt, c.known = map[int64]*Series{}, map[identity]*Series{}, false
 }
 
-// deleted forgets series that this process deletes, and goes on with the rest.
-func (c *seriesCache) deleted(ids []int64, bytes, generation int64) {
+// remove removes series that this process deletes.
+func (c *seriesCache) remove(ids []int64, bytes, generation int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.version++
@@ -124,14 +124,15 @@ func (c *seriesCache) deleted(ids []int64, bytes, generation int64) {
 	c.taken.Bytes -= bytes
 }
 
-// all returns every series that is known.
+// all returns all series by id.
 func (c *seriesCache) all() map[int64]*Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.byID)
 }
 
-// find returns the series of an identity that is about to be used.
+// find returns the series of an identity, nil if it is not in the cache, and marks
+// it as in use.
 func (c *seriesCache) find(it identity) *Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +143,7 @@ func (c *seriesCache) find(it identity) *Series {
 	return s
 }
 
-// use notes that a series is about to be used.
+// use marks a series as in use, for a survey.
 func (c *seriesCache) use(id int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,7 +152,8 @@ func (c *seriesCache) use(id int64) {
 	}
 }
 
-// get returns the series with an id in the given version.
+// get returns the series with an id, nil if it is not in the cache or the cache has
+// another version.
 func (c *seriesCache) get(version int, id int64) *Series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,8 +163,8 @@ func (c *seriesCache) get(version int, id int64) *Series {
 	return c.byID[id]
 }
 
-// nextID returns where to look for a free id. An id comes again as late as
-// possible: receipts and requests under way may still name it.
+// nextID returns where to look for a free id. An id is used again as late as
+// possible: receipts and requests may still contain it.
 func (c *seriesCache) nextID() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,28 +175,28 @@ func (c *seriesCache) nextID() int64 {
 	return c.next
 }
 
-// took makes the search for the next free id begin behind this one.
-func (c *seriesCache) took(id int64) {
+// setLastID makes the search for the next free id begin after this one.
+func (c *seriesCache) setLastID(id int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = id
 }
 
-// begin makes a survey the one that goes on.
-func (c *seriesCache) begin(s *Survey) {
+// beginSurvey makes a survey the one that is under way.
+func (c *seriesCache) beginSurvey(s *Survey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.survey = s
 }
 
-// goesOn says whether nothing has made the survey void since it began.
-func (c *seriesCache) goesOn(s *Survey) bool {
+// isSurvey says whether the survey is under way and still valid.
+func (c *seriesCache) isSurvey(s *Survey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.survey == s
 }
 
-// idle returns those of the ids that the survey neither found nor saw used.
+// idle returns the ids for which the survey found no sample and no use.
 func (c *seriesCache) idle(s *Survey, ids []int64) []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,8 +209,9 @@ func (c *seriesCache) idle(s *Survey, ids []int64) []int64 {
 	return idle
 }
 
-// void ends a survey: samples moved to times that it has passed.
-func (c *seriesCache) void() {
+// endSurvey ends the survey: it is complete, or samples moved to times that it has
+// passed.
+func (c *seriesCache) endSurvey() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.survey = nil

@@ -12,25 +12,25 @@ import (
 
 const (
 	// surveyRows bounds the samples that one call of Survey reads, and idleSlice
-	// the series that one call of DeleteIdle deletes: their keys lie anywhere in
-	// the index, a page each.
+	// the series that one call of DeleteIdle deletes: each costs a page of the
+	// index, because their keys are random.
 	surveyRows = 5000
 	idleSlice  = 100
 )
 
 // A Survey is a walk over all samples that finds which series have any. Samples
-// that are stored while it goes on may lie behind it; so it counts as in use
-// what this process uses meanwhile, and the table series_used names what other
-// processes ever used. The zero value is its start.
+// may be stored at times that it has passed. So a series is also in use if this
+// process used it since the survey began, or if it is in the table series_used,
+// which has the series of other processes. The zero value is a survey's start.
 type Survey struct {
 	at     Sweep
-	newest []int64 // by series id: 1 + the time of its newest sample; 0: none was met
+	newest []int64 // by series id: 1 + the time of its newest sample; 0: none was found
 	used   []bool  // by series id: since the survey began
-	next   int64   // where DeleteIdle stands
+	next   int64   // the last id that DeleteIdle has seen
 	begun  bool
 }
 
-// entry returns the place of a series in a slice that is indexed by id.
+// entry returns the element of a slice that is indexed by id, and grows the slice.
 func entry[T any](of *[]T, id int64) *T {
 	if n := int(id) + 1 - len(*of); n > 0 {
 		*of = append(*of, make([]T, n)...)
@@ -44,8 +44,8 @@ func (s *Survey) inUse(id int64) bool {
 	return int(id) < len(s.newest) && s.newest[id] != 0 || int(id) < len(s.used) && s.used[id]
 }
 
-// Oldest returns the time until which samples would have to go for n series to
-// have none; ok is false if fewer have any.
+// Oldest returns the time up to which samples have to be deleted for n series to
+// have none; ok is false if fewer than n series have samples.
 func (s *Survey) Oldest(n int) (untilMs int64, ok bool) {
 	var times []int64
 	for _, t := range s.newest {
@@ -60,29 +60,28 @@ func (s *Survey) Oldest(n int) (untilMs int64, ok bool) {
 	return times[n-1], true
 }
 
-// Survey reads the next slice of samples. Done says that it has read them all.
-// One that became void, because samples moved or another file was opened, begins
-// again.
+// Survey reads the next slice of samples; done says that all are read. It begins
+// again if samples have moved or another file was opened.
 func (db *DB) Survey(ctx context.Context, s *Survey) (done bool, err error) {
-	if !s.begun || !db.series.goesOn(s) {
+	if !s.begun || !db.series.isSurvey(s) {
 		*s = Survey{begun: true, at: Sweep{timeMs: math.MinInt64}}
-		db.series.begin(s)
+		db.series.beginSurvey(s)
 	}
 	defer func() { err = db.guard.observe(err) }()
 	last := Sweep{timeMs: math.MaxInt64, seriesID: math.MaxInt64}
 	err = db.read.QueryRowContext(ctx, surveyEnd, s.at.timeMs, s.at.seriesID, surveyRows-1).Scan(&last.timeMs, &last.seriesID)
 	if done = errors.Is(err, sql.ErrNoRows); err != nil && !done {
-		return false, fmt.Errorf("look for series without samples: %w", err)
+		return false, fmt.Errorf("find series without samples: %w", err)
 	}
 	rows, err := db.read.QueryContext(ctx, surveySlice, s.at.timeMs, s.at.seriesID, last.timeMs, last.seriesID)
 	if err != nil {
-		return false, fmt.Errorf("look for series without samples: %w", err)
+		return false, fmt.Errorf("find series without samples: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id, at int64
 		if err := rows.Scan(&id, &at); err != nil {
-			return false, fmt.Errorf("look for series without samples: %w", err)
+			return false, fmt.Errorf("find series without samples: %w", err)
 		}
 		if id >= 0 && id <= MaxSeries {
 			newest := entry(&s.newest, id)
@@ -102,11 +101,11 @@ const (
 		WHERE id > ? AND NOT EXISTS (SELECT 1 FROM series_used WHERE series_id = series.id) ORDER BY id LIMIT ?`
 )
 
-// DeleteIdle deletes a slice of the series for which a finished survey found no
-// sample and saw no use. Done says that it has gone through all series, or that
-// the survey became void.
+// DeleteIdle deletes a slice of the series for which a complete survey found no
+// sample and no use. Done says that all series were checked, or that the survey is
+// no longer valid.
 func (db *DB) DeleteIdle(ctx context.Context, s *Survey) (deleted int, done bool, err error) {
-	if !db.series.goesOn(s) {
+	if !db.series.isSurvey(s) {
 		return 0, true, nil
 	}
 	next := s.next
@@ -150,12 +149,12 @@ func (db *DB) DeleteIdle(ctx context.Context, s *Survey) (deleted int, done bool
 	}
 	s.next = next
 	if done {
-		db.series.void() // nobody needs to know what is used from now on
+		db.series.endSurvey()
 	}
 	return deleted, done, nil
 }
 
-// seriesAfter returns the ids of series that may be deleted, in their order, and
+// seriesAfter returns the ids of series that no other process uses, in order, and
 // the length of their texts.
 func seriesAfter(ctx context.Context, tx *sql.Tx, after int64, limit int) (ids []int64, texts map[int64]int64, err error) {
 	rows, err := tx.QueryContext(ctx, idleSeries, after, limit)
@@ -174,24 +173,24 @@ func seriesAfter(ctx context.Context, tx *sql.Tx, after int64, limit int) (ids [
 	return ids, texts, rows.Err()
 }
 
-// nextGeneration tells every process that keeps series in memory that some are
+// nextGeneration makes every process empty its cache of series, as some are
 // deleted.
 func (db *DB) nextGeneration(ctx context.Context, tx *sql.Tx, ids []int64, bytes int64) error {
 	g, err := generationOf(ctx, tx)
 	if err != nil {
 		return err
 	}
-	db.series.sync(g) // what it knows is of this generation, or nothing
+	db.series.sync(g)
 	g = (g + 1) & math.MaxInt32
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", g)); err != nil {
 		return fmt.Errorf("write the generation of the series: %w", err)
 	}
-	db.series.deleted(ids, bytes, g)
+	db.series.remove(ids, bytes, g)
 	return nil
 }
 
-// unuseSeries forgets which series other processes use. Those that still use
-// some say so again: the next generation makes them look them up.
+// unuseSeries empties the table series_used. With the next generation, the other
+// processes look up their series again and write those that they still use.
 func (db *DB) unuseSeries(ctx context.Context, tx *sql.Tx) error {
 	n, err := affected(tx.ExecContext(ctx, "DELETE FROM series_used"))
 	if err != nil || n == 0 {

@@ -14,7 +14,7 @@ import (
 type Run struct {
 	ID       string
 	StartMs  int64
-	EndMs    int64 // 0: it has no end
+	EndMs    int64 // 0: unknown
 	State    string
 	Metadata string // JSON
 }
@@ -47,15 +47,15 @@ type Session struct {
 	Metadata map[string]string
 }
 
-// StartSession begins a session; samples recorded from now on belong to it.
-// Sessions found open ended without a word: they are marked failed. While the
-// database is detached, the session is begun by Attach.
+// StartSession begins a session: held samples that are recorded from now on belong
+// to it. Sessions that did not end are marked as failed. While the database is
+// detached, Attach begins the session.
 func (db *DB) StartSession(ctx context.Context, s Session) error {
 	db.attaching.Lock()
 	defer db.attaching.Unlock()
 	db.begun = &s
 	if db.guard.check() != nil {
-		return nil //nolint:nilerr // the process that attaches it says what it is
+		return nil //nolint:nilerr // Attach begins it
 	}
 	num, err := db.resume(ctx, s)
 	if err != nil {
@@ -67,13 +67,13 @@ func (db *DB) StartSession(ctx context.Context, s Session) error {
 	return nil
 }
 
-// HasSession says whether the file that db has open has a session with this id.
+// HasSession says whether the open file has a session with this id.
 func (db *DB) HasSession(ctx context.Context, id string) (found bool, err error) {
 	err = db.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?)", id).Scan(&found)
 	return found, err
 }
 
-// SessionID is the id of the session that StartSession began, "" for none.
+// SessionID is the id of the session that StartSession began; "": none.
 func (db *DB) SessionID() string {
 	db.attaching.Lock()
 	defer db.attaching.Unlock()
@@ -83,7 +83,7 @@ func (db *DB) SessionID() string {
 	return db.begun.ID
 }
 
-// resume goes on with a session, or begins it in a file that does not have it.
+// resume continues a session, or begins it in a file that does not have it.
 func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
 	if s.Metadata == nil {
 		s.Metadata = map[string]string{}
@@ -108,8 +108,8 @@ func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
 	return num, nil
 }
 
-// EndSession ends the session that StartSession began, as completed, and writes
-// the last status rows with it.
+// EndSession marks the session that StartSession began as completed and writes the
+// last status rows.
 func (db *DB) EndSession(ctx context.Context, at time.Time, last []status.Row) error {
 	err := db.tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?", at.UnixMilli(), db.session); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// A Snapshot is all that judging the health takes, read in one transaction.
+// A Snapshot is what health needs to know, read in one transaction.
 type Snapshot struct {
 	Status     []status.Row
 	Ledger     Ledger
@@ -20,8 +20,8 @@ type Snapshot struct {
 	DeliveryMs int64 // time of the last receipt; 0: never
 }
 
-// Snapshot reads the present state. It touches no table that grows, except for
-// the ends of indexes.
+// Snapshot reads the present state. Of the tables that grow it reads only the ends
+// of indexes.
 func (r *Reader) Snapshot(ctx context.Context) (Snapshot, error) {
 	var s Snapshot
 	err := r.readTx(ctx, func(tx *sql.Tx) error {

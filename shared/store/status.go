@@ -82,8 +82,8 @@ func (r *Reader) Statuses(ctx context.Context) (all []status.Row, err error) {
 	return all, err
 }
 
-// RecordEnd writes into the database at path that a daemon ended because of err.
-// A database that is not there is not made.
+// RecordEnd writes into the database at path that a daemon ended because of err. It
+// does not create a database.
 func RecordEnd(ctx context.Context, path string, c *status.Component, failure error) error {
 	now, err := Now()
 	if err != nil {
@@ -109,7 +109,7 @@ func recordEnd(ctx context.Context, path string, c *status.Component, now status
 	return errors.Join(err, db.Close())
 }
 
-// DropStatus removes the status of components a daemon no longer has.
+// DropStatus deletes the status rows of components that a daemon no longer has.
 func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) error {
 	names, err := json.Marshal(keep)
 	if err != nil {
@@ -136,13 +136,13 @@ func writeCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) err
 	defer stmt.Close()
 	for _, c := range counters {
 		if _, err := stmt.ExecContext(ctx, c.Name, c.Tags, c.Value); err != nil {
-			return fmt.Errorf("keep counter %s%s: %w", c.Name, c.Tags, err)
+			return fmt.Errorf("write counter %s%s: %w", c.Name, c.Tags, err)
 		}
 	}
 	return nil
 }
 
-// Counters returns every kept counter, in order of name and tags.
+// Counters returns the stored counters, in order of name and tags.
 func (r *Reader) Counters(ctx context.Context) (counters []metric.Count, err error) {
 	defer func() { err = r.guard.observe(err) }()
 	rows, err := r.read.QueryContext(ctx, "SELECT name, tags, value FROM counters ORDER BY name, tags")

@@ -1,25 +1,25 @@
-// Package store is the database as it should be: its SQL is here, and a second
-// place is only shared/salvage, which takes damaged files apart.
+// Package store reads and writes the database: all SQL is here, except that of
+// shared/salvage, which copies rows out of damaged files.
 //
-// Three processes share one SQLite file in WAL mode. The writers use New and
-// Attach, or Open; readers use OpenReader. A public method is one use and one
-// transaction; transactions are short, those that write begin immediate, and none
-// is held over anything slow. What each writes, always with the ledger that
-// follows from it:
+// Three processes share one SQLite file in WAL mode. Writers use Open, or New and
+// Attach; readers use OpenReader. Each public method is one transaction.
+// Transactions are short; those that write take the write lock at their start.
+// Every change of the samples changes the ledger in the same transaction:
 //
-//	Record             samples, series, status, counters, losses
-//	Acknowledge        samples delivered, a receipt, and an Update
-//	Reject, Requeue    samples rejected and why, and back
-//	RecordClock        whether the clock is trusted; held samples released
-//	StartSession, EndSession, DropStatus
-//	DeleteDelivered    delivered samples, the oldest first
-//	DropUndelivered, DropRejected   the others, counted as lost
-//	DeleteIdle         series without samples, after a Survey
-//	TrimHistory        receipts and sessions
-//	ReturnPages, Checkpoint         nothing that a reader sees
+//	Record                        writes samples, series, events, status, counters, losses
+//	Acknowledge                   marks samples as delivered, writes a receipt and an Update
+//	Reject, Requeue               marks samples as rejected with a reason, or as pending again
+//	RecordClock                   writes whether the clock is trusted; releases held samples
+//	StartSession, EndSession      writes the session
+//	DropStatus                    deletes status rows
+//	DeleteDelivered               deletes delivered samples, the oldest first
+//	DropUndelivered, DropRejected deletes other samples and counts them as lost
+//	DeleteIdle                    deletes series without samples, after a Survey
+//	TrimHistory                   deletes old receipts and sessions
+//	ReturnPages, Checkpoint       changes the files, but no row
 //
-// Start at Record (samples.go), Backlog and NewestSince (queue.go), Acknowledge,
-// and Snapshot, which health reads.
+// Start at Record (samples.go), Backlog and NewestSince (queue.go), Acknowledge
+// (acknowledge.go), and Snapshot (snapshot.go), which metrics-health reads.
 package store
 
 import (
@@ -37,28 +37,28 @@ import (
 
 const (
 	busyTimeout = 5 * time.Second
-	// busyPoll is how often a transaction that waits for another writer's asks
-	// for the lock. SQLite's own waiting sleeps for up to 100 ms at a time, and a
-	// writer without pause can keep a sleeper out for a second.
+	// busyPoll is how often a transaction that waits for the write lock tries to
+	// get it. SQLite itself sleeps for up to 100 ms between two tries, and a writer
+	// that never pauses can then hold the lock at each of them.
 	busyPoll = time.Millisecond
-	// openTimeout bounds the retries of Open: turning a new file to WAL does
-	// not wait for busy_timeout, so daemons that start together collide.
+	// openTimeout bounds the retries of Open: switching a new file to WAL mode does
+	// not wait for busy_timeout, so daemons that start together get SQLITE_BUSY.
 	openTimeout = 10 * time.Second
-	// PageSize holds for new files. A commit writes whole pages to the log and
-	// ours touch a handful: 1 KiB pages were measured to write 425 bytes to the
-	// device for each sample where 4 KiB pages write 780.
+	// PageSize is the page size of new files. A commit writes whole pages to the
+	// WAL, and each of ours changes a few: with pages of 1 KiB 425 bytes were written
+	// to the device for each sample, with pages of 4 KiB 780.
 	PageSize = 1024
-	// minSQLite has the fix of the WAL-reset bug (sqlite.org/wal.html, "The
-	// WAL-Reset Bug"): one process writing, another marking and a checkpoint on
-	// a timer, as here, could lose a committed transaction.
+	// minSQLite is the first version without the WAL-reset bug (sqlite.org/wal.html,
+	// "The WAL-Reset Bug"): with two writers and a checkpoint, as here, a committed
+	// transaction could be lost.
 	minSQLite = 3051003
 )
 
-// Options are what a writer says when it opens the database.
+// Options are the settings of a writer.
 type Options struct {
-	Device      string // device_id of the samples that are recorded
+	Device      string // device_id of its samples
 	Synchronous string // FULL or NORMAL; see sqlite.org/pragma.html#pragma_synchronous
-	Owner       bool   // the one process that deletes series: the collector
+	Owner       bool   // it is the process that deletes series: the collector
 }
 
 // A Reader reads the database. It never writes, migrates or checkpoints.
@@ -66,29 +66,29 @@ type Reader struct {
 	path   string
 	read   *sql.DB
 	series *seriesCache
-	guard  *guard // nil: always open
+	guard  *guard // nil: there are no checks
 }
 
-// A DB reads and writes the database. Its methods may be called from several
-// goroutines; writes wait for each other.
+// A DB reads and writes the database. Several goroutines may use it; their write
+// transactions wait for each other.
 type DB struct {
 	*Reader
 	write   *sql.DB
 	inserts [len(insertSizes)]*sql.Stmt
 	opts    Options
 
-	opening atomic.Int64 // counts the files that were attached
-	swap    sync.RWMutex // every transaction reads it, what puts another file in place writes it
-	session int64        // sessions.num of the running session, 0 for none
+	opening atomic.Int64 // how many files were attached
+	swap    sync.RWMutex // read-locked by each transaction, locked to attach another file
+	session int64        // sessions.num of the running session; 0: none
 
 	attaching sync.Mutex // guards begun
-	begun     *Session   // to go on with in another file; nil: none is
+	begun     *Session   // continues in the next file that is attached; nil: none
 }
 
-// Open opens the database at path for reading and writing. A missing file and
-// its directory are created, an older schema is brought up to date, a newer one
-// is refused (ErrNewerSchema). Several processes may do this at once. It repairs
-// nothing: the daemons open through package repair.
+// Open opens the database at path for reading and writing. It creates a missing
+// file and its directory, migrates an older schema, and fails for a newer one
+// (ErrNewerSchema). Several processes may call it at the same time. It repairs
+// nothing: the daemons open the database through package repair.
 func Open(ctx context.Context, path string, opts Options) (*DB, error) {
 	db := New(path, opts)
 	if err := db.open(ctx); err != nil {
@@ -114,8 +114,7 @@ func (db *DB) open(ctx context.Context) error {
 	return db.Attach(ctx)
 }
 
-// New is the database at path before it is open: every method fails until
-// Attach.
+// New returns the database at path, not yet open: all methods fail until Attach.
 func New(path string, opts Options) *DB {
 	if opts.Synchronous == "" {
 		opts.Synchronous = "FULL"
@@ -123,8 +122,9 @@ func New(path string, opts Options) *DB {
 	return newPools(path, opts, &guard{path: path, detached: errNotOpen})
 }
 
-// CreateEmpty makes an empty file, if there is none, of the mode that all of the
-// database's files then get, whatever the umask: readers are in the group.
+// CreateEmpty creates an empty file if there is none. Its mode does not depend on
+// the umask, because readers are in the group; SQLite gives the same mode to the
+// files beside it.
 func CreateEmpty(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	if errors.Is(err, fs.ErrExist) {
@@ -136,9 +136,8 @@ func CreateEmpty(path string) error {
 	return errors.Join(f.Chmod(0o640), f.Close())
 }
 
-// OpenFile opens what is at the path past any guard, brings its schema up to
-// date, and sees that it can be written. It waits for other processes that do
-// the same.
+// OpenFile opens the file at path without a guard, migrates it, and checks that it
+// can be written. It waits for other processes that do the same.
 func OpenFile(ctx context.Context, path string, opts Options) (db *DB, err error) {
 	if err := checkVersion(); err != nil {
 		return nil, err
@@ -160,7 +159,7 @@ func openFile(ctx context.Context, path string, opts Options) (*DB, error) {
 		err = db.migrate(ctx)
 	}
 	if err == nil {
-		// A file that cannot be written can still be opened.
+		// Opening succeeds also if the file cannot be written.
 		err = db.tx(ctx, func(*sql.Tx) error { return nil })
 	}
 	if err != nil {
@@ -172,22 +171,22 @@ func openFile(ctx context.Context, path string, opts Options) (*DB, error) {
 // Close closes the reader's connections.
 func (r *Reader) Close() error { return r.read.Close() }
 
-// Close closes all connections. The write-ahead log stays in place, so that a
-// reader without write permission still sees every row.
+// Close closes all connections. The WAL stays in place, so that a reader without
+// write permission still sees every row.
 func (db *DB) Close() error {
 	db.guard.detach(ErrClosed)
 	return errors.Join(db.write.Close(), db.Reader.Close())
 }
 
-// Options are those that the database was made with.
+// Options returns the options of New or Open.
 func (db *DB) Options() Options { return db.opts }
 
-// Path is the path of the database file.
+// Path returns the path of the database file.
 func (r *Reader) Path() string { return r.path }
 
-// Create makes the tables of the present schema in the file at path and closes
-// it. A missing file is created; one of an earlier schema is brought up to date;
-// a newer one is refused (ErrNewerSchema).
+// Create creates the tables of the present schema in the file at path and closes
+// it. It creates a missing file, migrates an older schema, and fails for a newer
+// one (ErrNewerSchema).
 func Create(ctx context.Context, path string, opts Options) error {
 	if err := CreateEmpty(path); err != nil {
 		return err

@@ -15,13 +15,13 @@ import (
 // tx runs fn in one immediate transaction.
 func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	if err := db.guard.check(); err != nil {
-		return err // and do not wait for a rescue, which takes its time
+		return err // without waiting for a rescue, which may take minutes
 	}
 	db.swap.RLock()
 	defer db.swap.RUnlock()
 	defer func() { err = db.guard.observe(err) }()
-	// The pool hands a connection on to who waits for it, also to a file that is
-	// being put aside: what was written there now would be lost.
+	// Check again: a caller that waited for the lock may get a connection to a file
+	// that is being replaced, and what it wrote there would be lost.
 	if err := db.guard.check(); err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	return nil
 }
 
-// begin begins an immediate transaction. It waits for another writer's for at
-// most busyTimeout.
+// begin begins an immediate transaction. It waits for the write lock for at most
+// busyTimeout.
 func begin(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, err error) {
 	if err := setBusyTimeout(ctx, conn, busyPoll); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func begin(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, err error) {
 	begun := time.Now()
 	tx, err = conn.BeginTx(ctx, nil)
 	for isBusy(err) && ctx.Err() == nil && time.Since(begun) < busyTimeout {
-		tx, err = conn.BeginTx(ctx, nil) // has slept for busyPoll
+		tx, err = conn.BeginTx(ctx, nil) // SQLite sleeps for busyPoll
 	}
 	if reset := setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout); reset != nil {
 		err = errors.Join(err, reset)
@@ -76,8 +76,8 @@ func begin(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, err error) {
 
 // retryBusy calls fn until it does not fail with SQLITE_BUSY or SQLITE_LOCKED,
 // for at most the given time.
-func retryBusy(ctx context.Context, patience time.Duration, fn func() error) error {
-	deadline := time.Now().Add(patience)
+func retryBusy(ctx context.Context, timeout time.Duration, fn func() error) error {
+	deadline := time.Now().Add(timeout)
 	for {
 		err := fn()
 		if !isBusy(err) || time.Now().After(deadline) {
@@ -91,17 +91,17 @@ func retryBusy(ctx context.Context, patience time.Duration, fn func() error) err
 	}
 }
 
-// leastSpace is what must be free for SQLite to be asked to write. It maps the
-// WAL's index (-shm), and on a filesystem with blocks below 4 KiB a page of it
-// that has no block ends the process with SIGBUS: seen on ext4 in blocks of
-// 1 KiB with 12 to 36 KiB free.
+// leastSpace is the free space below which nothing is written. SQLite maps the
+// index of the WAL (-shm) into memory; on a filesystem with blocks smaller than
+// 4 KiB a page of it can be without a block, and writing to it ends the process
+// with SIGBUS: seen on ext4 with blocks of 1 KiB and 12 to 36 KiB free.
 const leastSpace = 128 << 10
 
 // CheckFreeSpace fails when the filesystem of path has less than leastSpace.
 func CheckFreeSpace(path string) error {
 	free, err := hostfs.FreeBytes(filepath.Dir(path))
 	if err != nil {
-		return nil //nolint:nilerr // writing says more about it
+		return nil //nolint:nilerr // writing fails with a better error
 	}
 	if free < leastSpace {
 		return fmt.Errorf("only %d KiB are free beside the database: %w", free>>10, syscall.ENOSPC)

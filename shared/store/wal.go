@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Sizes are the bytes that the database takes on disk.
+// Sizes are the lengths of the database's files in bytes.
 type Sizes struct {
 	Database int64
 	WAL      int64
 }
 
-// Sizes looks at the files. It only ever stats them: closing a second
-// descriptor of a database file would drop the locks that SQLite holds on it.
+// Sizes stats the files. It does not open them: closing a second descriptor of a
+// database file drops the locks that SQLite holds on it.
 func (r *Reader) Sizes() (Sizes, error) {
 	info, err := os.Stat(r.path)
 	if err != nil {
@@ -29,43 +29,41 @@ func (r *Reader) Sizes() (Sizes, error) {
 	case err == nil:
 		s.WAL = info.Size()
 	case !errors.Is(err, fs.ErrNotExist):
-		return s, fmt.Errorf("size of the write-ahead log: %w", err)
+		return s, fmt.Errorf("size of the WAL: %w", err)
 	}
 	return s, nil
 }
 
-// A Checkpoint is what one checkpoint of the write-ahead log did.
+// A Checkpoint is the result of one checkpoint.
 type Checkpoint struct {
-	Busy      bool // a reader or writer kept the log from being emptied; try again later
-	Frames    int  // pages in the log
+	Busy      bool // a reader or writer kept the WAL from being emptied; try again later
+	Frames    int  // pages in the WAL
 	Moved     int  // of those, moved into the database
 	Duration  time.Duration
-	Reclaimed int64 // bytes of the log that can be written afresh or went back to the filesystem
-	Before    int64 // bytes of the log's file before and after
+	Reclaimed int64 // bytes of the WAL that can be used again or were returned to the filesystem
+	Before    int64 // length of the WAL's file before and after
 	After     int64
 }
 
 const (
-	// logHeader and frameHeader are the bytes around the pages in a log
+	// walHeader and frameHeader are the bytes around the pages in a WAL
 	// (sqlite.org/fileformat2.html#the_write_ahead_log).
-	logHeader   = 32
+	walHeader   = 32
 	frameHeader = 24
-	// checkpointWait is how long a checkpoint waits for readers. It keeps the
-	// writers waiting meanwhile.
+	// checkpointWait is how long a checkpoint waits for readers. Writers wait for it
+	// meanwhile.
 	checkpointWait = 20 * time.Millisecond
 )
 
-// Checkpoint moves the write-ahead log into the database, so that the next
-// transaction begins the log afresh. A log file of more than keep bytes is cut
-// to nothing; a shorter one keeps its length, because to overwrite a file costs
-// the device a third less than to let it grow: its filesystem has nothing to
-// note.
+// Checkpoint moves the WAL into the database, so that the next transaction starts
+// at the beginning of the WAL. A WAL file of more than keep bytes is cut to nothing;
+// a shorter one keeps its length, because overwriting a file costs the device a
+// third less than growing it: the filesystem's journal has nothing to write.
 //
-// Being kept from it by others is an outcome, not an error: SQLite reports it in
-// the first of three values and with no error code
-// (sqlite.org/pragma.html#pragma_wal_checkpoint). Only the collector calls it.
-// SQLite does the same by itself when the last connection of all processes
-// closes, if that one can write, whoever's it is: then it keeps nobody waiting.
+// If readers or writers prevent it, the result is Busy and no error: SQLite reports
+// this in the first of three values (sqlite.org/pragma.html#pragma_wal_checkpoint).
+// Only the collector calls Checkpoint. SQLite itself runs a checkpoint when the last
+// connection of all processes closes, if that connection can write.
 func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 	if err := db.CheckFiles(ctx); err != nil {
 		return Checkpoint{}, err
@@ -86,7 +84,7 @@ func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 }
 
 func (db *DB) checkpoint(ctx context.Context, shrink bool) (c Checkpoint, err error) {
-	// Most of the work is done beside the writers, on another connection.
+	// Most of the work is done while others write, on another connection.
 	var busy, pageSize int
 	if err := db.read.QueryRowContext(ctx, "PRAGMA page_size").Scan(&pageSize); err != nil {
 		return c, err
@@ -120,11 +118,11 @@ func (db *DB) checkpoint(ctx context.Context, shrink bool) (c Checkpoint, err er
 	case busy != 0:
 		c.Busy, c.Frames, c.Moved = true, frames, moved
 	default:
-		// What is left to say of a log that was cut is 0 and 0.
+		// For a WAL that was cut SQLite returns 0 and 0.
 		c.Frames = max(c.Frames, frames)
 		c.Moved = c.Frames
 		if c.Frames > 0 {
-			c.Reclaimed = logHeader + int64(c.Frames)*int64(pageSize+frameHeader)
+			c.Reclaimed = walHeader + int64(c.Frames)*int64(pageSize+frameHeader)
 		}
 	}
 	return c, nil

@@ -1,4 +1,4 @@
--- Identity once: a series is written when its first sample arrives.
+-- Identities. A series is stored with its first sample.
 CREATE TABLE series (
     id          INTEGER PRIMARY KEY,
     series_key  TEXT    NOT NULL UNIQUE, -- sha256 hex of the canonical identity
@@ -8,7 +8,7 @@ CREATE TABLE series (
     value_type  INTEGER NOT NULL         -- 0 number, 1 text
 );
 
--- Samples in time order. The key is the deduplication.
+-- Samples in time order. The key makes each sample unique.
 -- uploaded: 0 pending, 1 delivered, 2 rejected, 3 held (clock not trusted yet), 4 local (text, never sent).
 CREATE TABLE samples (
     timestamp_ms INTEGER NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE samples (
     PRIMARY KEY (timestamp_ms, series_id)
 ) WITHOUT ROWID;
 
--- Only rows on their way are indexed, so both stay small on a healthy board.
+-- Only undelivered samples are indexed, so both indexes are small on a healthy board.
 CREATE INDEX samples_pending ON samples (priority, timestamp_ms, series_id) WHERE uploaded = 0;
 CREATE INDEX samples_held ON samples (session, timestamp_ms, series_id) WHERE uploaded = 3;
 
@@ -34,7 +34,7 @@ CREATE TABLE sessions (
     metadata   TEXT                      -- JSON
 );
 
--- One receipt for each acknowledged chunk.
+-- One receipt for each chunk that the server accepted.
 CREATE TABLE upload_checkpoints (
     id                      INTEGER PRIMARY KEY,
     batch_id                TEXT    NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE upload_checkpoints (
     first_uploaded_timestamp INTEGER     -- of the oldest sample; NULL in receipts of earlier schemas
 );
 
--- The latest of each part of each daemon; never a history.
+-- The latest state of each component; no history.
 CREATE TABLE status (
     component         TEXT PRIMARY KEY,
     daemon            TEXT    NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE status (
     heartbeat_boot_ms INTEGER NOT NULL,  -- CLOCK_BOOTTIME: ages hold when the clock is set
     success_ms        INTEGER NOT NULL,  -- 0: never
     success_boot_ms   INTEGER NOT NULL,  -- -1: not in this boot
-    error             TEXT    NOT NULL,  -- the last one, also when it is over
+    error             TEXT    NOT NULL,  -- the last one, also after it ended
     error_ms          INTEGER NOT NULL,  -- 0: never
     failing_since_ms  INTEGER NOT NULL,  -- 0: the last attempt succeeded
     succeeded         INTEGER NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE status (
     detail            TEXT    NOT NULL   -- JSON object
 ) WITHOUT ROWID;
 
--- Counters about ourselves, kept over restarts.
+-- Self-metrics that count, kept over restarts.
 CREATE TABLE counters (
     name  TEXT NOT NULL,
     tags  TEXT NOT NULL,
@@ -76,18 +76,18 @@ CREATE TABLE counters (
     PRIMARY KEY (name, tags)
 ) WITHOUT ROWID;
 
--- Why a sample with uploaded = 2 was set aside.
+-- Why a sample with uploaded = 2 was rejected.
 CREATE TABLE rejected (
     timestamp_ms INTEGER NOT NULL,
     series_id    INTEGER NOT NULL,
     rejected_ms  INTEGER NOT NULL,
-    http_status  INTEGER NOT NULL,       -- 0: refused here, before sending
+    http_status  INTEGER NOT NULL,       -- 0: rejected by the shipper, before sending
     reason       TEXT    NOT NULL,
     server_words TEXT    NOT NULL,
     PRIMARY KEY (timestamp_ms, series_id)
 ) WITHOUT ROWID;
 
--- The books: captured = delivered + pending + held + rejected + local + all losses.
+-- captured = delivered + pending + held + rejected + local + all losses.
 CREATE TABLE ledger (
     name  TEXT PRIMARY KEY,
     count INTEGER NOT NULL

@@ -1,8 +1,8 @@
--- What happened to the stream, for people. At most 2,000 rows, never sent.
+-- Events of the stream. At most 2,000 rows, never sent.
 CREATE TABLE IF NOT EXISTS events (
     id     INTEGER PRIMARY KEY,
     time   INTEGER NOT NULL,             -- Unix milliseconds
-    source TEXT    NOT NULL,             -- who told of it
+    source TEXT    NOT NULL,             -- encoder, kernel, systemd, …
     event  TEXT    NOT NULL,
     reason TEXT    NOT NULL,             -- empty: none
     link   TEXT    NOT NULL,             -- empty: none

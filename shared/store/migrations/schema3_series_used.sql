@@ -1,5 +1,5 @@
--- Series that another process than the collector stores samples of. The
--- collector deletes series that have no samples, and passes over these.
+-- Series of which another process than the collector stores samples. The
+-- collector deletes other series when they have no samples.
 CREATE TABLE IF NOT EXISTS series_used (
     series_id INTEGER PRIMARY KEY
 );
