@@ -1,7 +1,13 @@
 # What an operator reads in the journal, and what a bundle takes along of it.
 systemctl stop metrics-shipper
 warnings() { journalctl --no-pager -q -o cat -p warning -u 'metrics-*'; }
-warned() { warnings | grep -q '^status changed status=degraded was=ok reasons=1 first_reason='; }
+changed='status changed status=(degraded|error) was=.* reasons=[0-9]+ first_reason='
+warned() {
+	warnings | grep -Eq "^$changed" || {
+		journalctl --no-pager -q -o cat -n 5 -u metrics-health
+		return 1
+	}
+}
 claim "journalctl -p warning -u 'metrics-*' has the daemons' warnings, in words and fields" within 60 warned
 lesser() {
 	journalctl --no-pager -q -o cat -u metrics-health | grep -q '^listening address=' || return 1
@@ -23,8 +29,13 @@ bundled() {
 			return 1
 		}
 	done
-	grep -q ' metrics-health <4> status changed status=degraded was=ok ' /run/bundles/root/metrics-bundle/log.txt &&
-		grep -q " systemd <6> Stopped metrics-shipper.service" /run/bundles/root/metrics-bundle/log.txt
+	for line in " metrics-health <4> $changed" ' systemd <6> Stopped metrics-shipper.service'; do
+		grep -Eq "$line" /run/bundles/root/metrics-bundle/log.txt || {
+			echo "not there: $line"
+			tail -n 10 /run/bundles/root/metrics-bundle/log.txt
+			return 1
+		}
+	done
 }
 claim "a bundle has what the real journal has of the daemons, and of systemd about them" bundled
 unlogged() { # a member of group metrics may read the database, and not the journal
