@@ -14,17 +14,16 @@ import (
 
 const (
 	ballastSuffix = ".ballast"
-	// ballastBytes is enough for the WAL of the transactions that delete old
-	// samples, and for the checkpoint that follows them.
+	// ballastBytes is enough for the WAL of transactions that delete old samples and
+	// for the checkpoint after them.
 	ballastBytes = 4 << 20
 	ballastEvery = time.Minute
-	// ballastLow is the free space below which the ballast is released: what SQLite
-	// needs for the last transactions and the checkpoint after them.
+	// ballastLow is the free space below which the ballast is released.
 	ballastLow = 16 << 20
 )
 
-// releaseBallast gives the ballast's room back when the disk is full: SQLite can
-// then neither delete nor empty its WAL, and what makes room needs some.
+// releaseBallast deletes the ballast when the disk is full: deleting samples and
+// emptying the WAL need some room first.
 func (o *Owner) releaseBallast() {
 	o.due.ballast = time.Time{}
 	switch released, err := removeBallast(o.path); {
@@ -35,8 +34,8 @@ func (o *Owner) releaseBallast() {
 	}
 }
 
-// KeepBallast looks after the ballast once a minute: a file of some size beside
-// the database, kept while there is room and released when there is none.
+// KeepBallast checks the ballast once a minute: a file beside the database that is
+// kept while there is room and released when there is none.
 func (o *Owner) KeepBallast(now time.Time) {
 	if now.Sub(o.due.ballast).Abs() < ballastEvery {
 		return
@@ -48,23 +47,23 @@ func (o *Owner) KeepBallast(now time.Time) {
 	case changed == ballastReleased:
 		o.log.Warn("the disk is nearly full; the ballast beside the database was released")
 	case changed == ballastKept:
-		o.history.written, o.history.due = store.Ledger{}, time.Time{} // the new file does not have it
+		o.history.written, o.history.due = store.Ledger{}, time.Time{} // the new file has no witness
 		o.log.Info("the ballast file was made beside the database, as a reserve for a full disk")
 	}
 }
 
-// trimBallast keeps or releases the ballast. Room is low when fewer than low
-// bytes are left. It says what it did: kept, released or neither.
+// trimBallast makes or releases the ballast, which is released when less than low
+// bytes are free. It returns what it did: kept, released or neither.
 func trimBallast(database string, low int64) (changed string, err error) {
 	path := database + ballastSuffix
 	free, err := hostfs.FreeBytes(database)
 	if err != nil {
-		return "", fmt.Errorf("look for room: %w", err)
+		return "", fmt.Errorf("read the free space: %w", err)
 	}
 	info, err := os.Lstat(path)
 	there := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("look at the ballast: %w", err)
+		return "", fmt.Errorf("check the ballast: %w", err)
 	}
 	switch {
 	case there && free < low:
@@ -82,7 +81,7 @@ const (
 	ballastReleased = "released"
 )
 
-// removeBallast removes the ballast, and says whether there was any.
+// removeBallast deletes the ballast and says whether there was one.
 func removeBallast(database string) (released bool, err error) {
 	err = os.Remove(database + ballastSuffix)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -91,15 +90,15 @@ func removeBallast(database string) (released bool, err error) {
 	return err == nil, nil
 }
 
-// fillBallast makes a file of real blocks: one with holes would hold no room.
+// fillBallast writes the ballast with data: a file with holes reserves no room.
 func fillBallast(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("keep ballast: %w", err)
+		return fmt.Errorf("write the ballast: %w", err)
 	}
 	block := make([]byte, 64<<10)
 	for i := range block {
-		block[i] = byte(i) // a filesystem that compresses keeps nothing for zeros
+		block[i] = byte(i) // a filesystem that compresses reserves nothing for zeros
 	}
 	for written := 0; written < ballastBytes && err == nil; written += len(block) {
 		_, err = f.Write(block)
@@ -108,7 +107,7 @@ func fillBallast(path string) error {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("keep ballast: %w", err), os.Remove(path))
+		return errors.Join(fmt.Errorf("write the ballast: %w", err), os.Remove(path))
 	}
 	return nil
 }

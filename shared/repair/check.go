@@ -14,23 +14,23 @@ import (
 )
 
 const (
-	// unreadableLimit is how often in a row the owner finds a file that the device
-	// cannot read before it takes it for damaged.
+	// unreadableLimit is after how many checks in a row a file that the device cannot
+	// read counts as damaged.
 	unreadableLimit = 6
-	// clearedLimit is how often a file in which damage was met may be found sound
-	// as a whole. After that it is made again, which loses nothing that can be read.
+	// clearedLimit is how often an error may report damage of a file whose full check
+	// passes. After that the file is rewritten, which loses no readable row.
 	clearedLimit = 3
-	// samplePages bounds how many pages tell whether a file is the remains of a
-	// database.
+	// samplePages bounds the pages that are read to see whether a file is the remains
+	// of a database.
 	samplePages = 200
 )
 
-// errNotOurs is returned for a file that never was a database of ours.
+// errNotOurs is returned for a file that never was one of our databases.
 var errNotOurs = errors.New("not an SQLite database and was left untouched; set storage.path to another file")
 
-// openFile opens the file at db's path apart from db.
+// openFile opens the file at db's path without db's guard.
 func openFile(ctx context.Context, db *store.DB) (one *store.DB, err error) {
-	// Even to open a file for writing may change it: first see whose it is.
+	// Opening a file for writing may change it, so its version is read first.
 	version, err := store.VersionOf(ctx, db.Path())
 	if Refused(err) {
 		return nil, err
@@ -42,8 +42,8 @@ func openFile(ctx context.Context, db *store.DB) (one *store.DB, err error) {
 	return one, damagedSchema(err)
 }
 
-// verify opens the file as any other would, looks through it as far as that is
-// cheap, or whole, and attaches the database to it.
+// verify opens the file, checks it as far as that is cheap or completely, and
+// attaches the database to it.
 func (o *Owner) verify(ctx context.Context, whole bool) error {
 	one, err := openFile(ctx, o.db)
 	if err != nil {
@@ -59,8 +59,8 @@ func (o *Owner) verify(ctx context.Context, whole bool) error {
 	return damagedSchema(err)
 }
 
-// examine fails for a file in which there is damage. That some was met before,
-// here or by another process, counts until a check of the whole finds none.
+// examine fails if the file is damaged. Damage that this process met twice, or that
+// another process reported, counts until a full check passes.
 func (o *Owner) examine(ctx context.Context, one *store.DB, whole bool) error {
 	if err := one.Check(ctx); err != nil {
 		return err
@@ -72,11 +72,11 @@ func (o *Owner) examine(ctx context.Context, one *store.DB, whole bool) error {
 			return err
 		}
 		if request != "" {
-			met = fmt.Errorf("another process met it: %s", request)
+			met = fmt.Errorf("another process reported it: %s", request)
 		}
 	}
 	if met != nil && (!whole || o.tries.cleared >= clearedLimit) {
-		return fmt.Errorf("%w: %w", store.ErrDamaged, met) // met may be another error than the one of damage
+		return fmt.Errorf("%w: %w", store.ErrDamaged, met) // met may be an error without damage
 	}
 	if whole {
 		if err := one.CheckWhole(ctx); err != nil {
@@ -96,11 +96,11 @@ func (o *Owner) examine(ctx context.Context, one *store.DB, whole bool) error {
 	return nil
 }
 
-// certain asks, before a file is made again, whether it is damaged: the device
-// reads all of it, and a check of the whole fails. It returns why; nil, and the
-// database is open, if the file is sound.
+// certain checks, before a file is replaced, that it is damaged: the device reads
+// all of it, and the full check fails. It returns the damage; nil means that the
+// file is sound and the database is open.
 //
-// SQLite says SQLITE_CORRUPT also of a page that the device failed to read
+// SQLite also returns SQLITE_CORRUPT for a page that the device failed to read
 // (os_unix.c, unixRead: EIO becomes SQLITE_IOERR_CORRUPTFS, and that
 // SQLITE_CORRUPT), and a card that was away for a moment has lost nothing.
 func (o *Owner) certain(ctx context.Context, damage error) error {
@@ -113,8 +113,8 @@ func (o *Owner) certain(ctx context.Context, damage error) error {
 	return o.verify(ctx, true)
 }
 
-// readAll reads all of a database and its WAL, as SQLite does but without
-// asking what it means. No connection of ours may be open.
+// readAll reads all bytes of a database and its WAL. This process must have no
+// connection open.
 func readAll(ctx context.Context, path string) error {
 	buf := make([]byte, 256<<10)
 	for _, part := range []string{"", "-wal"} {
@@ -137,8 +137,8 @@ func readAll(ctx context.Context, path string) error {
 	return nil
 }
 
-// damagedSchema makes damage of an error that names what every file of ours has,
-// such as a missing column: it is the schema that was damaged.
+// damagedSchema reports damage for an error about a missing table or column: every
+// file of ours has them, so the schema is damaged.
 func damagedSchema(err error) error {
 	if store.ContradictsSchema(err) {
 		return fmt.Errorf("%w: %w", store.ErrDamaged, err)
@@ -146,10 +146,9 @@ func damagedSchema(err error) error {
 	return err
 }
 
-// isOurFile fails for a file that never was a database of ours: a path in the
-// configuration that leads to something else must not cost anybody that file.
-// The remains of a database begin like one, are full of the pages of one, or
-// have its WAL beside them.
+// isOurFile fails for a file that never was one of our databases, so that a wrong
+// path in the configuration does not destroy the file there. The remains of a
+// database begin like one, consist of its pages, or have its WAL beside them.
 func isOurFile(path string, size int64) error {
 	if size == 0 {
 		return nil
@@ -172,7 +171,7 @@ func isOurFile(path string, size int64) error {
 		return nil
 	}
 	if isZero(f, min(size, zeroBytes)) {
-		return nil // a power cut leaves such files, and nobody misses what is in one
+		return nil // a power cut leaves such files
 	}
 	pages, alike := 0, 0
 	for at := int64(store.PageSize); at < size && pages < samplePages; at += max(store.PageSize, size/samplePages/store.PageSize*store.PageSize) {
@@ -191,7 +190,7 @@ func isOurFile(path string, size int64) error {
 	return fmt.Errorf("%s is %w", path, errNotOurs)
 }
 
-// zeroBytes bounds how much of a file is looked at for being all zeros.
+// zeroBytes bounds how much of a file is read to see whether it is all zeros.
 const zeroBytes = 1 << 20
 
 func isZero(f io.ReaderAt, size int64) bool {
@@ -210,7 +209,8 @@ func isZero(f io.ReaderAt, size int64) bool {
 	return true
 }
 
-// ownership says, for an error of opening a file, whose it is and who asks.
+// ownership describes the owner of a file and this process, for an error of opening
+// the file.
 func ownership(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -12,14 +12,12 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// rescueTries bounds how often a rescue is tried again that fails for another
-// reason than a full disk.
+// rescueTries bounds the retries of a rescue, except while the disk is full.
 const rescueTries = 6
 
-// rescueOpenFile saves what only the open descriptors still reach, as the path
-// leads elsewhere, and notes how many samples stay behind. While there is no
-// room, or another process is in the way, the descriptors stay open and it is
-// tried again.
+// rescueOpenFile saves the rows of a file that was deleted or replaced, through the
+// open descriptors, and counts the samples that stay in it. While there is no room,
+// or another process prevents it, the descriptors stay open for the next try.
 func (o *Owner) rescueOpenFile(ctx context.Context) error {
 	if o.reopening.rescued || !o.db.Opened() {
 		return nil
@@ -29,7 +27,7 @@ func (o *Owner) rescueOpenFile(ctx context.Context) error {
 		o.reopening.rescued = true
 		return nil
 	}
-	open := o.db.Halt(o.reopening.cause) // nothing may be written between this and the closing
+	open := o.db.Halt(o.reopening.cause) // what is written after the rescue would be lost
 	defer open.Release()
 	l, unknown := open.Ledger(ctx)
 	var err error
@@ -37,7 +35,7 @@ func (o *Owner) rescueOpenFile(ctx context.Context) error {
 		if err = o.rewriteDeleted(ctx, open); err == nil {
 			o.behind.rescued = undelivered(l)
 		}
-	} else { // wherever a replaced file is now, it is whole
+	} else { // a replaced file has another name now, and is still complete
 		err = open.Checkpoint(ctx)
 	}
 	if o.rescueAgain(ctx, err) {
@@ -52,13 +50,13 @@ func (o *Owner) rescueOpenFile(ctx context.Context) error {
 			o.log.Error("the number of samples left in the old database is unknown", "error", unknown)
 		}
 		o.behind.pending += undelivered(l)
-		o.behind.partly = walDeleted // the rest is in the file
+		o.behind.partly = walDeleted // the other samples are in the file
 	}
 	o.reopening.rescued, o.tries.rescues = true, 0
 	return nil
 }
 
-// rescueAgain says whether a rescue that failed may succeed later.
+// rescueAgain says whether a failed rescue may succeed later.
 func (o *Owner) rescueAgain(ctx context.Context, err error) bool {
 	if err == nil {
 		return false
@@ -69,11 +67,11 @@ func (o *Owner) rescueAgain(ctx context.Context, err error) bool {
 	return o.tries.rescues < rescueTries && (store.IsBusy(err) || store.CannotWrite(err) || errors.Is(err, store.ErrWALInUse))
 }
 
-// undelivered is how many samples of a ledger no server has.
+// undelivered is how many samples of a ledger are not delivered and may still be.
 func undelivered(l store.Ledger) int64 { return max(0, l.Pending) + l.Held }
 
-// rewriteDeleted writes the open file, which has no name any more, to where
-// installSalvaged finds it.
+// rewriteDeleted writes the open file, which has no name any more, to the place
+// where installSalvaged finds it.
 func (o *Owner) rewriteDeleted(ctx context.Context, open store.Halted) error {
 	part, whole := o.path+unfinishedSuffix, o.path+salvagedSuffix
 	if err := removeAll(part); err != nil {
@@ -85,9 +83,8 @@ func (o *Owner) rewriteDeleted(ctx context.Context, open store.Halted) error {
 	return syncAndRename(part, whole)
 }
 
-// walOfOldFile says whether the WAL at the path is that of a file which was open
-// and is no longer at the path: SQLite would write the pages of one into the
-// other.
+// walOfOldFile says whether the WAL at the path belongs to a file that was open and
+// is no longer at the path: SQLite would write its pages into the other file.
 func walOfOldFile(db *store.DB) bool {
 	file, wal := db.Files()
 	if file == nil || wal == nil {
@@ -95,7 +92,7 @@ func walOfOldFile(db *store.DB) bool {
 	}
 	now, err := os.Stat(db.Path())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && os.SameFile(now, file) {
-		return false // what cannot be looked at says so when it is opened
+		return false // opening it fails with the error
 	}
 	at, err := os.Stat(db.Path() + "-wal")
 	if err == nil && os.SameFile(at, wal) {
@@ -105,8 +102,8 @@ func walOfOldFile(db *store.DB) bool {
 	return false
 }
 
-// detachOldWAL keeps what is or will be in place of the file that was open apart
-// from that one's WAL.
+// detachOldWAL renames the WAL of the file that was open before, so that it is not
+// used with the file that is at the path now.
 func (o *Owner) detachOldWAL() error {
 	if !walOfOldFile(o.db) {
 		return nil
@@ -115,7 +112,7 @@ func (o *Owner) detachOldWAL() error {
 	return keepDamaged(o.path, keptName(o.path, time.Now()), "-wal", "-shm")
 }
 
-// sameFileReturned says whether a file that was replaced is at the path again.
+// sameFileReturned says whether the file that was replaced is at the path again.
 func (o *Owner) sameFileReturned(ctx context.Context, one *store.DB) (bool, error) {
 	now, err := os.Stat(o.path)
 	file, _ := o.db.Files()
@@ -126,15 +123,15 @@ func (o *Owner) sameFileReturned(ctx context.Context, one *store.DB) (bool, erro
 	if id == "" {
 		return true, nil
 	}
-	return one.HasSession(ctx, id) // another file may have got the number of the old one
+	return one.HasSession(ctx, id) // another file may have the inode number of the old one
 }
 
-// replaced says whether another file was put in place of the open one: its
-// ledger is not the continuation of the old one's.
+// replaced says whether another file was put in place of the open one. Its ledger
+// does not continue that of the old file.
 func (o *Owner) replaced() bool { return errors.Is(o.reopening.cause, store.ErrReplaced) }
 
-// record writes into the new file what became of those before it: samples that
-// stayed in a file that was replaced, and a damaged WAL.
+// record writes into the new file what happened before: samples that stayed in a
+// replaced file, a damaged WAL, an earlier state.
 func (o *Owner) record(ctx context.Context, one *store.DB) error {
 	returned, err := o.sameFileReturned(ctx, one)
 	if err != nil {
@@ -170,7 +167,7 @@ func (o *Owner) record(ctx context.Context, one *store.DB) error {
 		return nil
 	}
 	o.wal.unsaid = ""
-	// What is behind the damage would be found again at the next start.
+	// Empty the WAL: otherwise the next start would find the same damage again.
 	_, err = one.Checkpoint(ctx, 0)
 	return err
 }

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// The names of files beside the database while it is repaired. What is salvaged
-// grows in the unfinished file, which counts for nothing; once it is whole and
-// on the disk it gets the second name, and then takes the place of the damaged
-// one. Whenever the power goes, the next start goes on from there.
+// The names of files beside the database during a repair. The new file is written
+// under the unfinished name. When it is complete and synced it gets the salvaged
+// name, then the damaged file is renamed, and then the new file gets the name of the
+// database. After a power cut the next start continues from there.
 const (
 	unfinishedSuffix = ".salvage"
 	salvagedSuffix   = ".salvaged"
 	keptInfix        = ".damaged-"
-	// maxKept bounds the damaged files that are kept for people to look at.
+	// maxKept bounds the damaged files that are kept.
 	maxKept = 3
 )
 
@@ -32,7 +32,7 @@ func keptName(path string, at time.Time) string {
 	return path + keptInfix + at.UTC().Format("20060102T150405.000Z")
 }
 
-// keepDamaged renames the parts of a database that are there.
+// keepDamaged renames the existing parts of a database.
 func keepDamaged(path, kept string, parts ...string) error {
 	for _, part := range parts {
 		err := os.Rename(path+part, kept+part)
@@ -43,7 +43,7 @@ func keepDamaged(path, kept string, parts ...string) error {
 	return syncDir(path)
 }
 
-// repairUnderWay says whether the collector is about to put another file in place.
+// repairUnderWay says whether the collector is writing a new file for the database.
 func repairUnderWay(path string) bool {
 	for _, suffix := range []string{unfinishedSuffix, salvagedSuffix} {
 		if _, err := os.Lstat(path + suffix); err == nil {
@@ -53,9 +53,9 @@ func repairUnderWay(path string) bool {
 	return false
 }
 
-// installSalvaged puts a salvaged file in place, if there is one. A file that is
-// at the path comes before it, unless it is empty: it was not kept under another
-// name yet, and is salvaged again. The other is kept all the same.
+// installSalvaged renames a salvaged file to the database's path, if there is one. A
+// file at the path that is not empty has priority: it was not renamed yet, and will
+// be salvaged again. The salvaged file is then kept.
 func (o *Owner) installSalvaged() error {
 	if err := removeAll(o.path + unfinishedSuffix); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (o *Owner) installSalvaged() error {
 		}
 		return syncDir(o.path)
 	}
-	// A WAL without its file would be taken for that of the new one.
+	// SQLite would use a WAL of another file for the new one.
 	if err := keepDamaged(o.path, keptName(o.path, time.Now()), "-wal", "-shm", "-journal"); err != nil {
 		return err
 	}
@@ -89,30 +89,30 @@ func hasPages(wal string) bool {
 	return err == nil && info.Size() > 0
 }
 
-// syncAndRename makes sure that a new file is on the disk and names it whole.
+// syncAndRename syncs a new file and gives it the name whole.
 func syncAndRename(part, whole string) error {
 	f, err := os.OpenFile(part, os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("finish the new database: %w", err)
+		return fmt.Errorf("complete the new database: %w", err)
 	}
 	if err := errors.Join(f.Chmod(0o640), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("finish the new database: %w", err)
+		return fmt.Errorf("complete the new database: %w", err)
 	}
 	if err := os.Rename(part, whole); err != nil {
-		return fmt.Errorf("finish the new database: %w", err)
+		return fmt.Errorf("complete the new database: %w", err)
 	}
 	return syncDir(whole)
 }
 
-// removeAll removes a file of our own making and its companions, or the given
-// ones of them.
+// removeAll deletes an unfinished file and the files beside it, or the given parts
+// of it.
 func removeAll(path string, of ...string) error {
 	if len(of) == 0 {
 		of = parts[:]
 	}
 	for _, part := range of {
 		if err := os.Remove(path + part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove an unfinished file: %w", err)
+			return fmt.Errorf("delete an unfinished file: %w", err)
 		}
 	}
 	return nil
@@ -130,12 +130,12 @@ func syncDir(path string) error {
 	return nil
 }
 
-// Kept returns the damaged files that are kept, the oldest first, each
-// without its companions.
+// Kept returns the damaged files that are kept, the oldest first, without the files
+// beside them.
 func Kept(path string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("look for damaged files: %w", err)
+		return nil, fmt.Errorf("list the damaged files: %w", err)
 	}
 	prefix := filepath.Base(path) + keptInfix
 	found := map[string]bool{}
@@ -153,9 +153,9 @@ func Kept(path string) ([]string, error) {
 	return names, nil
 }
 
-// TrimKept removes the oldest damaged files that are kept, down to keep of them,
-// and returns how many. It comes after the database is open again: a start must
-// not need it.
+// TrimKept deletes the oldest of the kept damaged files until keep are left, and
+// returns how many it deleted. The database is opened first: opening it does not
+// depend on this.
 func (o *Owner) TrimKept(keep int) (removed int, err error) {
 	names, err := Kept(o.path)
 	for ; err == nil && len(names) > keep; names = names[1:] {

@@ -1,10 +1,9 @@
-// Package repair keeps the database usable: it opens the file at the path, saves
-// the rows of a file that was deleted, replaced or damaged, and puts a sound file
-// in its place.
+// Package repair keeps the database usable: it opens the file at the path, and saves
+// the rows of a file that was deleted, replaced or damaged into a sound file at the
+// same path.
 //
-// The collector is the only process that repairs, in a loop of its own: start at
-// Owner's Step. The shipper opens the database again when it has been repaired:
-// Reopen. How a database is written and read is package store's business.
+// Only the collector repairs, in a loop of its own: start at Owner's Step. The
+// shipper opens the database again after a repair: see Reopen.
 package repair
 
 import (
@@ -21,21 +20,20 @@ import (
 )
 
 const (
-	// lookEvery is how often Step wants to be called while nothing is wrong and
-	// nobody calls it before: the collector does after each round.
-	lookEvery = time.Minute
-	// retryEvery is how soon a step follows one that failed.
+	// checkEvery is how soon Step has to be called again while the database has no
+	// fault. The collector also calls it after each round.
+	checkEvery = time.Minute
+	// retryEvery is how soon Step has to be called again after it failed.
 	retryEvery = 5 * time.Second
-	// requestEvery is how often other processes' requests are read.
+	// requestEvery is how often the requests of other processes are read.
 	requestEvery = 10 * time.Second
-	// salvageTries bounds how often a file is made again before one that was made
-	// is found good. The last time nothing of the old one goes into it.
+	// salvageTries bounds the salvages until the new file is found sound. The last
+	// one makes an empty file.
 	salvageTries = 2
-	// salvageLimit bounds one salvage. It goes from the newest sample to the oldest,
-	// so what it does not reach is what matters least.
+	// salvageLimit bounds the time of one salvage. The samples that it does not reach
+	// are the oldest.
 	salvageLimit = 2 * time.Minute
-	// keepFree is what a salvage leaves free on the filesystem, for collecting to
-	// go on.
+	// keepFree is what a salvage leaves free on the filesystem, for collecting.
 	keepFree = 8 << 20
 )
 
@@ -51,65 +49,64 @@ type Owner struct {
 	behind    behind
 	wal       damagedWAL
 	history   history
-	mount     string // where the filesystem of the open database is mounted, "" for unknown
+	mount     string // mount point of the open database's filesystem; "": unknown
 	due       struct{ ballast, request time.Time }
-	fstab     string // the system's table of filesystems
+	fstab     string // path of the system's table of filesystems
 
 	keepFree int64                                        // bytes the salvage leaves free on the filesystem
 	readAll  func(ctx context.Context, path string) error // reads a database and its WAL from the device
 }
 
-// reopening is how far it is that the database is opened again.
+// reopening is the progress of opening the database again.
 type reopening struct {
-	cause     error // why it is; nil: it is not
-	logged    bool  // the log has a line about it
-	rescued   bool  // nothing more is to be got from the descriptors of the file that was open
-	installed bool  // a salvaged file was put in place
-	// pagesOnly: the file was salvaged without its ledger, and nothing else of it
-	// is of an earlier moment.
+	cause     error // why it is opened again; nil: it is not
+	logged    bool  // it was logged
+	rescued   bool  // the open descriptors of the previous file are no longer needed
+	installed bool  // a salvaged file is at the path
+	// pagesOnly: the file was salvaged without its ledger, and its rows are of the
+	// last moment, not of an earlier one.
 	pagesOnly bool
 }
 
-// damagedWAL is what becomes of a WAL that is damaged.
+// damagedWAL is what was done about a damaged WAL.
 type damagedWAL struct {
-	kept   string // head of the one that was kept last
-	unsaid string // what was found wrong with it, until health is told
+	kept   string // header of the one that was kept last
+	unsaid string // text of the damage, until it is recorded for health; "": none
 }
 
-// tries counts what did not help. Each is 0 again once the database is open and
-// found good.
+// tries counts attempts that failed. Each count is set to 0 when the database is
+// open and sound.
 type tries struct {
-	salvages   int // files that were made and not found good
-	unreadable int // looks in a row at a file that the device could not read
-	cleared    int // times that damage was met in a file that is sound as a whole
-	rescues    int // of open files, in a row, that failed
+	salvages   int // salvaged files that were not sound
+	unreadable int // checks in a row of a file that the device could not read
+	cleared    int // errors that reported damage before a full check that passed
+	rescues    int // failed rescues in a row
 }
 
-// behind is how many samples stay in files that are no longer used, until they
-// are counted as lost.
+// behind counts the samples in files that are no longer used, until they are
+// counted as lost.
 type behind struct {
 	pending int64 // undelivered samples in a file that was replaced
-	partly  bool  // some of those are in the new file as well
+	partly  bool  // some of those are also in the new file
 	rescued int64 // undelivered samples in the file that was rescued
 }
 
-// New returns the owner of db, which its first Step opens.
+// New returns the owner of db, which is not open before the first Step.
 func New(db *store.DB, log *slog.Logger) *Owner {
 	return &Owner{db: db, path: db.Path(), log: log, keepFree: keepFree, readAll: readAll, fstab: "/etc/fstab"}
 }
 
-// Refused says whether an error of Step or Reopen means that the file belongs to
-// another program and is left alone: there is no use in trying again.
+// Refused says whether an error of Step or Reopen is permanent: the file belongs to
+// another or a newer program and is left untouched.
 func Refused(err error) bool {
 	return errors.Is(err, store.ErrNewerSchema) || errors.Is(err, store.ErrForeign) || errors.Is(err, errNotOurs) || errors.Is(err, errNoPlace)
 }
 
-// Step looks whether the database can be relied on. If not it is opened, or
-// opened again: a damaged file is kept under another name and what can be read
-// of it goes into a new one; a file that was deleted while it was open is
-// written again from the open descriptors. Meanwhile all methods of the database
-// fail. It may take as long as copying the file takes; after an error the next
-// step goes on.
+// Step opens the database if it is not open or has a fault. A damaged file is kept
+// under another name, and its readable rows are copied into a new one; a file that
+// was deleted while it was open is written again from the open descriptors. All
+// methods of the database fail meanwhile. A step may take as long as copying the
+// file; after an error the next one continues.
 func (o *Owner) Step(ctx context.Context) (next time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -117,7 +114,7 @@ func (o *Owner) Step(ctx context.Context) (next time.Duration, err error) {
 	if err = o.reopen(ctx); err != nil {
 		next, err = retryEvery, fmt.Errorf("open the database: %w", err)
 	} else {
-		next = lookEvery
+		next = checkEvery
 	}
 	if o.db.RanFull() || store.IsFull(err) {
 		o.releaseBallast()
@@ -129,23 +126,22 @@ func (o *Owner) Step(ctx context.Context) (next time.Duration, err error) {
 	return next, err
 }
 
-// observe looks at the files, and at what another process met, for Fault.
+// observe checks the files and reads the requests of other processes, for Fault.
 func (o *Owner) observe(ctx context.Context) {
 	if o.db.Fault() != nil {
 		return
 	}
-	// Errors say what they have to by themselves: Fault knows them.
-	_ = o.db.CheckFiles(ctx)
+	_ = o.db.CheckFiles(ctx) // Fault returns the error
 	if time.Since(o.due.request) < requestEvery {
 		return
 	}
 	o.due.request = time.Now()
 	if met, err := o.db.RequestedRepair(ctx); err == nil && met != "" {
-		_ = o.db.Observe(fmt.Errorf("%w: another process met it: %s", store.ErrDamaged, met))
+		_ = o.db.Observe(fmt.Errorf("%w: another process reported it: %s", store.ErrDamaged, met))
 	}
 }
 
-// reopen opens the database if Fault says that it has to be.
+// reopen opens the database if it has a fault.
 func (o *Owner) reopen(ctx context.Context) error {
 	why := o.db.Fault()
 	if why == nil || errors.Is(why, store.ErrClosed) {
@@ -156,7 +152,7 @@ func (o *Owner) reopen(ctx context.Context) error {
 		return err
 	}
 	if errors.Is(why, errUnmounted) {
-		if fault := o.db.PathFault(); fault != nil { // it is back, or another is
+		if fault := o.db.PathFault(); fault != nil { // the same filesystem is back, or another
 			why = fault
 		}
 	}
@@ -178,7 +174,7 @@ func (o *Owner) open(ctx context.Context) error {
 	}
 	if o.db.Opened() && !o.reopening.logged {
 		o.reopening.logged = true
-		o.log.Warn("the database is opened again; samples wait in memory meanwhile", "database", o.path, "cause", o.reopening.cause.Error())
+		o.log.Warn("the database is being opened again; samples wait in memory", "database", o.path, "cause", o.reopening.cause.Error())
 	}
 	if err := o.rescueOpenFile(ctx); err != nil {
 		return err
@@ -204,8 +200,8 @@ func (o *Owner) open(ctx context.Context) error {
 	return nil
 }
 
-// attach brings the file at the path into a state that can be relied on, and
-// attaches the database to it. No connection of ours is open.
+// attach makes sure that the file at the path is sound, replaces it if not, and
+// attaches the database to it. This process has no connection open.
 func (o *Owner) attach(ctx context.Context) error {
 	if err := o.prepareFile(); err != nil {
 		return err
@@ -222,7 +218,7 @@ func (o *Owner) attach(ctx context.Context) error {
 		return nil
 	}
 	if store.IsBusy(err) && !hasPages(o.path) {
-		// Other processes have an index of the WAL that was there.
+		// Other processes still use the index of the WAL that was there.
 		return o.replaceDamaged(ctx, fmt.Errorf("%w (%w)", store.ErrEmptied, err))
 	}
 	if Refused(err) || ctx.Err() != nil {
@@ -243,5 +239,5 @@ func (o *Owner) attach(ctx context.Context) error {
 	return o.replaceDamaged(ctx, err)
 }
 
-// isDamage says whether an error means that the file's contents make no sense.
+// isDamage says whether an error reports damage of the file.
 func isDamage(err error) bool { return store.FaultOf(err) == store.FaultDamaged }

@@ -13,16 +13,16 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
-// errUnmounted means that the filesystem of the database is no longer mounted.
-// A new database on the disk below would fill that, and be hidden as soon as the
-// filesystem is back.
+// errUnmounted means that the filesystem of the database is not mounted. A new
+// database on the disk below would fill that disk, and be hidden when the filesystem
+// is mounted again.
 var errUnmounted = errors.New("the filesystem of the database is not mounted; samples wait in memory until it is, nothing is written to the disk below")
 
 // errNoPlace is returned for a path below /dev, /proc or /sys.
 var errNoPlace = errors.New("below /dev, /proc and /sys no database is made; set storage.path to another file")
 
-// checkPlace says whether a database may be at the path: mount is the mount point
-// that its filesystem had when it was opened last, "" for unknown.
+// checkPlace fails if there may be no database at the path. mount is the mount point
+// of its filesystem when the database was opened last; "": unknown.
 func checkPlace(path, mount string) error {
 	if hostfs.BelowKernel(hostfs.Resolve(filepath.Dir(path))) {
 		return fmt.Errorf("%s: %w", path, errNoPlace)
@@ -53,8 +53,8 @@ func isBelow(path, dir string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// mountOf is the mount point of the filesystem that the database's directory is
-// in, "" for unknown. Format: proc_pid_mountinfo(5).
+// mountOf returns the mount point of the filesystem of the database's directory; "":
+// unknown. Format: proc_pid_mountinfo(5).
 func mountOf(path string) (mount string) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -64,8 +64,8 @@ func mountOf(path string) (mount string) {
 	return deepest(mountPoints(f, 4), path)
 }
 
-// missingMount is the mount point that the system's table has for the database's
-// directory and where nothing is mounted, "" for none. Format: fstab(5).
+// missingMount returns the mount point in the system's table that is above the
+// database's directory, if nothing is mounted there; "": none. Format: fstab(5).
 func missingMount(fstab, path string) string {
 	f, err := os.Open(fstab)
 	if err != nil {
@@ -79,7 +79,7 @@ func missingMount(fstab, path string) string {
 	return want
 }
 
-// deepest is the mount point that a database's directory is in.
+// deepest returns the lowest of the mount points above the database's directory.
 func deepest(points []string, path string) (mount string) {
 	dir := hostfs.Resolve(filepath.Dir(path))
 	for _, at := range points {

@@ -13,27 +13,28 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A reopenError is why a database could not be opened again. It tells that the
-// log has a line about it already.
+// A reopenError is why a database could not be opened again. It marks a failure that
+// was already logged.
 type reopenError struct{ error }
 
 func (e reopenError) Unwrap() error { return e.error }
 
 const (
-	// openPatience is how long Open waits for the collector to repair a database.
-	openPatience = 10 * time.Second
-	openPoll     = 200 * time.Millisecond
+	// openTimeout is how long Open waits for the collector to repair a database.
+	openTimeout = 10 * time.Second
+	openPoll    = 200 * time.Millisecond
 )
 
 // errCollector is part of errors that end when the collector has repaired the
 // database.
-var errCollector = errors.New("the collector makes it usable")
+var errCollector = errors.New("waiting for the collector to repair it")
 
-// Open opens the database at path for a process that does not repair it. It may
-// be the first of all that runs. It waits for the collector for openPatience.
+// Open opens the database at path for a process that does not repair it. It creates
+// a new database if there never was one, and waits for the collector to repair a
+// damaged one for openTimeout.
 func Open(ctx context.Context, path string, opts store.Options, log *slog.Logger) (*store.DB, error) {
 	db := store.New(path, opts)
-	patience, cancel := context.WithTimeout(ctx, openPatience)
+	timeout, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	for {
 		err := Reopen(ctx, db, log)
@@ -44,15 +45,15 @@ func Open(ctx context.Context, path string, opts store.Options, log *slog.Logger
 			select {
 			case <-time.After(openPoll):
 				continue
-			case <-patience.Done():
+			case <-timeout.Done():
 			}
 		}
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
 }
 
-// Reopen opens the database if its Fault says that it has to be, for a process
-// that does not repair it: such a process waits for the collector, with an error.
+// Reopen opens the database if it has a fault, for a process that does not repair
+// it. If the collector has to repair it first, Reopen fails.
 func Reopen(ctx context.Context, db *store.DB, log *slog.Logger) error {
 	why := db.Fault()
 	if why == nil || errors.Is(why, store.ErrClosed) {
@@ -60,7 +61,7 @@ func Reopen(ctx context.Context, db *store.DB, log *slog.Logger) error {
 	}
 	opened := db.Opened()
 	if failed := (reopenError{}); opened && !errors.As(why, &failed) {
-		log.Warn("the database is opened again", "database", db.Path(), "cause", why.Error())
+		log.Warn("the database is being opened again", "database", db.Path(), "cause", why.Error())
 	}
 	if err := reopen(ctx, db, why); err != nil {
 		db.SetFault(reopenError{err})
@@ -92,7 +93,7 @@ func reopen(ctx context.Context, db *store.DB, why error) error {
 	info, err := os.Lstat(path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if missing || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
-		// There is or was one, and to make another would hide what became of it.
+		// There was a database, and a new one would hide that it was lost.
 		if db.Opened() || hasPages(path+"-wal") || repairUnderWay(path) || witnessOf(path) != "" {
 			return fmt.Errorf("the database is gone or empty; %w", errCollector)
 		}

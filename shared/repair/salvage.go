@@ -14,7 +14,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// damageRow is the row that tells health of damage.
+// damageRow is the status row that reports damage to health.
 func damageRow(text string, d status.Damage) status.Row {
 	return status.Row{
 		Component: status.DamageRow, Daemon: status.StorageRow, State: status.Stopped, StartedMs: d.DamagedMs,
@@ -22,8 +22,9 @@ func damageRow(text string, d status.Damage) status.Row {
 	}
 }
 
-// replaceDamaged makes a new file of what can be read of the one at the path,
-// keeps that one under another name, and puts the new one in place.
+// replaceDamaged copies the readable rows of the file at the path into a new one,
+// keeps the damaged file under another name, and attaches the database to the new
+// one.
 func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	start := time.Now()
 	o.log.Error("the database is damaged; its readable rows are copied into a new file, the damaged file is kept",
@@ -63,14 +64,14 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	return o.verifySalvaged(ctx)
 }
 
-// salvagedRow tells health what a salvage came to.
+// salvagedRow is the status row that reports a salvage to health.
 func salvagedRow(cause error, r salvage.Report, kept string) status.Row {
 	text := fmt.Sprintf("the database was damaged (%s); %d samples were salvaged, lost: %s; the damaged file is kept as %s",
 		causeText(cause), r.Samples, lostText(r.Lost), kept)
 	return damageRow(text, status.Damage{DamagedMs: r.At.UnixMilli(), Salvaged: r.Samples, Lost: r.Lost, Kept: kept, Halted: r.Halted})
 }
 
-// causeText is why a file is replaced, without saying that it is damaged again.
+// causeText is the cause of a repair, without the words "the database is damaged".
 func causeText(cause error) string {
 	return strings.TrimPrefix(cause.Error(), store.ErrDamaged.Error()+": ")
 }
@@ -82,7 +83,7 @@ func lostText(lost *int64) string {
 	return fmt.Sprint(*lost)
 }
 
-// verifySalvaged looks at the file that took the place of a damaged one.
+// verifySalvaged checks the new file.
 func (o *Owner) verifySalvaged(ctx context.Context) error {
 	err := o.verify(ctx, false)
 	switch {
@@ -90,18 +91,19 @@ func (o *Owner) verifySalvaged(ctx context.Context) error {
 		o.tries.salvages, o.tries.cleared, o.tries.unreadable = 0, 0, 0
 	case store.CannotRead(err):
 		o.tries.unreadable++
-	// Whatever else it is, such as a full disk, says nothing of what is in the file.
+	// Another error, such as a full disk, is not about the contents of the file.
 	case isDamage(err):
 		o.tries.salvages++
 	}
 	return err
 }
 
-// copyTries bounds how often a file is copied until it is read alike twice.
+// copyTries bounds the salvages of one file until two give the same result.
 const copyTries = 4
 
-// salvage makes the new file, until all could be read or the same could not be
-// read twice: what a device fails to read for a moment would be taken for lost.
+// salvage writes the new file. It is repeated until all pages were read, or until two
+// salvages failed to read the same number of pages: otherwise pages that the device
+// cannot read for a moment would be lost.
 func (o *Owner) salvage(ctx context.Context, part string, note func(salvage.Report) status.Row) (salvage.Report, error) {
 	known := salvage.Known{
 		Device: o.db.Options().Device, Series: o.db.KnownSeries(), Limit: salvageLimit, KeepFree: o.keepFree,
@@ -125,7 +127,7 @@ func (o *Owner) salvage(ctx context.Context, part string, note func(salvage.Repo
 	return salvage.Report{}, fmt.Errorf("%w: two reads of the database gave different results; the storage device is unreliable", store.ErrDevice)
 }
 
-// sizeOf is what a file and its WAL have together.
+// sizeOf is the length of a file and its WAL.
 func sizeOf(path string) (size int64) {
 	for _, part := range []string{"", "-wal"} {
 		if info, err := os.Stat(path + part); err == nil {
