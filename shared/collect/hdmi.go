@@ -24,6 +24,9 @@ const (
 	queryAtMost = 5 * time.Minute
 )
 
+// hdmiChanges counts on over restarts, as the counts of events do.
+const hdmiChanges = "hdmi.changes_total"
+
 // The values of hdmi.signal.
 const (
 	noCable = 0
@@ -92,6 +95,30 @@ func (c *hdmiCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	return r.done()
 }
 
+// Restore goes on counting the changes where an earlier run stopped.
+func (c *hdmiCollector) Restore(k Kept) {
+	for _, in := range c.inputs {
+		for _, n := range k.Counts {
+			if n.Name == hdmiChanges && n.Tags == in.tags && n.Value > 0 {
+				in.changes = uint64(n.Value)
+				in.kept = in.changes
+			}
+		}
+	}
+}
+
+// Observe is Collect; the changes that were counted are to be kept.
+func (c *hdmiCollector) Observe(now Moment) (o Observation, err error) {
+	o.Samples, err = c.Collect(now.Wall)
+	for _, in := range c.inputs {
+		o.Counts = append(o.Counts, metric.Count{Name: hdmiChanges, Tags: in.tags, Value: float64(in.changes)})
+		o.Keep = o.Keep || in.changes != in.kept
+		in.kept = in.changes
+	}
+	o.State = struct{}{}
+	return o, err
+}
+
 // unplugged says whether the kernel's own file says so. It is there on Rockchip's
 // kernels, and costs nothing.
 func (c *hdmiCollector) unplugged(r *reading) bool {
@@ -121,6 +148,7 @@ type hdmiInput struct {
 	told    bool
 	last    hdmiState
 	changes uint64
+	kept    uint64 // of them, when they were said to be kept
 }
 
 // answerOfQuery is what the last query found: a state, or an error.
@@ -202,7 +230,7 @@ func (in *hdmiInput) tell(r *reading, s hdmiState) {
 	}
 	in.told, in.last = true, s
 	r.add("hdmi.signal", in.tags, float64(s.signal))
-	r.add("hdmi.changes_total", in.tags, float64(in.changes))
+	r.add(hdmiChanges, in.tags, float64(in.changes))
 	if s.signal != locked {
 		return
 	}

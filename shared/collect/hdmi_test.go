@@ -156,6 +156,49 @@ func TestTheDriverIsAskedNoMoreThanItMustBe(t *testing.T) {
 	}
 }
 
+func TestChangesOfAnInputCountOnOverARestart(t *testing.T) {
+	now := time.Unix(1_790_000_000, 0)
+	f := &fakeDevice{caps: 2, power: 1, timings: picture(1920, 1080, 60)}
+	changes := func(c *hdmiCollector, second int) (said float64, kept *metric.Count) {
+		t.Helper()
+		o, err := c.Observe(Moment{Wall: now.Add(time.Duration(second) * time.Second)})
+		if err != nil || len(o.Counts) != 1 {
+			t.Fatal(o.Counts, err)
+		}
+		for _, s := range o.Samples {
+			if s.Name == hdmiChanges {
+				said = s.Value
+			}
+		}
+		if o.Keep {
+			kept = &o.Counts[0]
+		}
+		return said, kept
+	}
+	c := hdmiOf(t, f, nil)
+	c.Restore(Kept{})
+	if said, kept := changes(c, 0); said != 0 || kept != nil {
+		t.Errorf("at first %v, kept %v", said, kept)
+	}
+	f.power = 0
+	said, kept := changes(c, 10)
+	if said != 1 || kept == nil || kept.Value != 1 {
+		t.Fatalf("after the cable %v, kept %v", said, kept)
+	}
+	if said, kept := changes(c, 20); said != 1 || kept != nil {
+		t.Errorf("nothing changed: %v, kept %v", said, kept)
+	}
+	c = hdmiOf(t, f, nil)
+	c.Restore(Kept{Counts: []metric.Count{{Name: hdmiChanges, Tags: metric.Tags("input", "other"), Value: 9}, *kept}})
+	if said, kept := changes(c, 30); said != 1 || kept != nil {
+		t.Errorf("after a restart %v, kept %v", said, kept)
+	}
+	f.power = 1
+	if said, kept := changes(c, 40); said != 2 || kept == nil {
+		t.Errorf("then %v, kept %v", said, kept)
+	}
+}
+
 func TestWhatIsNoHDMIInputIsSilent(t *testing.T) {
 	for name, f := range map[string]*fakeDevice{
 		"a webcam":                      {caps: 0, power: 1},

@@ -114,7 +114,7 @@ var Catalog = []Entry{
 	{"hdmi.height_pixels", "", Gauge, "pixels", "input", "Height of the picture, while there is a lock.", "V4L2, DV timings"},
 	{"hdmi.rate_hz", "", Gauge, "hertz", "input", "Pictures a second; fields a second for an interlaced signal.", "V4L2, DV timings"},
 	{"hdmi.interlaced", "", Gauge, "boolean", "input", "1 for an interlaced signal.", "V4L2, DV timings"},
-	{"hdmi.changes_total", "", Counter, "changes", "input", "Changes of the signal or the picture since the collector started.", "hdmi.input collector"},
+	{"hdmi.changes_total", "", Counter, "changes", "input", "Changes of the signal or the picture.", "hdmi.input collector"},
 	{"receiver.streams", "", Gauge, "streams", "", "Streams that are published to the SRT server on this machine.", "the server's page"},
 	{"receiver.bits_per_second", "", Gauge, "bits per second", "stream", "Rate at which a stream arrives.", "the server's page"},
 	{"receiver.rtt_ms", "", Gauge, "milliseconds", "stream", "Round-trip time to the sender.", "the server's page"},
