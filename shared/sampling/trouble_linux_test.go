@@ -334,7 +334,7 @@ func failingDisk(t *testing.T, dir string) {
 	if good < 20 {
 		t.Errorf("still failing\n%s", log.String())
 	}
-	if n, m := strings.Count(log.String(), "is opened again"), strings.Count(log.String(), "is open again"); n > m+1 {
+	if n, m := strings.Count(log.String(), "is being opened again"), strings.Count(log.String(), "is open again"); n > m+1 {
 		t.Errorf("said %d times that it is opened again, and %d times that it is open:\n%s", n, m, log.String())
 	}
 	for range 200 { // the injection may end only here

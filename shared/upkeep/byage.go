@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// ageEvery is how often what is too old is deleted, and wholeEvery how often
-	// that begins again at the oldest sample: some are delivered late.
+	// ageEvery is how often samples that are too old are deleted, and wholeEvery how
+	// often that begins again at the oldest sample: some are delivered late.
 	ageEvery   = 10 * time.Minute
 	wholeEvery = time.Hour
 )
 
-// byAge deletes what was delivered and is older than storage.retention, and the
-// history of receipts and sessions.
+// byAge deletes delivered samples that are older than storage.retention, and old
+// receipts and sessions.
 type byAge struct {
 	ageSweep store.Sweep
-	oldest   int64        // Unix milliseconds; older ones go
+	oldest   int64        // Unix milliseconds; older samples are deleted
 	young    []store.Span // delivered within remote.settle
 	aging    bool
 	ageDue   time.Time
 	wholeDue time.Time
 }
 
-// age deletes a slice of the delivered samples that are too old, and of the
-// history of receipts and sessions.
+// age deletes a slice of the delivered samples that are too old, then of the old
+// receipts and sessions.
 func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) {
 	if !k.aging {
 		if now.Before(k.ageDue) {
@@ -34,10 +34,10 @@ func (k *Keeper) age(ctx context.Context, now time.Time) (more bool, err error) 
 		}
 		k.ageDue = now.Add(min(ageEvery, k.cfg.Retention/10))
 		if trusted, err := k.clockTrusted(ctx); !trusted || err != nil {
-			return false, err // by a clock that is ahead all would be old
+			return false, err // by a clock that is ahead all samples would be too old
 		}
-		// What was delivered is sent again when a server lost it, within remote.settle:
-		// also what was old already when it was delivered, as after a long outage.
+		// Samples that were delivered within remote.settle may have to be sent again,
+		// also if they were already old then, as after a long outage.
 		if k.young, err = k.db.DeliveredSince(ctx, now.Add(-k.settle).UnixMilli()); err != nil {
 			return false, err
 		}

@@ -7,20 +7,20 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// busyRetry is the wait after a checkpoint that others kept from finishing.
+// busyRetry is the wait after a checkpoint that could not finish.
 const busyRetry = time.Minute
 
-// checkpoints is what the keeper remembers of them.
+// checkpoints is the state of the checkpoints.
 type checkpoints struct {
 	due       time.Time // of the next
 	busySince time.Time // zero: the last one finished
-	busyTries int       // that others kept from finishing since then
+	busyTries int       // that could not finish since then
 	last      store.Checkpoint
 }
 
-// checkpoint empties the WAL, whose file may keep its length up to
-// keep bytes, and sets when to do it again. That others kept it from finishing
-// is reported here, and is no error: it ends by itself when they are gone.
+// checkpoint empties the WAL, whose file may keep a length of up to keep bytes, and
+// sets when the next one is due. If readers or writers prevent it, that is logged
+// and is no error: it ends when they end.
 func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 	c, err := k.checkpointOnce(ctx, keep)
 	now := time.Now()
@@ -44,11 +44,11 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 		k.log.Info("checkpoint finished again", "busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries)
 		k.busySince, k.busyTries = time.Time{}, 0
 	}
-	k.sayDone(c)
+	k.logDone(c)
 	return nil
 }
 
-// checkpointOnce tries a checkpoint and logs what it did at debug level.
+// checkpointOnce runs a checkpoint and logs its result at debug level.
 func (k *Keeper) checkpointOnce(ctx context.Context, keep int64) (store.Checkpoint, error) {
 	c, err := k.db.Checkpoint(ctx, keep)
 	if err == nil {
@@ -58,6 +58,6 @@ func (k *Keeper) checkpointOnce(ctx context.Context, keep int64) (store.Checkpoi
 	return c, err
 }
 
-func (k *Keeper) sayDone(c store.Checkpoint) {
+func (k *Keeper) logDone(c store.Checkpoint) {
 	k.log.Info("checkpoint done", "frames", c.Frames, "bytes_reclaimed", c.Reclaimed, "duration_ms", c.Duration.Milliseconds())
 }

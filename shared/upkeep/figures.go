@@ -12,30 +12,32 @@ import (
 
 const (
 	miB = 1 << 20
-	// keptWAL is the length that the file of an emptied WAL keeps: about what two
-	// hours of collecting fill.
+	// keptWAL is the length that an emptied WAL file keeps: about two hours of
+	// collecting.
 	keptWAL = 16 * miB
-	// tightWAL is where the WAL is emptied while the filesystem is short of room.
+	// tightWAL is the length at which the WAL is emptied while the filesystem is short
+	// of room.
 	tightWAL = 4 * miB
 )
 
-// figures are one look at the files, and what follows from it.
+// figures are the sizes of the files and of the filesystem, and the limits that
+// follow from them.
 type figures struct {
 	sizes store.Sizes
 	room  store.PageUse
-	free  int64 // on the filesystem
-	want  int64 // of that, should be free; 0: does not matter
+	free  int64 // bytes on the filesystem
+	want  int64 // bytes that should be free; 0: no limit
 
-	limit    int64  // bytes that rows may take
-	reason   string // what sets the limit: status.LostSizeLimit or status.LostLowSpace
-	logLimit int64  // bytes of the log at which it is emptied
-	logKept  int64  // length that its file keeps then
+	limit    int64  // bytes that the rows may take
+	reason   string // of the limit: status.LostSizeLimit or status.LostLowSpace
+	walLimit int64  // length of the WAL at which it is emptied
+	walKept  int64  // length that its file keeps then
 }
 
-// short is how many bytes too few are free.
+// short is how many bytes less than wanted are free.
 func (f figures) short() int64 { return max(0, f.want-f.free) }
 
-func (k *Keeper) look(ctx context.Context) (f figures, err error) {
+func (k *Keeper) measure(ctx context.Context) (f figures, err error) {
 	if f.sizes, err = k.db.Sizes(); err != nil {
 		return f, err
 	}
@@ -53,27 +55,27 @@ func (k *Keeper) look(ctx context.Context) (f figures, err error) {
 	return f, nil
 }
 
-// decide divides what the database may take between the rows and the log. The
-// log has a quarter at most, so that both together stay within the bound. When
-// the filesystem is short of room, the rows make way for others', but keep an
-// eighth of the bound: giving up more would cost the past and gain little.
-func (f *figures) decide(maxSize, logSize int64) {
-	f.logLimit = min(logSize, maxSize/4)
-	f.limit, f.reason = maxSize-f.logLimit, status.LostSizeLimit
+// decide divides storage.max_size_mb between the rows and the WAL, which gets at most
+// a quarter. When the filesystem is short of room, the rows get less, but at least
+// an eighth of storage.max_size_mb: deleting more would free little and cost all of
+// the past.
+func (f *figures) decide(maxSize, walSize int64) {
+	f.walLimit = min(walSize, maxSize/4)
+	f.limit, f.reason = maxSize-f.walLimit, status.LostSizeLimit
 	if f.want > 0 {
-		// The sum stays the same while bytes go from one to the other.
-		log := min(tightWAL, f.logLimit)
-		left := f.sizes.Database + f.sizes.WAL + f.free - f.want - log
+		// The sum of these stays the same while the files grow or shrink.
+		wal := min(tightWAL, f.walLimit)
+		left := f.sizes.Database + f.sizes.WAL + f.free - f.want - wal
 		if !f.room.Returnable {
-			// What the file has it keeps; to delete rows from it frees nothing.
+			// The file cannot shrink: deleting rows from it frees nothing.
 			left = max(left, f.room.Pages*f.room.PageSize)
 		}
 		if left < f.limit {
 			f.limit, f.reason = max(left, maxSize/8), status.LostLowSpace
 		}
 		if f.short() > 0 {
-			f.logLimit = log
+			f.walLimit = wal
 		}
 	}
-	f.logKept = min(keptWAL, f.logLimit/2)
+	f.walKept = min(keptWAL, f.walLimit/2)
 }

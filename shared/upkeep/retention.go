@@ -7,17 +7,17 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// returnedPages go back to the filesystem in one slice, when there are some.
+// returnedPages is how many pages are returned to the filesystem in one slice.
 const returnedPages = 256
 
-// room is what the keeper last saw of the filesystem.
+// room is the state of the filesystem.
 type room struct {
 	free, short int64
-	cut         bool // pages were returned: a checkpoint shortens the file
+	cut         bool // pages were returned: the next checkpoint makes the file shorter
 }
 
-// retain does one slice of what is due: first what makes room, then what became
-// too old, then series that have no samples any more.
+// retain deletes one slice of what is due: first to make room, then samples that are
+// too old, then series without samples.
 func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more bool, err error) {
 	if more, err = k.makeRoom(ctx, f, now); more || err != nil {
 		return more, err
@@ -36,9 +36,9 @@ func (k *Keeper) retain(ctx context.Context, f figures, now time.Time) (more boo
 	return k.forgetSeries(ctx, now)
 }
 
-// returnPages gives a slice of the free pages back to the filesystem, if there
-// are more than the next rows will take soon and the room is wanted: otherwise
-// they are left to those rows, which costs nothing.
+// returnPages returns a slice of the free pages to the filesystem if room is short
+// and there are many of them. Otherwise they are kept for the next rows, which costs
+// nothing.
 func (k *Keeper) returnPages(ctx context.Context, f figures) (more bool, err error) {
 	tooLong := f.short() > 0 || f.room.Pages*f.room.PageSize > f.limit
 	if tooLong && f.room.Returnable && f.room.FreePages >= returnedPages {

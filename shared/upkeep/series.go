@@ -10,42 +10,42 @@ import (
 )
 
 const (
-	// surveyEvery is how often series without samples are looked for while there
-	// is room for more: each time all samples are read.
+	// surveyEvery is how often series without samples are searched while there is
+	// room for more series: a search reads all samples.
 	surveyEvery = 24 * time.Hour
-	// fullFor is how long the status says that new series are refused after the
-	// last one was.
+	// fullFor is how long after the last refused sample the status reports that new
+	// series are refused.
 	fullFor = time.Minute
-	// sweepRows is how many samples go until it is looked which series have none.
+	// sweepRows is how many samples are deleted before the next survey.
 	sweepRows = 50 * store.SliceRows
-	// emptyWait is the wait for something to free series when nothing could.
+	// emptyWait is how long to wait for deliveries when no series could be freed.
 	emptyWait = 10 * time.Second
 )
 
-// seriesWork is what bySeries is at.
+// seriesWork is what bySeries is doing.
 type seriesWork int
 
 const (
 	noSeriesWork seriesWork = iota
-	surveying               // reads all samples, to find the series that have any
-	forgetting              // deletes those that have none
+	surveying               // reads all samples to find the series that have any
+	forgetting              // deletes the series that have none
 	sweeping                // deletes delivered samples, so that their series have none
 )
 
 // bySeries deletes series that have no samples any more: once a day, and at once
-// while there is hardly room for new ones. Then, in this order, these make room:
-// series without samples; those whose samples were delivered, the oldest first
-// and in the tiers of bySize; those whose samples are rejected. Samples on their
-// way are never given up for it: new series are refused instead.
+// while there is hardly room for new ones. In that case it also deletes delivered
+// samples of the oldest series, tier by tier as bySize does, and then rejected
+// samples, so that their series can be deleted. It deletes no pending sample: new
+// series are refused instead.
 type bySeries struct {
 	work      seriesWork
-	pressed   bool // hardly any room is left
+	pressed   bool // there is hardly room for new series
 	survey    store.Survey
-	surveyed  bool      // it read all samples
-	gone      int       // samples deleted since the last survey began
+	surveyed  bool      // the survey is complete
+	gone      int       // samples that were deleted since the last survey began
 	due       time.Time // of the next survey, while not pressed
-	retry     time.Time // pressed, and nothing could go: when to look for deliveries; zero: something may go
-	delivered int64     // by the ledger, when nothing could go
+	retry     time.Time // when to check for deliveries, as nothing else can be deleted; zero: something can
+	delivered int64     // the ledger's count when nothing could be deleted
 
 	seriesSweep
 	seriesRoom
@@ -57,20 +57,20 @@ type seriesSweep struct {
 	sweep   store.Sweep
 	kept    []store.Span
 	untilMs int64
-	swept   int // samples that the sweep deleted
+	deleted int // samples
 }
 
 // seriesRoom is how many series there may be, and are.
 type seriesRoom struct {
 	limit     store.SeriesLimit
 	use       store.SeriesUse
-	tight     bool      // undelivered samples are given up for room: new series get less of it
+	tight     bool      // undelivered samples were deleted for room: series get less of it
 	fullSince time.Time // new series are refused since; zero: they are not
 	refusedAt time.Time // the last time
 }
 
-// limitSeries sets how many series the database may have. They get a quarter of
-// what it may hold, and a sixteenth while undelivered samples have to go.
+// limitSeries sets the limit on series. They get a quarter of storage.max_size_mb,
+// and a sixteenth while undelivered samples have to be deleted.
 func (k *Keeper) limitSeries(ctx context.Context, f figures, now time.Time) error {
 	s := &k.series
 	if f.room.Used() < f.limit-f.limit/8 {
@@ -102,12 +102,12 @@ func (k *Keeper) limitSeries(ctx context.Context, f figures, now time.Time) erro
 	return nil
 }
 
-// above says whether more than so many parts of what the series may take is taken.
+// above says whether the series take at least parts/of of their limit.
 func (s *bySeries) above(parts, of int64) bool {
 	return s.use.Count*of >= s.limit.Count*parts || s.use.Bytes*of >= s.limit.Bytes*parts
 }
 
-// forgetSeries does one slice of what is due.
+// forgetSeries does one slice of what is due for series.
 func (k *Keeper) forgetSeries(ctx context.Context, now time.Time) (more bool, err error) {
 	s := &k.series
 	switch s.work {
@@ -128,7 +128,7 @@ func (k *Keeper) forgetSeries(ctx context.Context, now time.Time) (more bool, er
 	}
 	switch {
 	case !s.pressed && (s.gone == 0 || now.Before(s.due)):
-		s.survey, s.surveyed, s.tier = store.Survey{}, false, 0 // it takes some bytes for each id
+		s.survey, s.surveyed, s.tier = store.Survey{}, false, 0 // a survey takes memory for each id
 		return false, nil
 	case s.gone == 0 && !s.retry.IsZero():
 		return k.waitForDelivery(ctx, now)
@@ -146,27 +146,27 @@ func (k *Keeper) beginSurvey(now time.Time) {
 	s.work, s.survey, s.surveyed, s.gone, s.due = surveying, store.Survey{}, false, 0, now.Add(min(surveyEvery, k.cfg.Retention))
 }
 
-// planSweep chooses which samples go, so that some series have none: those until
-// the time at which a quarter of what the limit allows is free.
+// planSweep chooses the samples to delete: those up to the time at which enough
+// series have none for a quarter of the limit to be free.
 func (k *Keeper) planSweep(ctx context.Context, now time.Time) (more bool, err error) {
 	s := &k.series
 	if tiers := k.tiers(); s.tier < 2*len(tiers) {
 		until, ok := s.survey.Oldest(s.excess())
 		if s.tier%2 == 1 || !ok {
-			until = math.MaxInt64 - 1 // the oldest series have samples that are on their way
+			until = math.MaxInt64 - 1 // the oldest series have undelivered samples
 		}
 		if s.kept, err = k.deliveredWithin(ctx, now, tiers[s.tier/2]); err != nil {
 			return false, err
 		}
-		s.work, s.sweep, s.untilMs, s.swept = sweeping, store.Sweep{}, until, 0
+		s.work, s.sweep, s.untilMs, s.deleted = sweeping, store.Sweep{}, until, 0
 		return true, nil
 	}
 	s.tier = 0
 	n, err := k.db.DropRejected(ctx, status.LostSeriesLimit, now)
 	s.gone += n
 	if n == 0 {
-		// Until something is delivered nothing else can go. What the survey found is
-		// old by then.
+		// Nothing can be deleted before something is delivered. By then the survey is
+		// out of date.
 		s.retry, s.surveyed = now.Add(emptyWait), false
 		ledger, _, err := k.db.Ledger(ctx)
 		s.delivered = ledger.Delivered
@@ -175,7 +175,7 @@ func (k *Keeper) planSweep(ctx context.Context, now time.Time) (more bool, err e
 	return true, err
 }
 
-// waitForDelivery ends the wait for something that can go.
+// waitForDelivery ends the wait when samples were delivered.
 func (k *Keeper) waitForDelivery(ctx context.Context, now time.Time) (more bool, err error) {
 	s := &k.series
 	if now.Before(s.retry) {
@@ -190,7 +190,7 @@ func (k *Keeper) waitForDelivery(ctx context.Context, now time.Time) (more bool,
 	return true, nil
 }
 
-// excess is how many series are too many for a quarter to be free.
+// excess is how many series have to be deleted for a quarter of the limit to be free.
 func (s *bySeries) excess() int {
 	n := s.use.Count - s.limit.Count*3/4
 	if s.use.Bytes > 0 {
@@ -203,21 +203,21 @@ func (s *bySeries) excess() int {
 func (k *Keeper) sweepSeries(ctx context.Context) error {
 	s := &k.series
 	n, done, err := k.db.DeleteDelivered(ctx, &s.sweep, s.untilMs+1, s.kept)
-	s.swept += n
+	s.deleted += n
 	s.gone += n
-	if !done && s.swept < sweepRows || err != nil {
+	if !done && s.deleted < sweepRows || err != nil {
 		return err
 	}
 	s.work = noSeriesWork
-	if s.swept == 0 {
+	if s.deleted == 0 {
 		s.tier++
 	}
 	return nil
 }
 
-// forgetFirst deletes series without samples before undelivered samples are
-// given up, if their series take more than a sixteenth of the room and
-// enough samples went since they were looked for.
+// forgetFirst deletes series without samples before undelivered samples are deleted,
+// if series take more than a sixteenth of the room and enough samples were deleted
+// since the last survey.
 func (k *Keeper) forgetFirst(ctx context.Context, f figures, now time.Time) (more bool, err error) {
 	s := &k.series
 	const rowBytes = 32

@@ -2,7 +2,7 @@
 // WAL into the database, deletes samples that are old or exceed the size limits,
 // and reports the state of the storage.
 //
-// Only the collector runs it, so there is one checkpointer and one that deletes.
+// Only the collector runs it, so only one process deletes and runs checkpoints.
 // Start at Keeper's Step. Each step is short, because collecting uses the same
 // connection.
 package upkeep
@@ -22,22 +22,23 @@ import (
 )
 
 const (
-	// lookEvery is how often Step looks at the files when nothing is due and nobody
-	// calls it before: the collector does after each round.
-	lookEvery = time.Minute
-	// openEvery is how often Step looks whether the database can be used again.
+	// idleEvery is how soon Step has to be called again when nothing is due. The
+	// collector also calls it after each round.
+	idleEvery = time.Minute
+	// openEvery is how soon Step has to be called again while the database has a
+	// fault.
 	openEvery = 200 * time.Millisecond
-	// sayEvery is how often the storage's figures become samples and its status
-	// is written; a change of the status is written at once.
-	sayEvery = time.Minute
-	// figuresEvery is how often the files' figures become samples: they change
-	// slowly, and what is said of ourselves stays below a tenth of all.
+	// reportEvery is how often the storage's samples and its status are written. A
+	// change of the status is written at once.
+	reportEvery = time.Minute
+	// figuresEvery is how often samples of the file sizes are written: they change
+	// slowly, and self-metrics have to stay below a tenth of all samples.
 	figuresEvery = 3 * time.Minute
 )
 
-// A Keeper looks after one database. It is owned by one goroutine.
+// A Keeper runs the upkeep of one database. It is owned by one goroutine.
 type Keeper struct {
-	// TrimKept removes the oldest damaged files that are kept, down to keep of them.
+	// TrimKept deletes the oldest of the kept damaged files until keep are left.
 	TrimKept func(keep int) (removed int, err error)
 
 	db     *store.DB
@@ -53,14 +54,14 @@ type Keeper struct {
 	byAge
 	series bySeries
 
-	told
+	reported
 }
 
-// told is what the status and the samples said last.
-type told struct {
-	said    time.Time // when the status was written
-	figures selfmetrics.Schedule
-	mark    string // what it said, in short
+// reported is what was written last.
+type reported struct {
+	reportedAt time.Time // the samples
+	figures    selfmetrics.Schedule
+	summary    string // of the status row
 }
 
 // New prepares the upkeep of db.
@@ -68,31 +69,31 @@ func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keep
 	return &Keeper{
 		TrimKept: func(int) (int, error) { return 0, nil },
 		db:       db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
-		part:        status.NewComponent(d, status.StorageRow, sayEvery),
+		part:        status.NewComponent(d, status.StorageRow, reportEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		bySize:      bySize{passDoneAt: -1},
-		told:        told{figures: selfmetrics.Schedule{Every: figuresEvery}},
+		reported:    reported{figures: selfmetrics.Schedule{Every: figuresEvery}},
 	}
 }
 
-// Step does what is due now, at most one slice of it, and returns when to come
-// again. While the database cannot be relied on nothing is.
+// Step does at most one slice of what is due, and returns when to call it again.
+// While the database has a fault it does nothing.
 func (k *Keeper) Step(ctx context.Context) (next time.Duration, err error) {
 	if fault := k.db.Fault(); fault != nil && !errors.Is(fault, store.ErrClosed) {
 		return openEvery, nil
 	}
 	begun := time.Now()
 	more, err := k.work(ctx, begun)
-	next = lookEvery
+	next = idleEvery
 	if more {
-		// Deleting takes a fifth of the time at most; the rest is for collecting.
+		// Deleting takes at most a fifth of the time; the rest is for collecting.
 		next = max(4*time.Since(begun), 20*time.Millisecond)
 	}
 	return next, k.note(ctx, err)
 }
 
 func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error) {
-	f, err := k.look(ctx)
+	f, err := k.measure(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -100,21 +101,21 @@ func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error)
 	if err := k.limitSeries(ctx, f, now); err != nil {
 		return false, err
 	}
-	if f.sizes.WAL > f.logLimit-f.logLimit/4 && k.busySince.IsZero() || !now.Before(k.due) {
-		if err := k.checkpoint(ctx, f.logKept); err != nil {
+	if f.sizes.WAL > f.walLimit-f.walLimit/4 && k.busySince.IsZero() || !now.Before(k.due) {
+		if err := k.checkpoint(ctx, f.walKept); err != nil {
 			return false, err
 		}
 	}
-	if !k.busySince.IsZero() && f.sizes.WAL > f.logLimit {
-		// Deleting would make the log longer still, and free nothing.
+	if !k.busySince.IsZero() && f.sizes.WAL > f.walLimit {
+		// Deleting would make the WAL longer, and free nothing.
 		return false, nil
 	}
 	return k.retain(ctx, f, now)
 }
 
-// note writes the status row, once a minute with the samples, and gives back
-// the error it was given. While the database can't be used that error says so
-// already: what fails here for the same reason adds nothing to it.
+// note writes the status row, once a minute with the samples, and returns the error
+// that it was given. If the database has a fault, errors of writing the row add
+// nothing to that error.
 func (k *Keeper) note(ctx context.Context, fault error) error {
 	now, err := store.Now()
 	if err != nil {
@@ -125,24 +126,24 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 	} else {
 		k.part.Succeed(now, 1)
 	}
-	mark := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0, k.series.fullSince.IsZero())
-	if mark == k.mark && time.Since(k.said) < sayEvery {
+	summary := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0, k.series.fullSince.IsZero())
+	if summary == k.summary && time.Since(k.reportedAt) < reportEvery {
 		return fault
 	}
 	k.part.SetDetail(k.detail())
 	u := store.Update{Status: []status.Row{k.part.Row()}}
-	if time.Since(k.said) >= sayEvery {
+	if time.Since(k.reportedAt) >= reportEvery {
 		samples, err := k.samples(ctx, now.Wall.UnixMilli())
 		if err != nil {
 			return k.also(fault, err)
 		}
 		u.Groups = []store.Group{{Priority: status.SelfPriority, Self: true, Samples: samples}}
-		k.said = time.Now()
+		k.reportedAt = time.Now()
 	}
 	if _, err := k.db.Record(ctx, u); err != nil {
 		return k.also(fault, err)
 	}
-	k.mark = mark
+	k.summary = summary
 	return fault
 }
 
@@ -153,7 +154,7 @@ func (k *Keeper) also(fault, err error) error {
 	return errors.Join(fault, err)
 }
 
-// detail is what only the keeper knows.
+// detail is the detail of the status row.
 func (k *Keeper) detail() (d status.Storage) {
 	if !k.busySince.IsZero() {
 		d.CheckpointBusySinceMs, d.CheckpointBusyTries = k.busySince.UnixMilli(), k.busyTries
@@ -199,8 +200,7 @@ func (k *Keeper) samples(ctx context.Context, at int64) ([]metric.Sample, error)
 	return all, nil
 }
 
-// Stop empties the log a last time and writes that the storage's keeper ended
-// on purpose.
+// Stop writes that the upkeep ended on purpose, and empties the WAL.
 func (k *Keeper) Stop(ctx context.Context) error {
 	now, err := store.Now()
 	if err != nil {
@@ -217,7 +217,7 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	case c.Busy:
 		k.log.Warn("a reader or writer prevented the WAL from being emptied; the next start continues with it", "frames", c.Frames, "moved", c.Moved)
 	default:
-		k.sayDone(c)
+		k.logDone(c)
 	}
 	return nil
 }

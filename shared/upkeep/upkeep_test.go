@@ -91,7 +91,7 @@ func (f *fixture) steps() {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if next == lookEvery {
+		if next == idleEvery {
 			return
 		}
 	}
@@ -234,7 +234,7 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
 	f.collect(200)
 	f.deliver(3000)
-	fig, err := f.look(t.Context())
+	fig, err := f.measure(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestTheBoundHoldsWhileSamplesAreDeliveredAllTheTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fig, err := f.look(t.Context())
+	fig, err := f.measure(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -519,7 +519,7 @@ func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
 		name                  string
 		db, wal, free, want   int64
 		maxSize, logSize      int64
-		limit, logLimit, kept int64
+		limit, walLimit, kept int64
 		reason                string
 		short                 int64
 	}{
@@ -536,8 +536,8 @@ func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
 		f := figures{sizes: store.Sizes{Database: c.db, WAL: c.wal}, free: c.free, want: c.want}
 		f.room = store.PageUse{PageSize: 1024, Pages: c.db / 1024, Returnable: c.name != "of an old file"}
 		f.decide(c.maxSize, c.logSize)
-		got := []any{f.limit / mb, f.logLimit / mb, f.logKept / mb, f.reason, f.short() / mb}
-		want := []any{c.limit / mb, c.logLimit / mb, c.kept / mb, c.reason, c.short / mb}
+		got := []any{f.limit / mb, f.walLimit / mb, f.walKept / mb, f.reason, f.short() / mb}
+		want := []any{c.limit / mb, c.walLimit / mb, c.kept / mb, c.reason, c.short / mb}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
