@@ -225,6 +225,69 @@ func TestWhatIsEmptiedUnderWayIsSavedOrCounted(t *testing.T) {
 	}
 }
 
+func TestACopyOverTheOpenDatabaseIsNoticedBeforeTheNextTransaction(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		do    func(t *testing.T, path, backup string)
+		sound bool
+	}{
+		{"a backup", func(t *testing.T, p, backup string) { copyPart(t, backup, p) }, false},
+		{"a backup, and the log deleted", func(t *testing.T, p, backup string) { copyPart(t, backup, p); mustTruncate(t, p+"-wal", 0) }, false},
+		{"a page of zeros", func(t *testing.T, p, _ string) { overwrite(t, p, size(t, p)/2/1024*1024, make([]byte, 8192)) }, false},
+		{"the same", func(t *testing.T, p, _ string) {
+			copyPart(t, p, p+".copy")
+			copyPart(t, p+".copy", p)
+		}, true},
+		{"nothing", func(t *testing.T, p, _ string) {
+			if err := os.Chtimes(p, time.Now(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "metrics.db")
+			backup := filepath.Join(t.TempDir(), "backup.db")
+			var log bytes.Buffer
+			db := mustOwn(t, path, &log)
+			shipper := mustOpen(t, path)
+			live(t, db)
+			mustExec(t, path, "VACUUM INTO '"+backup+"'")
+			for i := range int64(10) {
+				mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(4_000_000+i*10_000, 10)}}})
+			}
+			if _, err := db.Checkpoint(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(5_000_000, 10)}}})
+			if fault := db.Fault(); fault != nil {
+				t.Fatal(fault)
+			}
+			before := mustAudit(t, db)
+			c.do(t, path, backup)
+			if _, err := db.Record(t.Context(), store.Update{Groups: []store.Group{{Samples: tick(6_000_000, 10)}}}); err == nil {
+				t.Error("the collector wrote on")
+			}
+			for range 3 {
+				if err := db.Mend(t.Context()); err != nil {
+					t.Log(err)
+				}
+			}
+			if fault := db.Fault(); fault != nil {
+				t.Fatalf("%v\n%s", fault, log.String())
+			}
+			l := mustAudit(t, db)
+			if l.Captured != before.Captured || c.sound != (l == before) || c.sound == strings.Contains(log.String(), "salvaged") {
+				t.Errorf("before %+v, now %+v\n%s", before, l, log.String())
+			}
+			mustWork(t, db)
+			if err := shipper.Mend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			mustAudit(t, shipper)
+		})
+	}
+}
+
 func TestADatabaseOf0BytesIsLeftToTheCollector(t *testing.T) {
 	path := lived(t, t.TempDir())
 	mustTruncate(t, path, 0)

@@ -165,6 +165,7 @@ func (o *Owner) reopen(ctx context.Context) error {
 		return err
 	}
 	o.reopening, o.mount = reopening{}, mountOf(o.path)
+	o.db.WatchWrites()
 	return nil
 }
 
@@ -208,6 +209,13 @@ func (o *Owner) attach(ctx context.Context) error {
 	}
 	if why := o.emptied(); why != nil {
 		return o.replaceDamaged(ctx, why)
+	}
+	if errors.Is(o.reopening.cause, store.ErrOverwritten) && !o.reopening.installed {
+		if err := o.checkOverwritten(ctx); isDamage(err) {
+			return o.replaceDamaged(ctx, err)
+		} else if err != nil {
+			return err
+		}
 	}
 	err := o.verify(ctx, false)
 	if isDamage(err) {

@@ -31,13 +31,17 @@ func (db *DB) Fault() error {
 }
 
 // PathFault fails if the files at the path are not the ones that are open or were
-// open last. It also works while the database is detached.
+// open last, or if something else wrote into the file. It also works while the
+// database is detached.
 func (db *DB) PathFault() error {
 	g := db.guard
 	g.mu.Lock()
 	file, wal, shm := g.file, g.wal, g.shm
 	g.mu.Unlock()
 	if err := sameFile(g.path, file, ErrDeleted, ErrReplaced); err != nil {
+		return err
+	}
+	if err := g.overwritten(); err != nil && fileSize(g.path) > 0 {
 		return err
 	}
 	if err := sameFile(g.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {

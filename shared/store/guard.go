@@ -23,6 +23,8 @@ type guard struct {
 	wal, shm os.FileInfo
 	walBytes int64  // length of the WAL after the last transaction
 	ledger   Ledger // after the last Record
+	written  stamp  // of the file after our last write into it; zero: not watched
+	writing  bool   // a checkpoint of ours is under way
 }
 
 // Why a DB is detached, or has to be.
@@ -92,7 +94,7 @@ func (g *guard) attach(file, wal os.FileInfo) {
 	}
 	g.detached, g.suspect = nil, nil
 	g.file, g.wal, g.shm = file, wal, nil
-	g.walBytes, g.ledger = wal.Size(), Ledger{}
+	g.walBytes, g.ledger, g.written = wal.Size(), Ledger{}, stamp{}
 }
 
 // observe notes an error that points to a fault of the file rather than of the

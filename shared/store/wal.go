@@ -73,7 +73,9 @@ func (db *DB) Checkpoint(ctx context.Context, keep int64) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	start := time.Now()
+	db.guard.ownWrites(true)
 	c, err := db.checkpoint(ctx, before.WAL > keep)
+	db.guard.ownWrites(false)
 	c.Duration = time.Since(start)
 	if err != nil {
 		return c, fmt.Errorf("checkpoint: %w", db.guard.observe(err))
