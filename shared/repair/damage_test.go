@@ -124,7 +124,21 @@ func mustAudit(t testing.TB, db *owned) store.Ledger {
 	return l
 }
 
+// overwrite changes what is in a file as a failing device does, which leaves its
+// times as they are.
 func overwrite(t testing.TB, path string, at int64, data []byte) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeAt(t, path, at, data)
+	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeAt(t testing.TB, path string, at int64, data []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -422,7 +436,7 @@ func TestATransactionThatMeetsDamageTwiceHasTheFileSalvaged(t *testing.T) {
 		t.Fatal(c, err)
 	}
 	before := mustAudit(t, db)
-	// Somebody else's write into the file, as a failing card makes it: the newest
+	// What a failing card makes of the file: the newest
 	// samples' pages, which the next transaction needs.
 	for at := size(t, path) * 3 / 4 / store.PageSize * store.PageSize; at < size(t, path); at += store.PageSize {
 		overwrite(t, path, at, []byte(strings.Repeat("\xff", store.PageSize)))

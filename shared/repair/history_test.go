@@ -233,7 +233,7 @@ func TestACopyOverTheOpenDatabaseIsNoticedBeforeTheNextTransaction(t *testing.T)
 	}{
 		{"a backup", func(t *testing.T, p, backup string) { copyPart(t, backup, p) }, false},
 		{"a backup, and the log deleted", func(t *testing.T, p, backup string) { copyPart(t, backup, p); mustTruncate(t, p+"-wal", 0) }, false},
-		{"a page of zeros", func(t *testing.T, p, _ string) { overwrite(t, p, size(t, p)/2/1024*1024, make([]byte, 8192)) }, false},
+		{"a page of zeros", func(t *testing.T, p, _ string) { writeAt(t, p, size(t, p)/2/1024*1024, make([]byte, 8192)) }, false},
 		{"the same", func(t *testing.T, p, _ string) {
 			copyPart(t, p, p+".copy")
 			copyPart(t, p+".copy", p)

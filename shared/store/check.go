@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/taniwha3/thugshells/shared/metric"
 )
 
 // ErrDamaged means that the contents of the file make no sense. Errors of SQLite
@@ -89,7 +91,7 @@ func (db *DB) pragmaCheck(ctx context.Context, name string) error {
 		return fmt.Errorf("check the database: %w", err)
 	}
 	if found != "ok" {
-		return fmt.Errorf("%w: %s", ErrDamaged, found)
+		return fmt.Errorf("%w: %s", ErrDamaged, metric.OneLine(found, MaxWords))
 	}
 	return nil
 }

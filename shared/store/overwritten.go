@@ -40,6 +40,9 @@ func (db *DB) WatchWrites() {
 
 // ownWrites says that a checkpoint begins or ends.
 func (g *guard) ownWrites(begin bool) {
+	if g == nil {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.writing = begin

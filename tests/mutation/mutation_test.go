@@ -162,6 +162,10 @@ var mutations = []mutation{
 		pkg: "./shared/repair", run: "TestWhatIsEmptiedUnderWayIsSavedOrCounted",
 	},
 	{
+		name: "believe a file whose time alone has changed", file: "shared/store/overwritten.go", old: "now != g.written && now", new: "now.size != g.written.size && now",
+		pkg: "./shared/repair", run: "TestACopyOverTheOpenDatabaseIsNoticedBeforeTheNextTransaction",
+	},
+	{
 		name: "forget how far the database came", file: "shared/repair/history.go", old: "captured := last.Captured - now.Captured", new: "captured := now.Captured - now.Captured",
 		pkg: "./shared/repair", run: "TestWhatIsEmptyAtTheStartIsNotBelieved",
 	},
