@@ -27,7 +27,7 @@ type Daemon struct {
 // owned by one goroutine.
 type Component struct{ row Row }
 
-// NewComponent begins the row of a component that means to beat every interval.
+// NewComponent returns a component whose heartbeat is due every interval.
 func NewComponent(d Daemon, component string, interval time.Duration) *Component {
 	return &Component{Row{
 		Component:     component,
@@ -43,9 +43,8 @@ func NewComponent(d Daemon, component string, interval time.Duration) *Component
 	}}
 }
 
-// Restore takes over what must survive a restart from the row that an earlier
-// run left: totals, the last success and the last error. It may come late, when
-// this run had a success or an error already.
+// Restore takes the totals, the last success and the last error from the row of an
+// earlier run. It may be called after this run had its first success or error.
 func (c *Component) Restore(old Row) {
 	r := &c.row
 	if r.SuccessMs == 0 {
@@ -60,12 +59,12 @@ func (c *Component) Restore(old Row) {
 	r.Succeeded, r.Failed = r.Succeeded+old.Succeeded, r.Failed+old.Failed
 }
 
-// Beat notes that the component is alive.
+// Beat sets the heartbeat.
 func (c *Component) Beat(now Moment) {
 	c.row.HeartbeatMs, c.row.HeartbeatBootMs = now.Wall.UnixMilli(), now.Boot.Milliseconds()
 }
 
-// Succeed notes a beat and n units of work done.
+// Succeed sets the heartbeat and counts n units of work.
 func (c *Component) Succeed(now Moment, n int) {
 	c.Beat(now)
 	c.row.SuccessMs, c.row.SuccessBootMs = now.Wall.UnixMilli(), now.Boot.Milliseconds()
@@ -73,7 +72,7 @@ func (c *Component) Succeed(now Moment, n int) {
 	c.row.Succeeded += int64(n)
 }
 
-// Fail notes a beat and an attempt that ended in err, which counts n times.
+// Fail sets the heartbeat and the error, and counts n failures.
 func (c *Component) Fail(now Moment, err error, n int) {
 	c.Beat(now)
 	text := err.Error()
@@ -87,17 +86,18 @@ func (c *Component) Fail(now Moment, err error, n int) {
 // Expect says how often a beat is due from now on.
 func (c *Component) Expect(interval time.Duration) { c.row.IntervalMs = interval.Milliseconds() }
 
-// SetDetail replaces what only this component knows: Shipper, Storage or Skew.
+// SetDetail sets the detail, such as Shipper, Storage or Skew.
 func (c *Component) SetDetail(detail any) { c.row.Detail = Text(detail) }
 
-// Stop notes that the daemon ends on purpose.
+// Stop sets the state of a daemon that ends on purpose.
 func (c *Component) Stop(now Moment) {
 	c.Beat(now)
 	c.row.State = Stopped
 }
 
-// End notes that the daemon ends because of err. Old is the row that the run
-// before left: a daemon that fails at each start fails since the first of them.
+// End sets the state of a daemon that ends because of err. Old is the row of the
+// previous run: a daemon that fails at each start has been failing since the first
+// of them.
 func (c *Component) End(now Moment, err error, old Row) {
 	c.Restore(old)
 	if old.State == Failed {

@@ -11,17 +11,17 @@ type Shipper struct {
 	// disabled (remote.enabled is false).
 	Outcome       string `json:"outcome"`
 	HTTPStatus    int    `json:"http_status,omitempty"`
-	Misconfigured string `json:"misconfigured,omitempty"` // what is wrong, while it is
+	Misconfigured string `json:"misconfigured,omitempty"` // the fault of the configuration, while there is one
 	Endpoint      string `json:"endpoint"`                // host and port
 	ChunkSamples  int    `json:"chunk_samples"`           // the limit at present
 	RetryAtMs     int64  `json:"retry_at_ms,omitempty"`   // of the next request; 0: with the next round
-	BudgetSpent   bool   `json:"budget_spent,omitempty"`  // remote.max_bytes_per_day is
+	BudgetSpent   bool   `json:"budget_spent,omitempty"`  // remote.max_bytes_per_day is used up
 	BytesToday    int64  `json:"bytes_today,omitempty"`
-	LittleTaken   string `json:"little_taken,omitempty"`    // how little the server takes of what is sent, while it does
-	Busy          bool   `json:"busy,omitempty"`            // the links carry more than remote.busy_kbps
+	LittleTaken   string `json:"little_taken,omitempty"`    // how few samples the server accepts, while they are few
+	Busy          bool   `json:"busy,omitempty"`            // other traffic exceeds remote.busy_kbps
 	Plaintext     bool   `json:"plaintext_token,omitempty"` // credentials go over http to another machine
 
-	Settling Settling `json:"settling"` // what a restarted server is sent again
+	Settling Settling `json:"settling"` // samples for a restarted server
 }
 
 // Outcomes of a Shipper whose last request, if there was one, did not fail.
@@ -31,15 +31,15 @@ const (
 	OutcomeDisabled  = "disabled" // remote.enabled is false
 )
 
-// Settling is what the server acknowledged lately and may still lose, and what
-// is sent again because it lost it.
+// Settling is which samples the server acknowledged recently and may still lose, and
+// which are sent again because it lost them.
 type Settling struct {
 	Recent []Span   `json:"recent,omitempty"`
 	Again  []Span   `json:"again,omitempty"`
 	Hosts  []string `json:"hosts,omitempty"` // that answered
 }
 
-// A Span is samples that were acknowledged in one stretch of time, by their own
+// A Span is samples that were acknowledged at about the same time, and their own
 // times.
 type Span struct {
 	AckedMs  int64 `json:"acked_ms"`
@@ -48,41 +48,41 @@ type Span struct {
 	ToMs     int64 `json:"to_ms"`
 }
 
-// A Collector is the detail of CollectorRow. The rows of the collectors within
-// are written when something other than their last success changes; that is
-// here, in one row, as each row that is written costs a page.
+// A Collector is the detail of CollectorRow. It has the last success of each
+// collector, so that the collector's own row is written only when something else
+// changes: each row that is written costs a page.
 type Collector struct {
-	// Readings has an entry for each collector whose last reading succeeded: how
-	// many milliseconds before this row's heartbeat that was, and how many samples
-	// it has read ever.
+	// Readings has an entry for each collector whose last reading succeeded: by how
+	// many milliseconds it was before this row's heartbeat, and how many samples the
+	// collector has read.
 	Readings map[string][2]int64 `json:"readings,omitempty"`
 }
 
 // A Storage is the detail of StorageRow.
 type Storage struct {
-	CheckpointBusySinceMs int64  `json:"checkpoint_busy_since_ms,omitempty"` // a reader keeps the WAL from being emptied; 0: none does
+	CheckpointBusySinceMs int64  `json:"checkpoint_busy_since_ms,omitempty"` // a reader has kept the WAL from being emptied since; 0: none does
 	CheckpointBusyTries   int    `json:"checkpoint_busy_tries,omitempty"`    // since then
-	Evicting              string `json:"evicting,omitempty"`                 // why samples are deleted before their time; "": they are not
-	FreeBytes             int64  `json:"free_bytes,omitempty"`               // on the filesystem, while FreeBytesShort
-	FreeBytesShort        int64  `json:"free_bytes_short,omitempty"`         // less free than is to be kept free
+	Evicting              string `json:"evicting,omitempty"`                 // why samples are deleted early; "": they are not
+	FreeBytes             int64  `json:"free_bytes,omitempty"`               // on the filesystem; only with FreeBytesShort
+	FreeBytesShort        int64  `json:"free_bytes_short,omitempty"`         // how many more should be free
 	Series                int64  `json:"series,omitempty"`                   // stored
-	SeriesLimit           int64  `json:"series_limit,omitempty"`             // while new ones are refused: about how many there is room for
+	SeriesLimit           int64  `json:"series_limit,omitempty"`             // only with SeriesFullSinceMs: about how many there is room for
 	SeriesFullSinceMs     int64  `json:"series_full_since_ms,omitempty"`     // new series are refused since; 0: they are not
 }
 
 // A Clock is the detail of ClockRow.
 type Clock struct {
-	Trusted  *bool  `json:"clock_trusted"` // nil: not known
+	Trusted  *bool  `json:"clock_trusted"` // nil: unknown
 	By       string `json:"trusted_by,omitempty"`
-	NTP      *bool  `json:"ntp_synced,omitempty"` // whether the kernel or systemd-timesyncd says so; nil: neither can be asked
+	NTP      *bool  `json:"ntp_synced,omitempty"` // whether the kernel or systemd-timesyncd says so; nil: neither can be read
 	OffsetMs int64  `json:"offset_ms"`            // wall minus boot clock when it was written
-	// Held samples of the session are stamped as if the wall clock had always
-	// been BaseMs ahead of the boot clock: one shift makes all of them right.
+	// Held samples of the session are stamped as if the wall clock had always been
+	// BaseMs ahead of the boot clock, so that one shift corrects all of them.
 	BaseMs      int64 `json:"base_ms"`
 	Session     int64 `json:"session,omitempty"`
 	HeldSinceMs int64 `json:"held_since_ms,omitempty"`
-	HeldEarlier int64 `json:"held_earlier,omitempty"` // samples of boots that never knew the time
-	SteppedMs   int64 `json:"stepped_ms,omitempty"`   // by how much the last release shifted
+	HeldEarlier int64 `json:"held_earlier,omitempty"` // held samples of boots in which the clock was never trusted
+	SteppedMs   int64 `json:"stepped_ms,omitempty"`   // shift of the last release
 }
 
 // IsTrusted says whether the clock is known to be trusted.
@@ -91,7 +91,7 @@ func (c Clock) IsTrusted() bool { return c.Trusted != nil && *c.Trusted }
 // A Skew is the detail of SkewRow: local minus server, within ±ErrorMs.
 type Skew struct {
 	SkewMs  *float64 `json:"skew_ms,omitempty"`  // nil: not measured
-	ErrorMs *float64 `json:"error_ms,omitempty"` // nil: not known
+	ErrorMs *float64 `json:"error_ms,omitempty"` // nil: unknown
 	Host    string   `json:"host,omitempty"`     // that answered
 }
 
@@ -104,7 +104,7 @@ type Damage struct {
 	Halted    string `json:"halted,omitempty"`
 }
 
-// Text is a detail as it is stored.
+// Text returns a detail as it is stored.
 func Text(detail any) string {
 	text, err := json.Marshal(detail)
 	if err != nil {
@@ -114,7 +114,7 @@ func Text(detail any) string {
 }
 
 // Detail reads a row's detail. A row of another version may have values of other
-// types: the error says so, and what has the right type is read all the same.
+// types: Detail then returns an error, and the values that have the right type.
 func Detail[T Collector | Shipper | Storage | Clock | Skew | Damage](row Row) (detail T, err error) {
 	if err := json.Unmarshal([]byte(row.Detail), &detail); err != nil {
 		return detail, fmt.Errorf("read the detail of %s: %w", row.Component, err)

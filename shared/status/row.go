@@ -9,10 +9,10 @@ package status
 
 import "slices"
 
-// A Row is the latest of one component: one row of the table status, written in
-// the same transaction as the work that it describes. Times are Unix
-// milliseconds, or milliseconds of CLOCK_BOOTTIME where the name says Boot: ages
-// are taken from those, because a board's wall clock is set while it runs.
+// A Row is the latest state of one component: one row of the table status, written
+// in the same transaction as the work that it describes. Times are Unix
+// milliseconds, or milliseconds of CLOCK_BOOTTIME where the name says Boot. Ages are
+// computed from the latter, because the wall clock of a board is set while it runs.
 type Row struct {
 	Component       string // CollectorRow, ReadingRow("cpu.usage"), ShipperRow, …
 	Daemon          string
@@ -34,7 +34,7 @@ type Row struct {
 	Detail          string // a JSON object: Shipper, Storage, Clock, Skew or Damage; "" for none
 }
 
-// States of a row. The row of a daemon that died says Running still.
+// States of a row. The row of a daemon that was killed still says Running.
 const (
 	Running = "running"
 	Stopped = "stopped" // on purpose
@@ -46,9 +46,9 @@ const (
 	CollectorRow = "collector" // metrics-collector as a whole
 	StorageRow   = "storage"   // its upkeep of the database: WAL, retention
 	ClockRow     = "clock"     // whether the wall clock is trusted; read by every writer
-	DamageRow    = "damage"    // the last damage that was met and repaired
+	DamageRow    = "damage"    // the last damage that was found and repaired
 	HistoryRow   = "history"   // that the database went back to an earlier state
-	RepairRow    = "repair"    // damage that the shipper met, for the collector to repair
+	RepairRow    = "repair"    // damage that the shipper found, for the collector to repair
 	ShipperRow   = "shipper"   // metrics-shipper as a whole
 	SkewRow      = "skew"      // the shipper's comparison with the server's clock
 
@@ -68,7 +68,7 @@ func Reading(component string) (collector string, ok bool) {
 	return "", false
 }
 
-// SelfPriority is the priority of self-metrics, the lowest: they go last.
+// SelfPriority is the priority of self-metrics, the lowest.
 const SelfPriority = 3
 
 // RestoreReadings completes the rows of collectors from the detail of the row of

@@ -41,12 +41,12 @@ type Keeper struct {
 	// TrimKept deletes the oldest of the kept damaged files until keep are left.
 	TrimKept func(keep int) (removed int, err error)
 
-	db     *store.DB
-	cfg    config.Storage
-	settle time.Duration
-	bootID string
-	log    *slog.Logger
-	part   *status.Component
+	db        *store.DB
+	cfg       config.Storage
+	settle    time.Duration
+	bootID    string
+	log       *slog.Logger
+	component *status.Component
 
 	checkpoints
 	room
@@ -69,7 +69,7 @@ func New(db *store.DB, c config.Config, d status.Daemon, log *slog.Logger) *Keep
 	return &Keeper{
 		TrimKept: func(int) (int, error) { return 0, nil },
 		db:       db, cfg: c.Storage, settle: c.Remote.Settle, bootID: d.BootID, log: log,
-		part:        status.NewComponent(d, status.StorageRow, reportEvery),
+		component:   status.NewComponent(d, status.StorageRow, reportEvery),
 		checkpoints: checkpoints{due: time.Now().Add(c.Storage.WALCheckpointInterval)},
 		bySize:      bySize{passDoneAt: -1},
 		reported:    reported{figures: selfmetrics.Schedule{Every: figuresEvery}},
@@ -122,16 +122,16 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 		return errors.Join(fault, err)
 	}
 	if fault != nil {
-		k.part.Fail(now, fault, 1)
+		k.component.Fail(now, fault, 1)
 	} else {
-		k.part.Succeed(now, 1)
+		k.component.Succeed(now, 1)
 	}
 	summary := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0, k.series.fullSince.IsZero())
 	if summary == k.summary && time.Since(k.reportedAt) < reportEvery {
 		return fault
 	}
-	k.part.SetDetail(k.detail())
-	u := store.Update{Status: []status.Row{k.part.Row()}}
+	k.component.SetDetail(k.detail())
+	u := store.Update{Status: []status.Row{k.component.Row()}}
 	if time.Since(k.reportedAt) >= reportEvery {
 		samples, err := k.samples(ctx, now.Wall.UnixMilli())
 		if err != nil {
@@ -206,8 +206,8 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.part.Stop(now)
-	if _, err := k.db.Record(ctx, store.Update{Status: []status.Row{k.part.Row()}}); err != nil {
+	k.component.Stop(now)
+	if _, err := k.db.Record(ctx, store.Update{Status: []status.Row{k.component.Row()}}); err != nil {
 		return err
 	}
 	c, err := k.checkpointOnce(ctx, 0)
