@@ -27,7 +27,7 @@ func main() {
 		Summary: "samples the machine into the database",
 		Lock:    func(c config.Config) string { return c.LockPath(name) },
 		Run:     run,
-		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
+		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here(), nil) },
 		Failed:  failed,
 		Flags:   func(fs *flag.FlagSet) { v.flags(fs); pr.flags(fs) },
 		Commands: append([]daemon.Command{

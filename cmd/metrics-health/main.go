@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/taniwha3/thugshells/shared/certfile"
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/health"
@@ -27,7 +28,9 @@ func main() {
 		Name:    "metrics-health",
 		Summary: "reports the state of the telemetry over HTTP",
 		Run:     run,
-		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
+		Check: func(c config.Config) (faults, unseen []string) {
+			return secretfile.Check(c, secretfile.Here(), certfile.Load)
+		},
 		Commands: []daemon.Command{
 			{Flag: "once", Help: "print the status as JSON; exit 0 for ok, 1 for degraded, 2 for error", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
 				return print(ctx, p, display{json: true})

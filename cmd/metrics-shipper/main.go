@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/taniwha3/thugshells/shared/certfile"
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/daemon"
 	"github.com/taniwha3/thugshells/shared/repair"
@@ -30,8 +31,10 @@ func main() {
 		Summary: "sends stored samples to the server",
 		Lock:    func(c config.Config) string { return c.LockPath(name) },
 		Run:     run,
-		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here()) },
-		Failed:  failed,
+		Check: func(c config.Config) (faults, unseen []string) {
+			return secretfile.Check(c, secretfile.Here(), certfile.Load)
+		},
+		Failed: failed,
 		Commands: []daemon.Command{
 			{Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent", Locked: true, Run: once},
 			{Flag: "rejected", Help: "list the samples that were rejected, with the reasons", Run: rejected},

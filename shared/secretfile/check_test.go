@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/certfile"
 	"github.com/taniwha3/thugshells/shared/config"
 )
 
@@ -40,7 +41,7 @@ func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
 	other, otherKeyFile := write("other.pem", otherText, 0o644), write("other-key.pem", otherKey, 0o600)
 	broken := write("broken.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})), 0o644)
 	text := write("ca.txt", "not PEM", 0o644)
-	large := write("large", strings.Repeat("x", maxPEM+1), 0o644)
+	large := write("large", strings.Repeat("x", 1<<20+1), 0o644)
 	fifo := filepath.Join(dir, "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -96,7 +97,7 @@ func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
 			cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
 			var p Places
 			c.spoil(&cfg, &p)
-			faults, unseen := Check(cfg, p)
+			faults, unseen := Check(cfg, p, certfile.Load)
 			all := strings.Join(faults, "\n")
 			if len(unseen) > 0 || c.want == "" && all != "" || c.want != "" && (len(faults) != 1 || !strings.Contains(all, c.want)) {
 				t.Errorf("faults %q, unseen %q; want %q", faults, unseen, c.want)
@@ -153,7 +154,7 @@ func TestRootChecksWhetherTheDaemonCanReadTheKey(t *testing.T) {
 		if err := errors.Join(os.Chown(cfg.Remote.ClientKey, c.owner, 0), os.Chmod(cfg.Remote.ClientKey, c.mode)); err != nil {
 			t.Fatal(err)
 		}
-		faults, _ := Check(cfg, Places{})
+		faults, _ := Check(cfg, Places{}, certfile.Load)
 		if got := strings.Join(faults, "\n"); c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("owner %d, mode %o: %q, want %q", c.owner, c.mode, got, c.want)
 		}
@@ -170,7 +171,7 @@ func TestCheckSaysWhatItMayNotLookAt(t *testing.T) {
 	}
 	cfg := config.Default()
 	cfg.Remote.URL, cfg.Remote.TokenFile = "https://vm.example/api/v1/import", filepath.Join(dir, "token")
-	if faults, unseen := Check(cfg, Places{}); len(faults) > 0 || len(unseen) != 1 || !strings.HasSuffix(unseen[0], "; run it as root") {
+	if faults, unseen := Check(cfg, Places{}, certfile.Load); len(faults) > 0 || len(unseen) != 1 || !strings.HasSuffix(unseen[0], "; run it as root") {
 		t.Errorf("faults %q, unseen %q", faults, unseen)
 	}
 }
@@ -190,9 +191,21 @@ func TestRootChecksForTheUserOfTheDaemon(t *testing.T) {
 		if err := os.Chown(cfg.Remote.TokenFile, owner, 0); err != nil {
 			t.Fatal(err)
 		}
-		faults, _ := Check(cfg, Places{})
+		faults, _ := Check(cfg, Places{}, certfile.Load)
 		if got := strings.Join(faults, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("owner %d: %q, want %q", owner, got, want)
 		}
+	}
+}
+
+func TestCheckSaysThatCertificatesWereNotLoaded(t *testing.T) {
+	cfg := config.Default()
+	cfg.Remote.URL = "https://vm.example/api/v1/import"
+	if faults, unseen := Check(cfg, Places{}, nil); len(faults)+len(unseen) > 0 {
+		t.Errorf("without certificates: faults %q, unseen %q", faults, unseen)
+	}
+	cfg.Remote.CAFile = mustWrite(t, "ca.pem", "no certificate", 0o644)
+	if faults, unseen := Check(cfg, Places{}, nil); len(faults) > 0 || len(unseen) != 1 || !strings.Contains(unseen[0], "metrics-shipper -check") {
+		t.Errorf("with one: faults %q, unseen %q", faults, unseen)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taniwha3/thugshells/shared/certfile"
 	"github.com/taniwha3/thugshells/shared/config"
-	"github.com/taniwha3/thugshells/shared/secretfile"
 )
 
 // errPin is the error for a valid chain of certificates that has none of the expected
@@ -62,12 +62,12 @@ func newTLS(r config.Remote) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(2)}
 	if r.CAFile != "" {
 		var err error
-		if c.RootCAs, err = secretfile.Authorities(r.CAFile); err != nil {
+		if c.RootCAs, err = certfile.Authorities(r.CAFile); err != nil {
 			return nil, err
 		}
 	}
 	if r.ClientCert != "" {
-		own, err := secretfile.ClientPair(r.ClientCert, r.ClientKey)
+		own, err := certfile.ClientPair(r.ClientCert, r.ClientKey)
 		if err != nil {
 			return nil, err
 		}

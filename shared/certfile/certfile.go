@@ -1,10 +1,14 @@
-package secretfile
+// Package certfile loads certificates and keys from files. It is apart from
+// secretfile because what it links in takes a megabyte of memory, which the
+// collector has no other use for.
+package certfile
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 
+	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
@@ -38,4 +42,20 @@ func ClientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 		return pair, fmt.Errorf("remote.client_cert: %s with the key %s: %w", certFile, keyFile, err)
 	}
 	return pair, nil
+}
+
+// Load loads the files that the shipper will use, and returns what is wrong with
+// them.
+func Load(r config.Remote) (faults []error) {
+	if r.CAFile != "" {
+		if _, err := Authorities(r.CAFile); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if r.ClientCert != "" && r.ClientKey != "" {
+		if _, err := ClientPair(r.ClientCert, r.ClientKey); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return faults
 }
