@@ -11,11 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/taniwha3/thugshells/shared/store/sqltest"
 
-	"github.com/mattn/go-sqlite3"
 	"github.com/taniwha3/thugshells/shared/status"
 
 	"github.com/taniwha3/thugshells/shared/store"
@@ -45,45 +43,6 @@ func mustGrow(t testing.TB, path string) {
 	}
 	at := size(t, path) / 3 / store.PageSize * store.PageSize
 	overwrite(t, path, at, []byte(strings.Repeat("\xff", 3*store.PageSize)))
-}
-
-// A device that fails to read for a moment looks like damage to another process.
-func TestASoundDatabaseThatSomebodyCalledDamagedIsUsedOn(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustStock(t, path)
-	shipper := mustOpen(t, path)
-	before := mustAudit(t, shipper)
-	var log strings.Builder
-	owner := notYet(t, path, &log)
-	for i := range clearedLimit + 1 {
-		if err := shipper.RequestRepair(t.Context(), "metrics-shipper", store.ErrDamaged); err != nil {
-			t.Fatal(err)
-		}
-		owner.SetFault(errors.New("to be opened"))
-		if err := owner.Mend(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if met, err := owner.RequestedRepair(t.Context()); met != "" || err != nil {
-			t.Errorf("still wanted: %q, %v", met, err)
-		}
-		kept, err := Kept(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if anew := i == clearedLimit; anew != (len(kept) == 1) || anew != strings.Contains(log.String(), "salvaged") {
-			t.Errorf("after %d times, set aside: %v\n%s", i+1, kept, log.String())
-		}
-		if err := shipper.Mend(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := strings.Count(log.String(), "the full integrity check passed; the database stays in use"); n != clearedLimit {
-		t.Errorf("said %d times that it is used on:\n%s", n, log.String())
-	}
-	if after := mustAudit(t, owner); after != before {
-		t.Errorf("%+v, want %+v", after, before)
-	}
-	mustWork(t, owner)
 }
 
 func TestWhatStaysInAReplacedFileIsCountedHoweverLongTheNextTakes(t *testing.T) {
@@ -201,47 +160,6 @@ func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
 	}
 }
 
-func TestASoundDatabaseIsNotReplacedByAPartOfIt(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustStock(t, path)
-	var log strings.Builder
-	db := mustOwn(t, path, &log)
-	before := mustAudit(t, db)
-	db.owner.keepFree = 1 << 50 // as on a disk that is nearly full
-	for range 3 * clearedLimit {
-		db.Observe(fmt.Errorf("%w: a page that the card gave wrongly once", store.ErrDamaged))
-		if err := db.Mend(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if l := mustAudit(t, db); l != before {
-		t.Errorf("%+v, want %+v\n%s", l, before, log.String())
-	}
-	mustWork(t, db)
-}
-
-func TestOtherErrorsAfterDamageDoNotKeepASoundDatabaseClosed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
-	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustStock(t, path)
-	db := mustOwn(t, path, &strings.Builder{})
-	before := mustAudit(t, db)
-	for range 2 * clearedLimit {
-		for range 2 {
-			db.Observe(fmt.Errorf("%w: a page that the card gave wrongly once", store.ErrDamaged))
-		}
-		db.Observe(sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite})
-		if err := db.Mend(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if l := mustAudit(t, db); l != before {
-		t.Errorf("%+v, want %+v", l, before)
-	}
-}
-
 func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -266,54 +184,6 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "salvaged") {
 		t.Errorf("not repaired:\n%s", log.String())
-	}
-}
-
-func TestADamagedLogIsReportedAndKeptOnce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
-	for _, at := range []int64{walHeader + frameHeader + 100, 5} { // a frame, the header
-		damagedLogOnce(t, at)
-	}
-}
-
-func damagedLogOnce(t *testing.T, at int64) {
-	path := filepath.Join(t.TempDir(), "metrics.db")
-	mustStock(t, path)
-	overwrite(t, path+"-wal", at, []byte{0xff})
-	var log strings.Builder
-	// While another process writes, it cannot be opened.
-	other := mustOpen(t, path)
-	conn, err := sqltest.Open(t, path).Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
-		t.Fatal(err)
-	}
-	db := notYet(t, path, &log)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if err := db.Mend(ctx); err == nil {
-		t.Error("opened while somebody writes")
-	}
-	if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	other.Close()
-	for range 4 {
-		if err := db.Mend(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		mustRecord(t, db, store.Update{Groups: []store.Group{{Samples: tick(1_790_000_000_000, 10)}}})
-		db.Close()
-		db = notYet(t, path, &log)
-	}
-	kept, err := Kept(path)
-	if n := strings.Count(log.String(), "the write-ahead log is damaged"); n != 1 || len(kept) != 1 || err != nil {
-		t.Errorf("said %d times, kept %v, %v\n%s", n, kept, err, log.String())
 	}
 }
 

@@ -3,11 +3,9 @@ package salvage
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -113,30 +111,6 @@ func (s *stock) findPages(path string) error {
 	return nil
 }
 
-// readNames returns the identities of the series.
-func readNames(path string) (map[int64]string, error) {
-	db, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	rows, err := db.Query("SELECT id, metric_name || ' ' || device_id || ' ' || tags || ' ' || value_type FROM series")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	names := map[int64]string{}
-	for rows.Next() {
-		var id int64
-		var name string
-		if err := rows.Scan(&id, &name); err != nil {
-			return nil, err
-		}
-		names[id] = name
-	}
-	return names, rows.Err()
-}
-
 func fillStock(ctx context.Context, path string) (rows, deleted map[key]string, l store.Ledger, err error) {
 	fail := func(err error) (map[key]string, map[key]string, store.Ledger, error) { return nil, nil, l, err }
 	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL"})
@@ -210,46 +184,4 @@ func tick(at int64) []metric.Sample {
 		samples[i] = metric.Sample{Name: "cpu.usage_percent", Tags: metric.Tags("core", fmt.Sprint(i)), TimeMs: at, Value: float64(i) + float64(at/10_000%1000)/8}
 	}
 	return samples
-}
-
-func open(path string) (*sql.DB, error) {
-	return sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_busy_timeout=5000")
-}
-
-func execute(path string, statements ...string) error {
-	db, err := open(path)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	for _, s := range statements {
-		if _, err := db.Exec(s); err != nil {
-			return fmt.Errorf("%s: %w", s, err)
-		}
-	}
-	return nil
-}
-
-// readRows returns all samples.
-func readRows(path string) (map[key]string, error) {
-	db, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	rows, err := db.Query("SELECT timestamp_ms, series_id, coalesce(value, '-'), coalesce(value_text, '-'), coalesce(session, '-'), uploaded, priority FROM samples")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	all := map[key]string{}
-	for rows.Next() {
-		var k key
-		var value, text, session, state, priority string
-		if err := rows.Scan(&k.at, &k.series, &value, &text, &session, &state, &priority); err != nil {
-			return nil, err
-		}
-		all[k] = value + " " + text + " " + session + " " + state + " " + priority
-	}
-	return all, rows.Err()
 }
