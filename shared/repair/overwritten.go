@@ -8,12 +8,13 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// checkOverwritten looks at all of a file that something else wrote into, by
-// connections that remember nothing of it. It may be as it was: sqlite3 moves the
-// WAL of a database into which it wrote, and touch changes nothing. If not it is
-// damaged, as other processes remember pages of what it was.
+// checkOverwritten checks all of a file that another program wrote to, through new
+// connections with empty caches. The contents may be the same as before: sqlite3
+// runs a checkpoint after it wrote to a database, and touch changes only the time.
+// If they are not, the file counts as damaged, because other processes have pages of
+// the old contents in their caches.
 func (o *Owner) checkOverwritten(ctx context.Context) error {
-	if o.db.WALShrank() { // other processes have an index of the one that was there
+	if o.db.WALShrank() { // other processes still use the index of the old WAL
 		return fmt.Errorf("%w: %w, and its write-ahead log was cut", store.ErrDamaged, store.ErrOverwritten)
 	}
 	one, err := openFile(ctx, o.db)
@@ -21,7 +22,7 @@ func (o *Owner) checkOverwritten(ctx context.Context) error {
 		err = errors.Join(one.CheckContents(ctx, o.history.last), one.Close())
 	}
 	if err == nil {
-		o.log.Warn("something else wrote into the database file; the full check found it as it was", "database", o.path)
+		o.log.Warn("another program wrote to the database file; the full check found its contents unchanged", "database", o.path)
 	} else if isDamage(err) {
 		err = fmt.Errorf("%w: %w (%w)", store.ErrDamaged, store.ErrOverwritten, err)
 	}

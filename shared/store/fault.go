@@ -31,7 +31,7 @@ func (db *DB) Fault() error {
 }
 
 // PathFault fails if the files at the path are not the ones that are open or were
-// open last, or if something else wrote into the file. It also works while the
+// open last, or if another program wrote to the file. It also works while the
 // database is detached.
 func (db *DB) PathFault() error {
 	g := db.guard

@@ -24,7 +24,7 @@ type guard struct {
 	walBytes int64  // length of the WAL after the last transaction
 	ledger   Ledger // after the last Record
 	written  stamp  // of the file after our last write into it; zero: not watched
-	writing  bool   // a checkpoint of ours is under way
+	writing  bool   // a checkpoint of this process is under way
 }
 
 // Why a DB is detached, or has to be.

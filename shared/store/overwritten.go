@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// ErrOverwritten is the fault of a file into which something else wrote while it
-// was open, such as a copy of a backup over it. Its pages and those that every
-// connection remembers are then of two databases.
-var ErrOverwritten = errors.New("something else wrote into the database file while it was open")
+// ErrOverwritten is the fault of a file that another program wrote to while it was
+// open, for example by copying a backup over it. Then the pages in the file and the
+// pages in the caches of the connections belong to two databases.
+var ErrOverwritten = errors.New("another program wrote to the database file while it was open")
 
-// A stamp is how a file looked after the last write that is known.
+// A stamp is the size and the time of a file after the last known write.
 type stamp struct {
 	size     int64
 	modified time.Time
@@ -23,14 +23,14 @@ type stamp struct {
 func stampOf(path string) stamp {
 	info, err := os.Stat(path)
 	if err != nil {
-		return stamp{} // that it is gone is another fault
+		return stamp{} // a missing file is another fault
 	}
 	return stamp{info.Size(), info.ModTime()}
 }
 
-// WatchWrites makes it a fault from now on that the file changes while db runs no
-// checkpoint: in WAL mode nothing else writes into it. It is for the process that
-// runs the checkpoints, after each opening.
+// WatchWrites makes it a fault from now on if the file changes while db runs no
+// checkpoint: in WAL mode nothing else writes to it. The process that runs the
+// checkpoints calls it after each opening.
 func (db *DB) WatchWrites() {
 	g := db.guard
 	g.mu.Lock()
@@ -38,7 +38,7 @@ func (db *DB) WatchWrites() {
 	g.written = stampOf(g.path)
 }
 
-// ownWrites says that a checkpoint begins or ends.
+// ownWrites notes that a checkpoint of this process begins or ends.
 func (g *guard) ownWrites(begin bool) {
 	if g == nil {
 		return
@@ -51,7 +51,7 @@ func (g *guard) ownWrites(begin bool) {
 	}
 }
 
-// overwritten fails if something else wrote into the file.
+// overwritten fails if another program wrote to the file.
 func (g *guard) overwritten() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -72,8 +72,8 @@ func (db *DB) WALShrank() bool {
 	return fileSize(g.path+"-wal") < g.walBytes
 }
 
-// CheckContents fails if the file is not what it was when its ledger was last: by
-// a check of the whole, and a count of the samples that are not delivered.
+// CheckContents fails if the file has changed since its ledger was last: it runs the
+// full check and counts the undelivered samples.
 func (db *DB) CheckContents(ctx context.Context, last Ledger) error {
 	if err := db.CheckWhole(ctx); err != nil {
 		return err
@@ -90,9 +90,9 @@ func (db *DB) CheckContents(ctx context.Context, last Ledger) error {
 	case err != nil:
 		return fmt.Errorf("count the samples: %w", err)
 	case now.Captured < last.Captured:
-		return fmt.Errorf("%w: %d samples were captured, and it knows of %d", ErrDamaged, last.Captured, now.Captured)
+		return fmt.Errorf("%w: %d samples had been captured, it has %d", ErrDamaged, last.Captured, now.Captured)
 	case pending != now.Pending || held != now.Held:
-		return fmt.Errorf("%w: it holds %d pending and %d held samples, and its ledger says %d and %d", ErrDamaged, pending, held, now.Pending, now.Held)
+		return fmt.Errorf("%w: it has %d pending and %d held samples, but its ledger says %d and %d", ErrDamaged, pending, held, now.Pending, now.Held)
 	}
 	return nil
 }
