@@ -170,6 +170,55 @@ func TestDockerfilesFitTheTree(t *testing.T) {
 	}
 }
 
+// TestDockerfilesCopyAllThatIsBuilt takes what each copies into a folder of its own
+// and asks the go command for every package that its make builds there.
+func TestDockerfilesCopyAllThatIsBuilt(t *testing.T) {
+	for _, file := range []string{"../docker/Dockerfile", "../docker/Dockerfile.receiver"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		in := func(program string, args ...string) string {
+			t.Helper()
+			cmd := exec.CommandContext(t.Context(), program, args...)
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: %s %q: %v\n%s", file, program, args, err, out)
+			}
+			return string(out)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^COPY ([^-].*) (\S+)$`).FindAllStringSubmatch(string(text), -1) {
+			for from := range strings.FieldsSeq(m[1]) {
+				to := filepath.Join(dir, m[2])
+				if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				path, err := filepath.Abs(filepath.Join("..", from))
+				if err != nil {
+					t.Fatal(err)
+				}
+				in("cp", "-r", path, to)
+			}
+		}
+		targets := regexp.MustCompile(`\bmake ((?:[a-z]+ )+)`).FindStringSubmatch(string(text))
+		if targets == nil {
+			t.Fatalf("%s: no make", file)
+		}
+		plan := in("make", append([]string{"-n"}, strings.Fields(targets[1])...)...)
+		packages := regexp.MustCompile(` (\./(?:cmd|docker)/\S+)`).FindAllStringSubmatch(plan, -1)
+		if len(packages) < 2 {
+			t.Fatalf("%s builds %q", file, packages)
+		}
+		args := []string{"list", "-deps"}
+		for _, p := range packages {
+			args = append(args, p[1])
+		}
+		in("go", args...)
+	}
+}
+
 // TestComposeTakesTheFile asks whatever compose is installed.
 func TestComposeTakesTheFile(t *testing.T) {
 	asked := 0
