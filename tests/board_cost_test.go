@@ -44,12 +44,15 @@ func TestTheBoardsCollectorsCost(t *testing.T) {
 		t.Skip("a measurement: run with MEASURE=print, or make bench")
 	}
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
-	first := hourOf(t, func(name string) bool { return slices.Contains(firstCollectors, name) })
-	whole := hourOf(t, func(string) bool { return true })
+	first := hourOf(t, 0, func(name string) bool { return slices.Contains(firstCollectors, name) })
+	whole := hourOf(t, 0, func(string) bool { return true })
+	streaming := hourOf(t, 4, func(string) bool { return true })
 	t.Logf("first set: %4d samples a minute of %3d series, %5d bytes a minute on the wire, %.2f ms CPU a minute",
 		first.samples/60, len(first.series), first.wire/60, first.cpu.Seconds()*1000/60)
 	t.Logf("whole set: %4d samples a minute of %3d series, %5d bytes a minute on the wire, %.2f ms CPU a minute",
 		whole.samples/60, len(whole.series), whole.wire/60, whole.cpu.Seconds()*1000/60)
+	t.Logf("the same while it streams over four links: %d samples a minute, %d bytes a minute on the wire (%.2f times)",
+		streaming.samples/60, streaming.wire/60, float64(streaming.wire)/float64(first.wire))
 	wire, cpu := float64(whole.wire)/float64(first.wire), whole.cpu.Seconds()/first.cpu.Seconds()
 	t.Logf("the whole default set costs %.2f times the wire bytes a minute of the default set before (budget 1.6); the reading itself %.2f times the CPU", wire, cpu)
 	if mode == "check" && wire > 1.6 {
@@ -117,8 +120,9 @@ remote: {url: "%s/api/v1/import"}
 	}
 }
 
-// hourOf runs the collectors that pass for an hour of a board's time.
-func hourOf(t *testing.T, pass func(name string) bool) cost {
+// hourOf runs the collectors that pass for an hour of a board's time, with the
+// statistics of so many links, 0 for no encoder.
+func hourOf(t *testing.T, links int, pass func(name string) bool) cost {
 	t.Helper()
 	dir := filepath.Join(hosttest.Unpack(t, "fixtures/orangepi5plus.txtar"), "t0")
 	cfg := config.Default()
@@ -128,6 +132,8 @@ func hourOf(t *testing.T, pass func(name string) bool) cost {
 		switch m.Name {
 		case "textfile":
 			m.Config.Directory = filepath.Join(dir, "textfile")
+		case "stream.links":
+			m.Config.TmpDir = dir
 		case "hdmi.input":
 			m.Config.Devices = []string{filepath.Join(dir, "none")}
 		}
@@ -142,6 +148,9 @@ func hourOf(t *testing.T, pass func(name string) bool) cost {
 	var packed bytes.Buffer
 	for s := range 3600 {
 		now := begun.Add(time.Duration(s) * time.Second)
+		if links > 0 && s%10 == 0 {
+			moving.send(t, filepath.Join(dir, "srtla-send-stats-9000.json"), links, now)
+		}
 		for _, one := range all {
 			if s%int(one.Interval.Seconds()) != 0 {
 				continue
@@ -169,6 +178,19 @@ type mover struct {
 	random  *rand.Rand
 	grown   map[string]float64
 	samples []metric.Sample
+}
+
+// send writes the statistics of a sender, whose numbers are never the same.
+func (m *mover) send(t *testing.T, path string, links int, now time.Time) {
+	t.Helper()
+	var all []string
+	for i := range links {
+		nak := fmt.Sprint("nak", i)
+		m.grown[nak] += float64(m.random.IntN(3))
+		all = append(all, fmt.Sprintf(`{"conn_id":"%d","rtt_ms":%d,"nak_count":%.0f,"weight_percent":%d,"window":%d,"in_flight":%d,"bitrate_bps":%d}`, i,
+			40+m.random.IntN(30), m.grown[nak], 50+m.random.IntN(50), 4096+m.random.IntN(8192), m.random.IntN(200), 1_500_000+m.random.IntN(1_000_000)))
+	}
+	hosttest.Write(t, path, fmt.Sprintf(`{"last_updated_ms":%d,"connections":[%s]}`, now.UnixMilli(), strings.Join(all, ",")))
 }
 
 func (m *mover) take(samples []metric.Sample) {
