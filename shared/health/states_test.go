@@ -164,6 +164,7 @@ func TestRealDaemonsStoppedKilledFrozenAndStarved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel() // it mostly waits
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Server-Hostname", "vm-1")
 		w.WriteHeader(204)
