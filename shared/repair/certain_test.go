@@ -35,8 +35,8 @@ func TestASoundDatabaseThatSomebodyCalledDamagedIsUsedOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if anew := i == clearedLimit; anew != (len(kept) == 1) || anew != strings.Contains(log.String(), "salvaged") {
-			t.Errorf("after %d times, set aside: %v\n%s", i+1, kept, log.String())
+		if again := i == clearedLimit; again != (len(kept) == 1) || again != strings.Contains(log.String(), "salvaged") {
+			t.Errorf("after %d times, kept: %v\n%s", i+1, kept, log.String())
 		}
 		if err := shipper.Mend(t.Context()); err != nil {
 			t.Fatal(err)

@@ -18,8 +18,8 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 		damage func(t *testing.T, path string)
 		atLeast,
 		atMost int // samples that are there afterwards, of stockedTotal
-		aside int // files that are kept
-		says  string
+		kept int // damaged files
+		says string
 	}{
 		{"nothing", func(*testing.T, string) {}, stockedTotal, stockedTotal, 0, ""},
 		{"no -shm", func(t *testing.T, p string) { mustRemove(t, p+"-shm") }, stockedTotal, stockedTotal, 0, ""},
@@ -79,23 +79,23 @@ func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
 				t.Errorf("%+v: %d samples are not accounted for", l, stockedTotal-l.Captured)
 			}
 			kept, err := Kept(path)
-			if err != nil || c.aside >= 0 && len(kept) != c.aside {
-				t.Errorf("kept %v, %v; want %d", kept, err, c.aside)
+			if err != nil || c.kept >= 0 && len(kept) != c.kept {
+				t.Errorf("kept %v, %v; want %d", kept, err, c.kept)
 			}
 			if !strings.Contains(log.String(), c.says) {
 				t.Errorf("does not say %q:\n%s", c.says, log.String())
 			}
 			mustWork(t, db)
-			if c.aside > 0 {
+			if c.kept > 0 {
 				all, err := db.Statuses(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				told := false
+				reported := false
 				for _, s := range all {
-					told = told || s.Component == status.DamageRow && s.Error != "" && s.ErrorMs > 0
+					reported = reported || s.Component == status.DamageRow && s.Error != "" && s.ErrorMs > 0
 				}
-				if !told {
+				if !reported {
 					t.Error("nothing is left for health to read")
 				}
 			}

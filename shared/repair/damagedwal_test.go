@@ -40,7 +40,7 @@ func damagedLogOnce(t *testing.T, at int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if err := db.Mend(ctx); err == nil {
-		t.Error("opened while somebody writes")
+		t.Error("opened while another process writes")
 	}
 	if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)

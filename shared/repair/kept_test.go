@@ -21,21 +21,21 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		between func(t *testing.T, path string) // what the power cut left
-		anew    bool                            // the salvage begins from the start
+		again   bool                            // the file is salvaged again
 	}{
 		{"in the middle of salvaging", func(t *testing.T, p string) {
 			if err := os.WriteFile(p+unfinishedSuffix, []byte("SQLite format 3\x00 and no more"), 0o640); err != nil {
 				t.Fatal(err)
 			}
 		}, true},
-		{"whole, not yet set aside", func(t *testing.T, p string) { makeSalvaged(t, p) }, true},
-		{"set aside, not yet in place", func(t *testing.T, p string) {
+		{"complete, the damaged file not yet renamed", func(t *testing.T, p string) { makeSalvaged(t, p) }, true},
+		{"the damaged file renamed, the new one not yet in place", func(t *testing.T, p string) {
 			makeSalvaged(t, p)
 			if err := keepDamaged(p, keptName(p, time.Now()), parts[:]...); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
-		{"set aside without its log", func(t *testing.T, p string) {
+		{"the damaged file renamed without its WAL", func(t *testing.T, p string) {
 			makeSalvaged(t, p)
 			if err := keepDamaged(p, keptName(p, time.Now()), ""); err != nil {
 				t.Fatal(err)
@@ -52,8 +52,8 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 			if l := mustAudit(t, db); l.Captured != stockedTotal || l.Pending+l.Delivered < stockedTotal/2 {
 				t.Errorf("%+v\n%s", l, log.String())
 			}
-			if got := strings.Contains(log.String(), "was salvaged"); got != c.anew {
-				t.Errorf("salvaged anew: %v, want %v\n%s", got, c.anew, log.String())
+			if got := strings.Contains(log.String(), "was salvaged"); got != c.again {
+				t.Errorf("salvaged again: %v, want %v\n%s", got, c.again, log.String())
 			}
 			mustWork(t, db)
 			if kept, err := Kept(path); err != nil || len(kept) == 0 {
@@ -68,7 +68,7 @@ func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
 	}
 }
 
-// makeSalvaged leaves what a salvage leaves before the damaged file is set aside.
+// makeSalvaged leaves what a salvage leaves before the damaged file is renamed.
 func makeSalvaged(t *testing.T, path string) {
 	t.Helper()
 	dir := filepath.Join(filepath.Dir(path), "elsewhere")

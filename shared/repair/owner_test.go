@@ -116,7 +116,7 @@ func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
 		t.Errorf("the shipper did not wait: %v", err)
 	}
 	if _, err := storetest.Newest(t.Context(), shipper, 10); err == nil {
-		t.Error("the shipper reads a file that nobody else sees")
+		t.Error("the shipper reads a file that no other process has open")
 	}
 	if err := owner.Mend(t.Context()); err != nil {
 		t.Fatal(err)

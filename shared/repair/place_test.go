@@ -186,7 +186,7 @@ func TestAFilesystemThatIsNotMountedAtTheStartIsWaitedFor(t *testing.T) {
 	if made := names(t, dir); len(made) > 0 {
 		t.Errorf("made below: %v", made)
 	}
-	// Where one is already, it is used: somebody wants it there.
+	// An existing database there is used.
 	db = notYet(t, path, &log)
 	db.owner.fstab = filepath.Join(dir, "none")
 	if err := db.Mend(t.Context()); err != nil {

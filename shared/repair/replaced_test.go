@@ -20,7 +20,7 @@ func TestAnotherWriterMakesNoDatabaseWhileOneIsPutInPlace(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "metrics.db")
 		mustStock(t, path)
 		mustEmptyLog(t, path)
-		// As a power cut leaves it between setting aside and putting in place.
+		// As a power cut leaves it between the two renames.
 		copyPart(t, path, path+suffix)
 		if err := keepDamaged(path, keptName(path, time.Now()), parts[:]...); err != nil {
 			t.Fatal(err)

@@ -174,7 +174,7 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		}
 		l, err := storetest.Audit(ctx, db)
 		if err != nil && len(kept) > 0 {
-			t.Fatalf("the books of what was salvaged do not balance: %v\n%s", err, log.String())
+			t.Fatalf("the ledger of the salvaged database does not balance: %v\n%s", err, log.String())
 		}
 		if len(kept) == 0 {
 			return // nothing was noticed, and nothing was touched

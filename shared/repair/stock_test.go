@@ -118,7 +118,7 @@ func mustAudit(t testing.TB, db *owned) store.Ledger {
 	t.Helper()
 	l, err := storetest.Audit(t.Context(), db)
 	if err != nil {
-		t.Errorf("the books do not balance: %v", err)
+		t.Errorf("the ledger does not balance: %v", err)
 	}
 	return l
 }
@@ -209,7 +209,7 @@ func mustEmptyLog(t testing.TB, path string) {
 	}
 }
 
-// listing is the names, kinds and contents beside path, save for what SQLite
+// listing is the names, kinds and contents beside path, except what SQLite
 // keeps for itself.
 func listing(t testing.TB, path string) string {
 	t.Helper()

@@ -102,7 +102,7 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 				return
 			}
 			if s.Ledger.Delivered < delivered || s.Ledger.Pending < 0 || s.Ledger.Captured != s.Ledger.Delivered+s.Ledger.Pending {
-				t.Errorf("the books were seen not to balance: %+v after %d delivered", s.Ledger, delivered)
+				t.Errorf("a reader saw a ledger that does not balance: %+v after %d delivered", s.Ledger, delivered)
 			}
 			delivered = s.Ledger.Delivered
 			select {

@@ -114,7 +114,7 @@ func TestOnlyRowsThatWereSentAreMarked(t *testing.T) {
 			mustRecord(t, db, named("14:a:2"))
 			return rows
 		},
-		"one set aside": func(t *testing.T, db *DB, rows []Row) []Row {
+		"one rejected": func(t *testing.T, db *DB, rows []Row) []Row {
 			if _, err := db.Reject(t.Context(), []Rejection{{Row: rows[3]}}, time.UnixMilli(1), Update{}); err != nil {
 				t.Fatal(err)
 			}

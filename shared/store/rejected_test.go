@@ -95,7 +95,7 @@ func TestTheOldestRejectionsMakeRoomAndAreCountedAsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, r := range rows { // the newest sample is set aside first
+	for i, r := range rows { // the newest sample is rejected first
 		if _, err := db.Reject(t.Context(), []Rejection{{Row: r}}, time.UnixMilli(int64(i)), Update{}); err != nil {
 			t.Fatal(err)
 		}

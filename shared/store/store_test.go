@@ -178,7 +178,7 @@ func mustAudit(t testing.TB, db *DB) Ledger {
 	t.Helper()
 	l, err := db.Audit(t.Context())
 	if err != nil {
-		t.Errorf("the books do not balance: %v", err)
+		t.Errorf("the ledger does not balance: %v", err)
 	}
 	return l
 }

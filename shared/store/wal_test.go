@@ -49,7 +49,7 @@ func TestALogIsCutOrBegunAfresh(t *testing.T) {
 	}
 	fill(t, db, 2000, 5)
 	if n := walSize(t, db); n != full {
-		t.Errorf("the log grew from %d to %d bytes instead of being written afresh", full, n)
+		t.Errorf("the log grew from %d to %d bytes instead of being used again", full, n)
 	}
 	if c := mustCheckpoint(t, db, full-1); c.Busy || c.Frames == 0 || c.Reclaimed == 0 || c.Reclaimed >= full {
 		t.Errorf("%+v", c)
@@ -94,7 +94,7 @@ func TestAReaderThatStaysIsSeenAndSurvived(t *testing.T) {
 }
 
 // A reader that began last lets all be moved, and still keeps the log from being
-// begun afresh: it would grow without end.
+// used again from its beginning: it would grow without end.
 func TestALogThatIsMovedButInUseIsNotDone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)

@@ -53,7 +53,7 @@ func TestDeliveredSamplesGoBeforeAnyPendingOne(t *testing.T) {
 	f.at = time.Now().UnixMilli()
 	for f.count("SELECT count(*) FROM samples WHERE uploaded = 1") > 0 {
 		if _, lost := f.ledger(); lost[status.LostSizeLimit] != 0 {
-			t.Fatalf("given up while something delivered was left: %v", lost)
+			t.Fatalf("lost while delivered samples were left: %v", lost)
 		}
 		f.collect(20)
 		f.steps()
@@ -102,12 +102,12 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 		}
 		if _, lost := f.ledger(); lost[status.LostSizeLimit] > 0 {
 			if before > 0 {
-				t.Errorf("%v given up while %d were delivered", lost, before)
+				t.Errorf("%v lost while %d were delivered", lost, before)
 			}
 			return
 		}
 	}
-	t.Error("nothing was ever given up: the test is void")
+	t.Error("no sample was lost: the test is void")
 }
 
 func TestTheBoundHoldsWhileSamplesAreDeliveredAllTheTime(t *testing.T) {
@@ -168,6 +168,6 @@ func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 	f.collect(100)
 	f.steps()
 	if _, again := f.ledger(); again[status.LostLowSpace] != lost[status.LostLowSpace] {
-		t.Errorf("given up with room enough: %v, before %v", again, lost)
+		t.Errorf("lost with enough room: %v, before %v", again, lost)
 	}
 }

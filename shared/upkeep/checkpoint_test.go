@@ -45,7 +45,7 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	if f.busyTries != 3 || strings.Count(f.log.String(), "prevents the checkpoint from finishing") != 3 || !strings.Contains(f.log.String(), "busy_for=") {
 		t.Errorf("%d tries counted; log: %s", f.busyTries, f.log.String())
 	}
-	// Over the bound: deleting would lengthen the log, so nothing is given up.
+	// Over the bound: deleting would make the WAL longer, so no sample is lost.
 	for used, rounds := int64(0), 0; used < miB && rounds < 30; rounds++ {
 		f.collect(50)
 		f.steps()
@@ -56,7 +56,7 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 		used = room.Used()
 	}
 	if l, lost := f.ledger(); l.Lost != 0 {
-		t.Errorf("given up for the sake of a reader: %v", lost)
+		t.Errorf("lost because of a reader: %v", lost)
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestADatabaseThatIsNotOpenYetIsAwaitedQuietly(t *testing.T) {
 	if all, err := db.Statuses(t.Context()); err != nil || len(all) != 1 || all[0].Component != "storage" || all[0].FailingSinceMs != 0 {
 		t.Errorf("statuses %+v, %v", all, err)
 	}
-	// Once it was open, its loss is told, and once.
+	// Once it was open, its loss is logged once.
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func (f *fixture) total() int64 {
 	return s.Database + s.WAL
 }
 
-// ledger returns the books, and fails unless they agree with the rows.
+// ledger returns the ledger, and fails unless it agrees with the rows.
 func (f *fixture) ledger() (store.Ledger, map[string]int64) {
 	f.t.Helper()
 	l, losses, err := f.db.Ledger(f.t.Context())
@@ -125,7 +125,7 @@ func (f *fixture) ledger() (store.Ledger, map[string]int64) {
 		f.t.Fatal(err)
 	}
 	if n := f.count("SELECT count(*) FROM samples WHERE uploaded = 0"); n != l.Pending {
-		f.t.Errorf("%d rows are pending, the books say %d: %+v", n, l.Pending, l)
+		f.t.Errorf("%d rows are pending, the ledger says %d: %+v", n, l.Pending, l)
 	}
 	by := map[string]int64{}
 	for _, loss := range losses {
