@@ -7,28 +7,27 @@ import (
 )
 
 const (
-	// maxGrace is what may come between two heartbeats beside the interval: a
-	// sensor that does not answer, a writer that waits for its turn, a slow disk.
+	// maxGrace is the most that two heartbeats may be apart beyond the interval: because
+	// of a sensor that does not answer, another writer, or a slow disk.
 	maxGrace = 10 * time.Second
-	// minGrace is what a slow disk alone may take.
+	// minGrace is the delay that a slow disk alone may cause.
 	minGrace = 5 * time.Second
-	// minStart is what every writer may take from its start to its first
-	// heartbeat, however short its interval: it may have a database to repair.
+	// minStart is how long every writer may take from its start to its first heartbeat,
+	// because it may have to repair the database.
 	minStart = 20 * time.Second
-	// startToLock is what a process may take from its start to its lock.
+	// startToLock is how long a process may take from its start to its lock.
 	startToLock = 10 * time.Second
 )
 
-// allowed is how old a heartbeat that is due every interval may get.
+// allowed is how old a heartbeat may become that is due every so often.
 func allowed(every time.Duration) time.Duration {
 	return every + min(2*every+5*time.Second, maxGrace)
 }
 
-// patience is how old a heartbeat of the component may get. The shipper's waits
-// for its requests, each of which may take the timeout. One whose last request
-// was answered well is not expected to be in the middle of a slow one: it is
-// given another interval.
-func (e *evaluation) patience(s status.Row) time.Duration {
+// allowedAge is how old a heartbeat of the component may become. The shipper's
+// heartbeats wait for its requests, each of which may take the timeout. If its last
+// request succeeded, a slow one is unlikely, and it gets only another interval.
+func (e *evaluation) allowedAge(s status.Row) time.Duration {
 	every := interval(s)
 	if s.Component != status.ShipperRow {
 		return allowed(every)
@@ -41,9 +40,9 @@ func (e *evaluation) patience(s status.Row) time.Duration {
 	return every + grace
 }
 
-// startPatience is how long a writer may hold its lock before its first
+// allowedStart is how long a writer may hold its lock before its first
 // heartbeat. The row is of the run before.
-func (e *evaluation) startPatience(program string, row status.Row) time.Duration {
+func (e *evaluation) allowedStart(program string, row status.Row) time.Duration {
 	limit := max(minStart, allowed(interval(row)))
 	if program == shipper {
 		limit += e.t.Timeout // its first request may come first
@@ -51,15 +50,15 @@ func (e *evaluation) startPatience(program string, row status.Row) time.Duration
 	return limit
 }
 
-// stateOf tells a daemon's state from its row and its lock. The row of a
-// process that died says running still; the lock goes with the process.
+// stateOf finds a daemon's state from its row and its lock. The row of a process that
+// died still says running; its lock is free.
 func (e *evaluation) stateOf(program string, row status.Row, known bool) State {
 	lock, asked := e.seen.Locks[program]
 	unreadable := asked && lock.Fault != ""
 	asked = asked && !unreadable
 	switch {
 	case e.lockedWithoutRow(program, row, known):
-		if e.locked(program) > e.startPatience(program, row) {
+		if e.locked(program) > e.allowedStart(program, row) {
 			return Hung
 		}
 		return Starting
@@ -74,7 +73,7 @@ func (e *evaluation) stateOf(program string, row status.Row, known bool) State {
 	case asked && !lock.Held:
 		return Crashed
 	}
-	silent := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs) > e.patience(row)
+	silent := e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs) > e.allowedAge(row)
 	switch {
 	case !silent && e.rebooted(row) == "":
 		return Running
@@ -99,10 +98,10 @@ func (e *evaluation) lockedWithoutRow(program string, row status.Row, known bool
 	return lock.Held && lock.Fault == "" && (!known || !e.wrote(row, lock))
 }
 
-// wrote says whether the row is of the process that holds the lock. The pid is
-// compared as that process knows it, which is in another container than this
-// one perhaps. A pid comes back after a reboot; a boot id that differs may be
-// the container's. The times tell: a process takes its lock when it starts.
+// wrote says whether the process that holds the lock wrote the row. The pid is the one
+// that the process itself knows, perhaps in another container. After a reboot another
+// process may have the same pid, and a different boot id may be that of a container.
+// The times decide: a process takes its lock when it starts.
 func (e *evaluation) wrote(row status.Row, lock Lock) bool {
 	pid := lock.Written
 	if pid == 0 {
@@ -118,8 +117,8 @@ func (e *evaluation) wrote(row status.Row, lock Lock) bool {
 	return pid != 0 && taken > -2*time.Second && taken < startToLock && row.HeartbeatBootMs <= e.now.Boot.Milliseconds()
 }
 
-// findBoots notes the boot ids that are this boot's by another name: those of
-// rows of a process that lives.
+// findBoots finds the boot ids that mean this boot: those in the rows of processes that
+// run.
 func (e *evaluation) findBoots() {
 	e.boots = map[string]bool{e.now.BootID: true}
 	for _, w := range writers {
@@ -131,8 +130,8 @@ func (e *evaluation) findBoots() {
 	delete(e.boots, "")
 }
 
-// locked is how long the lock is held, 0 if that is not known. The process lives,
-// so it was taken in this boot, whatever the wall clock was then.
+// locked is how long the lock has been held, 0 if that is not known. The process runs,
+// so that the lock was taken in this boot, also if the wall clock was different then.
 func (e *evaluation) locked(program string) time.Duration {
 	if ms := e.lockedMs(program); ms != 0 {
 		return e.age(e.now.BootID, ms, -1)
@@ -147,8 +146,8 @@ func (e *evaluation) lockedMs(program string) int64 {
 	return 0
 }
 
-// alive says whether what a daemon wrote of itself still holds: one that is gone
-// fails at nothing any more, and one that follows it has not written yet.
+// alive says whether a daemon's row describes its present state: not if the process is
+// gone, or if its successor has not written yet.
 func (e *evaluation) alive(program string) bool {
 	switch e.r.Daemons[program].State {
 	case Running:
@@ -160,7 +159,7 @@ func (e *evaluation) alive(program string) bool {
 	return false
 }
 
-// rebooted says so when a row was written before this boot.
+// rebooted returns a remark if a row was written before this boot, "" otherwise.
 func (e *evaluation) rebooted(row status.Row) string {
 	if e.now.BootID == "" || row.BootID == "" || e.boots[row.BootID] {
 		return ""

@@ -14,9 +14,9 @@ import (
 
 // Bounds of one query.
 const (
-	maxQueries     = 5 // that run or wait; more are turned away
+	maxQueries     = 5 // that run or wait; further ones are refused
 	queryTime      = 5 * time.Second
-	queryGrace     = time.Second // for a query to notice that its time is over
+	queryGrace     = time.Second // for a query to end after its time is over
 	maxNames       = 16
 	maxNameBytes   = 256
 	maxSeries      = 128
@@ -28,11 +28,11 @@ const (
 	queryDigits    = 9     // significant ones of a value
 )
 
-// ask runs fn on the database and returns its answer. One runs at a time and few
-// wait: a board has better things to do. A disk that does not answer keeps its
-// place until it does, and nobody waits for it longer than the time of a query
-// and a moment.
-func (s *Server) ask(r *http.Request, fn func(context.Context, *store.Reader) (reply, error)) reply {
+// runQuery runs fn on the database and returns its answer. One query runs at a time and
+// few wait, because the board's processors are for the stream. A query on a disk that
+// does not answer keeps its place until it ends, but its request is answered after
+// queryTime and queryGrace.
+func (s *Server) runQuery(r *http.Request, fn func(context.Context, *store.Reader) (reply, error)) reply {
 	select {
 	case s.tickets <- struct{}{}:
 	default:
@@ -63,19 +63,19 @@ func (s *Server) ask(r *http.Request, fn func(context.Context, *store.Reader) (r
 		}
 		answer <- a
 	}()
-	patience := time.NewTimer(queryTime + queryGrace)
-	defer patience.Stop()
+	timeout := time.NewTimer(queryTime + queryGrace)
+	defer timeout.Stop()
 	select {
 	case a := <-answer:
 		return a
-	case <-patience.C:
+	case <-timeout.C:
 		return problem(http.StatusServiceUnavailable, fmt.Sprintf("%s has not answered for %s; the disk may be failing", s.watch.path, queryTime+queryGrace))
 	}
 }
 
-// series answers with every numeric series there is.
+// series answers with all numeric series.
 func (s *Server) series(r *http.Request) reply {
-	return s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
+	return s.runQuery(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		found, err := db.SeriesNamed(ctx, nil, maxSeriesList+1)
 		if err != nil {
 			return reply{}, err
@@ -108,14 +108,14 @@ func listOf(found []store.Series) reply {
 	return jsonReply(http.StatusOK, append(body, '\n'))
 }
 
-// samples answers a question about samples, downsampled to its steps.
+// samples answers with samples, downsampled to the steps of the question.
 func (s *Server) samples(r *http.Request) reply {
 	now := time.Now()
 	q, err := parseQuestion(r.URL.RawQuery, now)
 	if err != nil {
 		return problem(http.StatusBadRequest, err.Error())
 	}
-	return s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
+	return s.runQuery(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		found, err := db.SeriesNamed(ctx, q.names, maxSeries+1)
 		if err != nil {
 			return reply{}, err
@@ -136,8 +136,8 @@ type columns struct {
 	min, max, avg []float64
 }
 
-// answerTo reads the buckets and writes them as JSON by columns. A step without
-// samples is left out: a gap is a gap.
+// answerTo reads the buckets and writes them as JSON by columns. A step without samples
+// is left out.
 func answerTo(ctx context.Context, db *store.Reader, q question, found []store.Series, now time.Time) ([]byte, error) {
 	span := store.BucketSpan{From: q.since, Until: q.until, StepMs: q.step.Milliseconds(), Rate: q.rate}
 	var err error
@@ -186,8 +186,8 @@ func comma(out []byte, i int) []byte {
 	return out
 }
 
-// appendDigits appends v with so many significant digits, or null if it is not
-// finite, which JSON cannot say.
+// appendDigits appends v with a number of significant digits, or null if it is not
+// finite, because JSON has no such number.
 func appendDigits(out []byte, v float64, digits int) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return append(out, "null"...)
@@ -195,8 +195,8 @@ func appendDigits(out []byte, v float64, digits int) []byte {
 	return strconv.AppendFloat(out, v, 'g', digits, 64)
 }
 
-// tagsJSON is the stored text of tags as a JSON object. What is none comes from
-// a damaged row and is shown as a string.
+// tagsJSON is the stored text of tags as a JSON object. Other text comes from a damaged
+// row and becomes a string in an object.
 func tagsJSON(tags string) json.RawMessage {
 	switch {
 	case tags == "":

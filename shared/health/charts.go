@@ -14,10 +14,10 @@ import (
 
 const (
 	maxChartSeries = 300
-	// chartDigits are the significant digits of a value on the page: what its
-	// legends show.
+	// chartDigits are the significant digits of a value on the page, as its legends show
+	// it.
 	chartDigits = 3
-	// A step this long hides peaks: its smallest and largest value come with it.
+	// Steps this long hide peaks, so their smallest and largest values are sent as well.
 	extremesFrom = time.Minute
 )
 
@@ -46,7 +46,7 @@ func (s *Server) charts(r *http.Request) reply {
 	case q.names != nil || q.rate:
 		return problem(http.StatusBadRequest, "there are since, until and step; the metrics are those of the page")
 	}
-	return s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
+	return s.runQuery(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		found, err := db.SeriesNamed(ctx, chartNames, maxChartSeries)
 		if err != nil {
 			return reply{}, err

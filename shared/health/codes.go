@@ -1,7 +1,7 @@
 package health
 
-// A Code names one thing that can be wrong. docs/health-monitoring.md says for
-// each what it means and what to do.
+// A Code names one thing that can be wrong. docs/health-monitoring.md explains each, and
+// what to do.
 type Code string
 
 // What can be wrong with the database as a whole. All are errors: nothing else

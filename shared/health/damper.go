@@ -6,20 +6,20 @@ import (
 )
 
 const (
-	// flapWindow is how soon a reason has to come back to count as flapping.
+	// flapWindow is the time within which a reason that comes back counts as flapping.
 	flapWindow = 10 * time.Minute
-	// maxHolds bounds how long a flapping reason is kept after it went, in bases.
+	// maxHolds bounds how long a flapping reason stays after it ended, in bases.
 	maxHolds = 8
 )
 
-// A damper keeps reasons that come and go from making the status flap. A reason
-// appears at once, and the first time it goes at once. One that comes back
-// within flapWindow is kept for base after it went, and for twice as long each
-// time it comes again.
+// A damper prevents that reasons which come and go make the status flap. A reason
+// appears at once, and the first time it also disappears at once. If it comes back
+// within flapWindow it stays for base after it ended, and for twice as long each
+// further time.
 type damper struct {
 	base   time.Duration
 	memory map[reasonKey]*remembered
-	last   time.Duration // on the boot clock: when it settled last
+	last   time.Duration // by the boot clock: the last call of settle
 }
 
 type reasonKey struct {
@@ -27,18 +27,17 @@ type reasonKey struct {
 	component string
 }
 
-// remembered is one reason that holds, or held until a while ago.
+// remembered is a reason that holds, or held recently.
 type remembered struct {
 	reason Reason
 	shown  bool
-	hold   time.Duration // kept this long after it went
-	seen   time.Duration // on the boot clock: when it held last
+	hold   time.Duration // how long it stays after it ended
+	seen   time.Duration // by the boot clock: when it held last
 }
 
-// settle adds to the report the reasons that are still kept and takes the
-// beginning of each from memory. Blind says that the database could not be read:
-// what was wrong with anything else is then neither over nor coming back, and
-// its time stands still.
+// settle adds the reasons that still stay to the report, and sets the beginning of each
+// reason from memory. Blind says that the database could not be read: then it is not
+// known whether other reasons hold, and their time stands still.
 func (d *damper) settle(r *Report, now Moment, blind bool) {
 	passed := now.Boot - d.last
 	d.last = now.Boot

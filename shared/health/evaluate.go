@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// lossWindow is how long a loss or a rejection is news.
+	// lossWindow is how long a loss or a rejection is a reason.
 	lossWindow = time.Hour
-	// clockPatience is how long a board may look for the time after it started.
-	clockPatience = 10 * time.Minute
+	// clockGrace is how long the clock may be unconfirmed after a start.
+	clockGrace = 10 * time.Minute
 )
 
-// Evaluate judges one look. It reads no clock and no file.
+// Evaluate makes the report of one observation. It reads no clock and no file.
 func Evaluate(seen Observation, t Thresholds, now Moment) Report {
 	e := evaluation{seen: seen, t: t, now: now, rows: map[string]status.Row{}}
 	e.r = Report{
@@ -58,8 +58,7 @@ type evaluation struct {
 	r     Report
 }
 
-// add notes a reason. sinceMs 0 means now: the condition does not say itself
-// since when it holds.
+// add adds a reason. sinceMs 0 means now, for a condition whose beginning is not known.
 func (e *evaluation) add(severity Status, code Code, component string, sinceMs int64, format string, args ...any) {
 	if sinceMs <= 0 {
 		sinceMs = e.now.Wall.UnixMilli()
@@ -78,8 +77,8 @@ func sortReasons(r *Report) {
 	}
 }
 
-// worstOf returns the worst severity among the reasons for the components for
-// which is says so.
+// worstOf returns the worst severity among the reasons of the components for which is
+// returns true.
 func (e *evaluation) worstOf(is func(component string) bool) Status {
 	worst := StatusOK
 	for _, r := range e.r.Reasons {
@@ -90,8 +89,8 @@ func (e *evaluation) worstOf(is func(component string) bool) Status {
 	return worst
 }
 
-// age is how long ago something was: on the clock that nothing sets when it was
-// in this boot, else on the wall clock. bootMs < 0: not in this boot.
+// age is how long ago something was: by the boot clock if it was in this boot, otherwise
+// by the wall clock. bootMs < 0: not in this boot.
 func (e *evaluation) age(bootID string, ms, bootMs int64) time.Duration {
 	if e.boots[bootID] && bootMs >= 0 {
 		return max(0, e.now.Boot-time.Duration(bootMs)*time.Millisecond)
@@ -128,7 +127,7 @@ func tenths(d time.Duration) float64 {
 	return float64(d.Round(100*time.Millisecond)/(100*time.Millisecond)) / 10
 }
 
-// collectors judges the collectors within metrics-collector.
+// collectors evaluates the collectors within metrics-collector.
 func (e *evaluation) collectors() {
 	writer := e.r.Daemons[collector]
 	failing, total := 0, 0
@@ -142,7 +141,7 @@ func (e *evaluation) collectors() {
 		beat := e.age(s.BootID, s.HeartbeatMs, s.HeartbeatBootMs)
 		switch {
 		case writer.State != Running:
-			// Nothing is read at all; one reason for the daemon says it.
+			// The daemon has a reason already.
 			c.Status = writer.Status
 		case s.FailingSinceMs != 0 && s.SuccessMs != 0 && s.SuccessMs == s.HeartbeatMs:
 			c.Status = StatusDegraded
@@ -151,7 +150,7 @@ func (e *evaluation) collectors() {
 			failing++
 			c.Status = StatusError
 			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
-		case beat > e.patience(s):
+		case beat > e.allowedAge(s):
 			c.Status = StatusError
 			e.add(StatusDegraded, CollectorReadSilent, s.Component, s.HeartbeatMs, "%s last ran %s ago; expected every %s", name, human(beat), human(interval(s)))
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// maxEvents bounds the answer of /api/events, and how far back each source is read.
+// maxEvents bounds the answer of /api/events, and the events read from each source.
 const maxEvents = 100
 
 // An Event is something that happened at a moment.
@@ -22,10 +22,10 @@ type Event struct {
 	Bad    bool   `json:"bad"` // something was lost, failed or ended unexpectedly
 }
 
-// events answers with the newest events, newest first: starts and ends of the
-// collector, boots, mended clocks and losses, from what the database knows.
+// events answers with the newest events, newest first: starts and ends of the collector,
+// boots, losses, and the events of the stream.
 func (s *Server) events(r *http.Request) reply {
-	return s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
+	return s.runQuery(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		all, err := newestEvents(ctx, db)
 		if err != nil {
 			return reply{}, err
@@ -40,7 +40,7 @@ func (s *Server) events(r *http.Request) reply {
 	})
 }
 
-// goodEvents are those of the stream that are as they should be.
+// goodEvents are the events of the stream that are no failures.
 var goodEvents = map[string]bool{"srt_connected": true, "pipeline_started": true, "group_registered": true, "link_established": true}
 
 func newestEvents(ctx context.Context, db *store.Reader) ([]Event, error) {
@@ -57,7 +57,7 @@ func newestEvents(ctx context.Context, db *store.Reader) ([]Event, error) {
 		if loss.Count > 0 {
 			all = append(all, Event{
 				TimeMs: loss.LastMs, Source: "losses", Bad: true,
-				Text: fmt.Sprintf("samples lost (%s): %d in all", loss.Reason, loss.Count),
+				Text: fmt.Sprintf("samples lost (%s): %d in total", loss.Reason, loss.Count),
 			})
 		}
 	}
@@ -97,7 +97,7 @@ func sessionEvents(runs []store.Run) (all []Event) {
 			}
 			if before.State != "completed" {
 				started.Bad = true
-				started.Text += ", after a session that did not end by itself"
+				started.Text += ", after a session that did not end properly"
 			}
 			if earlier.Version != "" && known.Version != "" && earlier.Version != known.Version {
 				started.Text += " (before: " + earlier.Version + ")"

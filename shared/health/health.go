@@ -1,10 +1,10 @@
-// Package health judges how the pipeline is doing and shows it to people and
+// Package health evaluates the state of the pipeline and shows it to people and
 // machines. It reads the database and writes nothing.
 //
-// The one rule here: unknown is not ok. A thing that could not be checked is a
-// reason of its own. Start at Evaluate, which is pure: one look (Observation), the thresholds
-// and the time give a Report. Watch looks and keeps the database open; Server
-// answers over HTTP; Text prints for a terminal.
+// The one rule here: unknown is not ok. Something that could not be checked is a reason
+// of its own. Start at Evaluate, which is pure: an Observation, the thresholds and the
+// time give a Report. Watch observes and keeps the database open; Server answers over
+// HTTP; Text prints for a terminal.
 package health
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// Status is how the whole, or one part, is doing.
+// Status is the state of the whole pipeline or of a part of it.
 type Status string
 
 // The statuses, from good to bad. StatusOff is a part that the configuration
@@ -44,22 +44,21 @@ const (
 	shipper   = "metrics-shipper"
 )
 
-// Observation is what one look found.
+// Observation is everything that was read at one time.
 type Observation struct {
 	Fault     Code // "": the database could be read
 	FaultText string
 	Snapshot  store.Snapshot
 	// RejectedMs is when a sample was last rejected; 0: never.
 	RejectedMs int64
-	// Locks says by program name who holds its lock. A program that is not in it
-	// has no lock file.
+	// Locks are the locks by the names of the programs. A program that is not in it has
+	// no lock file.
 	Locks map[string]Lock
 	// ConfigFault is what is wrong with the configuration file now; "": nothing.
 	ConfigFault string
 }
 
-// A Lock is the state of a writer's lock file. One that is held says that the
-// process lives, whatever it does.
+// A Lock is the state of a writer's lock file. While it is held, the process runs.
 type Lock struct {
 	Fault   string // why the rest is not known; "": it is
 	Held    bool
@@ -86,7 +85,7 @@ type Thresholds struct {
 	ErrorPending    int64
 	SkewMs          int64
 	WALBytes        int64
-	CheckpointAge   time.Duration // since a checkpoint is kept from its work
+	CheckpointAge   time.Duration // for which checkpoints may be blocked
 	Expected        []Expected
 	NoCollectors    bool // the configuration enables none
 }
@@ -106,7 +105,7 @@ func ThresholdsOf(c config.Config) Thresholds {
 		DegradedPending: c.Health.DegradedThreshold.PendingMetrics,
 		ErrorPending:    c.Health.ErrorThreshold.PendingMetrics,
 		SkewMs:          c.Monitoring.ClockSkewWarnThresholdMs,
-		// The collector empties the log at this size: twice it means it could not.
+		// The collector empties the WAL at this size; at twice this size it could not.
 		WALBytes:      2 * int64(c.Storage.WALCheckpointSizeMB) << 20,
 		CheckpointAge: 10 * time.Minute,
 	}

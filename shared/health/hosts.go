@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// hosts are the names under which we may be asked. A page of another site whose
-// name was made to lead here (DNS rebinding) asks under that site's name and is
-// refused. An address is nobody's name and needs no resolver: it is allowed.
+// hosts are the host names that requests may have. A page of another site whose name
+// was made to resolve to this machine (DNS rebinding) sends that site's name and is
+// refused. An IP address is always allowed, because it needs no resolver.
 type hosts map[string]bool
 
 func hostsOf(listen string) hosts {
@@ -17,7 +17,7 @@ func hostsOf(listen string) hosts {
 	if host, _, err := net.SplitHostPort(listen); err == nil && host != "" {
 		h[strings.ToLower(host)] = true
 	}
-	// Without a hostname there is one name less to be asked under.
+	// Without a hostname there is one allowed name less.
 	if name, err := os.Hostname(); err == nil && name != "" {
 		h[strings.ToLower(name)] = true
 		h[strings.ToLower(name)+".local"] = true // multicast DNS: no site can have such a name

@@ -11,8 +11,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 )
 
-// Limits of the HTTP server. An answer is small and made in milliseconds; who
-// needs longer is not a friend.
+// Limits of the HTTP server. An answer is small and made in milliseconds, so a client
+// that needs longer is stuck or hostile.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
@@ -22,7 +22,7 @@ const (
 	stopTimeout       = 2 * time.Second
 )
 
-// A Server answers over HTTP. It only reads: GET and HEAD are all it knows.
+// A Server answers over HTTP. It only reads, and knows only GET and HEAD.
 type Server struct {
 	watch   *Watch
 	log     *slog.Logger
@@ -36,8 +36,8 @@ type Server struct {
 	written written
 }
 
-// NewServer returns a Server of what watch sees. Version and started are those
-// of the process.
+// NewServer returns a Server of watch's reports. Version and started are those of the
+// process.
 func NewServer(watch *Watch, c config.Config, version string, started time.Time, log *slog.Logger) *Server {
 	s := &Server{
 		watch: watch, log: log, device: c.Device.ID, version: version, started: started,
@@ -58,7 +58,7 @@ func NewServer(watch *Watch, c config.Config, version string, started time.Time,
 	for at, file := range pageFiles() {
 		s.routes[at] = func(*http.Request) reply { return file }
 	}
-	// Last: a configured path wins over the rest.
+	// Last, so that a configured path replaces others.
 	s.routes[path] = s.health
 	s.routes[path+"/live"] = s.live
 	s.routes[path+"/ready"] = s.ready
@@ -73,7 +73,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
-		// The server adds 4 KiB to what it is told.
+		// net/http adds 4 KiB to this limit.
 		MaxHeaderBytes: maxHeaderBytes - 4<<10,
 		ConnContext:    withConn,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
@@ -101,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // ServeHTTP checks the host name and the method, and answers.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	done := work(r.Context())
+	done := markBusy(r.Context())
 	a, allow := s.answer(r)
 	done()
 	h := w.Header()
@@ -131,9 +131,9 @@ func (s *Server) answer(r *http.Request) (a reply, allow string) {
 	return route(r), ""
 }
 
-// report returns the present judgement with what is only known here.
+// report returns the present report with the fields that only the server knows.
 func (s *Server) report(r *http.Request) Report {
-	report := s.watch.Look(r.Context())
+	report := s.watch.Current(r.Context())
 	report.Version, report.DeviceID = s.version, s.device
 	report.UptimeSeconds = int64(time.Since(s.started).Seconds())
 	return report
@@ -149,11 +149,11 @@ func (s *Server) health(r *http.Request) reply {
 	return jsonReply(status, report.JSON())
 }
 
-// live answers as long as the process serves. It asks nothing of the database.
+// live answers while the process serves. It does not read the database.
 func (s *Server) live(*http.Request) reply { return text(http.StatusOK, "live\n") }
 
-// ready answers 503 until something was ever delivered, and then 200 only while
-// the status is ok.
+// ready answers 503 until a sample was delivered, and then 200 only while the status is
+// ok.
 func (s *Server) ready(r *http.Request) reply {
 	report := s.report(r)
 	if !report.Ready || report.Status != StatusOK {

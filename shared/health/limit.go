@@ -15,13 +15,13 @@ const maxConns = 64
 // replaceTimeout bounds the wait for the end of a connection that was replaced.
 const replaceTimeout = 50 * time.Millisecond
 
-// busyAnswer is for a client that comes while every connection is at work.
+// busyAnswer is for a client that connects while every connection is in use.
 const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-// limited is a listener with at most maxConns connections. One more takes the
-// place of the oldest that is not at work, so that clients who connect and say
-// nothing, or read nothing, keep nobody out: one who asks at once is answered
-// long before it is the oldest.
+// limited is a listener with at most maxConns connections. A further one replaces the
+// oldest for which no answer is being made, so that clients that connect and send
+// nothing, or read nothing, cannot block others: a client that sends its request at
+// once is answered long before its connection is the oldest.
 type limited struct {
 	net.Listener
 	mu    sync.Mutex
@@ -37,7 +37,7 @@ type guarded struct {
 	ended chan struct{} // closed when the server is done with it
 }
 
-// Accept waits for the next connection that there is room for.
+// Accept waits for the next connection for which there is room.
 func (l *limited) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -47,8 +47,8 @@ func (l *limited) Accept() (net.Conn, error) {
 		g, replaced := l.admit(c)
 		if g != nil {
 			if replaced != nil {
-				// Its memory is free once its goroutine has ended: without the wait a flood
-				// is accepted faster than what it replaces goes.
+				// Its memory is free once its goroutine has ended: without the wait, connections
+				// would be accepted faster than the replaced ones end.
 				select {
 				case <-replaced.ended:
 				case <-time.After(replaceTimeout):
@@ -56,16 +56,16 @@ func (l *limited) Accept() (net.Conn, error) {
 			}
 			return g, nil
 		}
-		// What does not fit into a fresh socket's buffer is not worth waiting for.
+		// The answer fits into the buffer of a new socket, so this does not wait.
 		if err := c.SetDeadline(time.Now().Add(100 * time.Millisecond)); err == nil {
-			c.Write([]byte(busyAnswer)) //nolint:errcheck // the client is turned away either way
+			c.Write([]byte(busyAnswer)) //nolint:errcheck // the connection is closed in any case
 		}
 		c.Close()
 	}
 }
 
-// admit gives a connection a place, or nil when all others are at work. It also
-// returns the connection that was closed for it, or nil.
+// admit adds a connection; g is nil if all others are in use. Replaced is the connection
+// that was closed for it, or nil.
 func (l *limited) admit(c net.Conn) (g, replaced *guarded) {
 	g = &guarded{Conn: c, from: l, ended: make(chan struct{})}
 	l.mu.Lock()
@@ -86,7 +86,7 @@ func (l *limited) admit(c net.Conn) (g, replaced *guarded) {
 	return g, replaced
 }
 
-// Close closes the connection and gives up its place.
+// Close closes the connection and frees its place.
 func (g *guarded) Close() error {
 	g.once.Do(func() {
 		close(g.ended)
@@ -104,8 +104,8 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// work marks the connection of ctx as at work until the returned func is called.
-func work(ctx context.Context) (done func()) {
+// markBusy marks the connection of ctx as in use until the returned func is called.
+func markBusy(ctx context.Context) (done func()) {
 	g, ok := ctx.Value(connKey{}).(*guarded)
 	if !ok {
 		return func() {}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The status page. Its sources are in page/; what is served lies packed in
-// page/packed, made from them by `make golden`. The chart library is uPlot
+// The status page. Its sources are in page/; the files that are served are compressed
+// in page/packed, made by `make golden`. The chart library is uPlot
 // (https://github.com/leeoniya/uPlot), under the licence beside it.
 //
 //go:embed page/packed/*.gz page/index.html page/icon.svg page/vendor/LICENSE
@@ -36,7 +36,7 @@ func embedded(name string) string {
 	return string(content)
 }
 
-// packedFile is a file whose address carries its checksum: it may be kept for ever.
+// packedFile is a file whose address has its checksum, so that clients may keep it.
 func packedFile(name, kind string) reply {
 	packed := embedded("packed/" + name + ".gz")
 	body := sync.OnceValues(func() (string, error) { return unpack(packed) })
@@ -70,15 +70,15 @@ var indexParts = sync.OnceValues(func() (head, tail string) {
 	return head, tail
 })
 
-// A written page is the one of the last judgement, for all who ask before the next.
+// A written page is the page of the last report, for all requests until the next.
 type written struct {
 	mu   sync.Mutex
 	of   string // which judgement
 	page reply
 }
 
-// page answers with the page; the status of the moment is in it for browsers
-// without scripts. Many who ask at once cost one writing and packing.
+// page answers with the page, which has the present status in it for browsers without
+// scripts. It is written and compressed once for all requests of one report.
 func (s *Server) page(r *http.Request) reply {
 	report := s.report(r)
 	of := report.Timestamp + gist(report)
@@ -98,8 +98,8 @@ func (s *Server) page(r *http.Request) reply {
 	return s.written.page
 }
 
-// plainStatus writes a report as HTML without a script: the status, each reason
-// and the numbers an operator asks for first.
+// plainStatus writes a report as HTML without a script: the status, each reason and the
+// most important numbers.
 func plainStatus(r Report) string {
 	var b strings.Builder
 	b.WriteString("<p>Status of " + html.EscapeString(r.DeviceID) + ": <strong>" + string(r.Status) + "</strong>, " + r.Timestamp + "</p>\n<ul>\n")
@@ -115,9 +115,9 @@ func plainStatus(r Report) string {
 	return b.String()
 }
 
-// status is health for the page: a bad status is no failed request. Its entity
-// tag holds for a minute while no status and no reason changes, so that a page
-// that asks every ten seconds is answered with 304 and few bytes.
+// status is health for the page, always with HTTP status 200. Its entity tag holds for a
+// minute while no status and no reason changes, so that most requests of a page are
+// answered with 304 and few bytes.
 func (s *Server) status(r *http.Request) reply {
 	report := s.report(r)
 	a := jsonReply(http.StatusOK, report.JSON())
@@ -125,7 +125,7 @@ func (s *Server) status(r *http.Request) reply {
 	return a
 }
 
-// gist is what a page must show at once, and the minute of the report.
+// gist has everything that a page must show at once, and the minute of the report.
 func gist(r Report) string {
 	var b strings.Builder
 	at, err := time.Parse(time.RFC3339, r.Timestamp)

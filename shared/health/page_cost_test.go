@@ -127,7 +127,7 @@ func TestFilesOfThePageAreKeptAndAnswersComePacked(t *testing.T) {
 	b.mu.Lock()
 	b.locks[shipper] = Lock{}
 	b.mu.Unlock()
-	time.Sleep(lookEvery + 10*time.Millisecond)
+	b.expire()
 	if status, _ := ask(again); status != 200 {
 		t.Errorf("a new reason is answered with %d", status)
 	}
@@ -305,9 +305,9 @@ func TestEventsAreTheSessionsAndLossesOfTheDatabase(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%d %s %t %s", e.TimeMs, e.Source, e.Bad, e.Text))
 	}
 	want := []string{
-		"5000 collector true started, after a session that did not end by itself",
-		"4000 board true booted; the collector started 1.1, after a session that did not end by itself (before: 1.0)",
-		"3500 losses true samples lost (max_size): 12 in all",
+		"5000 collector true started, after a session that did not end properly",
+		"4000 board true booted; the collector started 1.1, after a session that did not end properly (before: 1.0)",
+		"3500 losses true samples lost (max_size): 12 in total",
 		"3000 collector false started 1.0",
 		"2000 collector false stopped",
 		"1000 collector false started 1.0",

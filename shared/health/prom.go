@@ -13,8 +13,8 @@ import (
 )
 
 // metrics answers with the report in Prometheus' text format, version 0.0.4
-// (https://prometheus.io/docs/instrumenting/exposition_formats/). It is 200
-// whatever the status: the scrape itself succeeded. With names=sent, all samples
+// (https://prometheus.io/docs/instrumenting/exposition_formats/). The HTTP status is
+// always 200, because the scrape itself succeeded. With names=sent, all samples
 // have the names by which they are sent.
 func (s *Server) metrics(r *http.Request) reply {
 	sent := false
@@ -28,9 +28,9 @@ func (s *Server) metrics(r *http.Request) reply {
 	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.report(r)) + s.newest(r, sent)}
 }
 
-// A ProcessUse is what this process has taken from the machine so far; -1: not known.
-// The writers store theirs as samples. We write nothing, so it is shown here
-// under the same names.
+// A ProcessUse is what this process has used of the machine so far; -1: not known. The
+// writers store theirs as samples. This program writes nothing, so its own are shown
+// only at /metrics, under the same names.
 type ProcessUse struct {
 	CPUSeconds    float64
 	ResidentBytes int64
@@ -78,19 +78,19 @@ func (x *exposition) uploads(r Report) {
 		}{
 			{"belabox_upload_failures_total", "counter", "Upload attempts that failed.", r.Uploader.UploadFailures},
 			{"belabox_samples_captured_total", "counter", "Samples ever stored.", s.Captured},
-			{"belabox_samples_delivered_total", "counter", "Samples the server ever acknowledged.", s.Delivered},
-			{"belabox_samples_pending", "gauge", "Samples stored and not yet acknowledged.", s.MetricsPendingUpload},
-			{"belabox_samples_held", "gauge", "Samples that wait for a trusted clock.", s.Held},
+			{"belabox_samples_delivered_total", "counter", "Samples ever delivered.", s.Delivered},
+			{"belabox_samples_pending", "gauge", "Samples stored and not delivered yet.", s.MetricsPendingUpload},
+			{"belabox_samples_held", "gauge", "Samples held until the clock is trusted.", s.Held},
 			{"belabox_samples_rejected", "gauge", "Samples that the server rejected.", s.Rejected},
 			{"belabox_samples_local", "gauge", "Samples of text, which are never sent.", s.Local},
 			{"belabox_database_size_bytes", "gauge", "Size of the database file.", s.DatabaseSizeBytes},
-			{"belabox_wal_size_bytes", "gauge", "Size of the write-ahead log.", s.WALSizeBytes},
+			{"belabox_wal_size_bytes", "gauge", "Size of the WAL, SQLite's write-ahead log.", s.WALSizeBytes},
 		} {
 			x.family(c.name, c.kind, c.help)
 			x.value(float64(c.value))
 		}
 	}
-	x.family("belabox_samples_lost_total", "counter", "Samples given up before delivery.")
+	x.family("belabox_samples_lost_total", "counter", "Samples lost before they were delivered.")
 	for _, reason := range slices.Sorted(maps.Keys(s.LostByReason)) {
 		x.value(float64(s.LostByReason[reason]), "reason", reason)
 	}
@@ -103,7 +103,7 @@ func (x *exposition) clock(t Time) {
 	x.milli(t.SkewMs)
 	x.family("belabox_clock_skew_error_seconds", "gauge", "Bound of the error of belabox_clock_skew_seconds.")
 	x.milli(t.SkewErrorMs)
-	x.family("belabox_clock_synced", "gauge", "1 if the kernel or systemd-timesyncd says that the clock is synchronised, 0 if not; absent if neither can be asked.")
+	x.family("belabox_clock_synced", "gauge", "1 if the kernel or systemd-timesyncd says that the clock is synchronised, 0 if not; absent if that is not known.")
 	if t.NTPSynced != nil {
 		x.value(one(*t.NTPSynced))
 	}
@@ -127,7 +127,7 @@ func (x *exposition) daemons(all map[string]Daemon) {
 	for _, name := range names {
 		x.value(1, "daemon", name, "version", all[name].Version, "pid", strconv.Itoa(all[name].PID))
 	}
-	x.family("belabox_daemon_heartbeat_age_seconds", "gauge", "Time since each writing daemon last wrote that it lives.")
+	x.family("belabox_daemon_heartbeat_age_seconds", "gauge", "Time since the last heartbeat of each writing daemon.")
 	for _, name := range names {
 		x.maybe(all[name].HeartbeatSeconds, "daemon", name)
 	}
@@ -163,7 +163,7 @@ func (x *exposition) collectors(all map[string]Collector) {
 	for _, name := range names {
 		x.value(float64(all[name].Succeeded), "collector", name)
 	}
-	x.family("belabox_collector_failures_total", "counter", "Readings a collector could not take.")
+	x.family("belabox_collector_failures_total", "counter", "Readings that failed.")
 	for _, name := range names {
 		x.value(float64(all[name].Failed), "collector", name)
 	}
@@ -181,8 +181,8 @@ func (x *exposition) collectors(all map[string]Collector) {
 	}
 }
 
-// An exposition is the text so far. A family's head is written with its first
-// value: one without values says nothing.
+// An exposition is the text so far. The head of a family is written with its first value,
+// so that a family without values is left out.
 type exposition struct {
 	b                strings.Builder
 	name, kind, help string

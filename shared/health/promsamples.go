@@ -17,8 +17,8 @@ import (
 const (
 	// maxLatest bounds the series at /metrics.
 	maxLatest = 5000
-	// minFresh and maxFresh bound how old a sample may be that is shown as the
-	// present: the seldomest self-metrics come every 5 minutes.
+	// minFresh and maxFresh bound how old a sample may be that is shown as the present
+	// value: some self-metrics come only every 5 minutes.
 	minFresh = 6 * time.Minute
 	maxFresh = time.Hour
 	// ahead is how far ahead of the clock a sample may be: the clock is read at
@@ -26,8 +26,8 @@ const (
 	ahead = time.Minute
 )
 
-// freshFor is how long the newest sample of a series is the present: two rounds
-// of the collector that runs most seldom.
+// freshFor is how long the newest sample of a series counts as its present value: two
+// intervals of the slowest collector.
 func freshFor(t Thresholds) time.Duration {
 	longest := time.Duration(0)
 	for _, e := range t.Expected {
@@ -36,15 +36,14 @@ func freshFor(t Thresholds) time.Duration {
 	return min(max(minFresh, 2*longest), maxFresh)
 }
 
-// newest answers with the newest sample of every series that has a present one,
-// and with what this process uses itself. Asked for sent names, it leaves names
-// and values as they are sent.
+// newest returns the newest sample of every series that has a present value, and what
+// this process uses itself. With sent, names and values are those that are sent.
 func (s *Server) newest(r *http.Request, sent bool) string {
 	use, err := s.watch.host.Self()
 	if err != nil {
-		s.log.Debug("the resources of this process are known in part; the rest is left out", "error", err)
+		s.log.Debug("some of this process's resources cannot be read; they are left out", "error", err)
 	}
-	found := s.ask(r, func(ctx context.Context, db *store.Reader) (reply, error) {
+	found := s.runQuery(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		now := time.Now()
 		all, err := db.Latest(ctx, now.Add(-freshFor(s.watch.thresholds)).UnixMilli(), now.Add(ahead).UnixMilli(), maxLatest)
 		if err != nil {
@@ -58,8 +57,7 @@ func (s *Server) newest(r *http.Request, sent bool) string {
 	return found.body
 }
 
-// samples are what this process has taken from the machine so far, as the other
-// daemons store it.
+// samples are the resources of this process, as the other daemons store theirs.
 func (u ProcessUse) samples() (all []store.Latest) {
 	for name, value := range map[string]float64{
 		"process.cpu_seconds_total": u.CPUSeconds, "process.resident_memory_bytes": float64(u.ResidentBytes), "process.written_bytes_total": float64(u.WrittenBytes),
@@ -71,10 +69,9 @@ func (u ProcessUse) samples() (all []store.Latest) {
 	return all
 }
 
-// samplesExposition writes gauges and counters in Prometheus' text format and
-// without times: the scrape's is theirs. Their names are those by which they are
-// sent; unless sent is asked for, one with another unit than a base unit is
-// written in the base unit, and its help has the name by which it is sent.
+// samplesExposition writes gauges and counters in Prometheus' text format, without times.
+// With sent, they have the names by which they are sent; otherwise those whose unit is
+// not a base unit are converted, and their help has the name by which they are sent.
 func samplesExposition(stored, own []store.Latest, sent bool) string {
 	families := map[string][]store.Latest{}
 	for _, l := range slices.Concat(stored, own) {

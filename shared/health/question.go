@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A question is what /api/query is asked: name (repeated), since and until
-// (Unix milliseconds, or a duration before now), step (a duration), and rate=1
-// for the increase per second of counters.
+// A question is the parameters of /api/query: name (repeated), since and until (Unix
+// milliseconds, or a duration before now), step (a duration), and rate=1 for the
+// increase per second of counters.
 type question struct {
 	names        []string
 	since, until int64 // Unix milliseconds; whole steps
@@ -86,8 +86,8 @@ func (q *question) checkSpan() error {
 	if q.step < minStep || q.step%time.Millisecond != 0 || span/q.step > maxPoints {
 		return fmt.Errorf("step: want at least %s for this range", max(minStep, (span/maxPoints).Truncate(time.Second)+time.Second))
 	}
-	// A bucket is whole or it is not asked for: otherwise the first and the last
-	// would say something else at every asking.
+	// The range begins at a whole step: otherwise the same bucket would have other
+	// values in each query.
 	q.since = q.since / q.step.Milliseconds() * q.step.Milliseconds()
 	return nil
 }

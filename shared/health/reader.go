@@ -9,8 +9,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// Read lends the open database to fn. An error of fn's closes it, so that the
-// next reading starts afresh.
+// Read lends the open database to fn. If fn fails because of the database, it is opened
+// again for the next reading.
 func (w *Watch) Read(fn func(*store.Reader) error) error {
 	r, err := w.borrow()
 	if err != nil {
@@ -31,7 +31,7 @@ func (w *Watch) borrow() (*store.Reader, error) {
 		}
 	}
 	if w.reader == nil {
-		// The background: whoever asks first must not take it away from the rest.
+		// Not the context of the request, because the reader outlives it.
 		r, err := store.OpenReader(context.Background(), w.path, store.ReadOptions{})
 		if err != nil {
 			return nil, err
@@ -49,7 +49,7 @@ func (w *Watch) borrow() (*store.Reader, error) {
 	return w.reader, nil
 }
 
-// giveBack ends a loan; broken says that the reader is of no more use.
+// giveBack ends a loan; broken says that the reader cannot be used again.
 func (w *Watch) giveBack(r *store.Reader, broken bool) error {
 	w.file.Lock()
 	defer w.file.Unlock()
@@ -64,7 +64,7 @@ func (w *Watch) giveBack(r *store.Reader, broken bool) error {
 	return nil
 }
 
-// drop gives up the present reader; the last borrower closes it.
+// drop ends the use of the present reader; the last borrower closes it.
 func (w *Watch) drop() error {
 	r := w.reader
 	w.reader, w.opened = nil, nil

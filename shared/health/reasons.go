@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// An Entry is what there is to know about one code: docs/health-monitoring.md
-// shows the table as it is here, and each reason carries its hint.
+// An Entry describes one code. docs/health-monitoring.md shows these entries as tables,
+// and each reason has its hint.
 type Entry struct {
 	Code     Code
 	Severity Status

@@ -29,7 +29,7 @@ type reply struct {
 	kind   string                 // content type
 	body   string                 // as is; "" when only packed is known
 	packed string                 // gzip of the body; "": it is made when a client accepts it
-	unpack func() (string, error) // the body of what is only known packed
+	unpack func() (string, error) // makes the body if only packed is known
 	etag   string                 // with its quotes; "": the answer has none
 	cache  string                 // Cache-Control; "": no-store
 }
@@ -84,7 +84,7 @@ func (a reply) write(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// encoded gives the bytes to send and their encoding: "gzip", or "" for none.
+// encoded returns the bytes to send and their encoding: "gzip", or "" for none.
 func (a reply) encoded(accepted bool) (body, encoding string, err error) {
 	switch {
 	case accepted && a.packed != "":

@@ -7,8 +7,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-// A Report is the judgement of one look, in the shape of the JSON answer. Times
-// are RFC 3339 in UTC, "" for never. Ages are in seconds; null: not known.
+// A Report is the result of one evaluation, as the JSON answer has it. Times are RFC 3339
+// in UTC, "" for never. Ages are in seconds; null: not known.
 type Report struct {
 	Status        Status               `json:"status"`
 	Version       string               `json:"version"`
@@ -22,7 +22,7 @@ type Report struct {
 	Storage       Storage              `json:"storage"`
 	Time          Time                 `json:"time"`
 
-	// Ready says whether anything was ever delivered, or nothing is meant to be.
+	// Ready says whether a sample was ever delivered, or remote.enabled is false.
 	Ready bool `json:"-"`
 }
 
@@ -36,7 +36,7 @@ type Reason struct {
 	Hint      string `json:"hint"`  // what the operator can do
 }
 
-// Facts are what every part says of itself.
+// Facts are the fields that every component has.
 type Facts struct {
 	PID              int      `json:"pid"`
 	Version          string   `json:"version"`
@@ -61,10 +61,10 @@ type Daemon struct {
 // State is what a daemon does, as far as can be seen from outside.
 type State string
 
-// The states of a daemon. One that failed ended with an error, or before it could
-// say anything; one that crashed ended without saying so; one that hangs lives
-// and has made no progress for too long; of one that is silent not even that is
-// known, as its lock cannot be read.
+// The states of a daemon. Failed: it ended with an error, or before it could write
+// anything. Crashed: it ended without recording it. Hung: it runs and has made no
+// progress for too long. Silent: the same, but it is not known whether it runs, because
+// its lock cannot be read.
 const (
 	NeverRan State = "never_ran"
 	Starting State = "starting"
@@ -76,7 +76,7 @@ const (
 	Silent   State = "silent"
 )
 
-// A Collector is one reader of one source.
+// A Collector is one collector within metrics-collector.
 type Collector struct {
 	Status           Status `json:"status"`
 	LastCollection   string `json:"last_collection"`
@@ -84,7 +84,7 @@ type Collector struct {
 	Facts
 }
 
-// An Uploader is the way to the server.
+// An Uploader is the delivery of samples to the server.
 type Uploader struct {
 	Status          Status   `json:"status"`
 	LastUpload      string   `json:"last_upload"`

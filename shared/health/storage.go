@@ -6,7 +6,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// storage judges the database file, its WAL and the ledger.
+// storage evaluates the database file, its WAL and the ledger.
 func (e *evaluation) storage() {
 	s := e.seen.Snapshot
 	l := s.Ledger
@@ -51,7 +51,7 @@ func (e *evaluation) storage() {
 	e.r.Storage.Status = e.worstOf(func(component string) bool { return component == status.StorageRow })
 }
 
-// upkeep judges what the collector says about keeping the database.
+// upkeep evaluates the collector's rows about storing and upkeep.
 func (e *evaluation) upkeep() {
 	if row := e.rows[status.CollectorRow]; row.FailingSinceMs != 0 {
 		e.add(StatusError, CollectorFailing, status.CollectorRow, row.FailingSinceMs, "%s; it is tried again every %s", row.Error, human(interval(row)))
@@ -78,8 +78,8 @@ func (e *evaluation) upkeep() {
 	}
 }
 
-// recent says whether something that happened at ms is news. A time ahead of
-// the clock counts: the clock is what is wrong then.
+// recent says whether a time is within lossWindow. A time ahead of the clock counts as
+// recent, because then the clock is wrong.
 func (e *evaluation) recent(ms int64) bool {
 	return ms != 0 && e.now.Wall.Sub(time.UnixMilli(ms)) <= lossWindow
 }

@@ -59,8 +59,8 @@ func Text(w io.Writer, r Report, colour bool) error {
 	return err
 }
 
-// Line writes a report as one line, for a prompt or a message of the day: the
-// status, and what is wrong with the worst first.
+// Line writes a report as one line, for a prompt or a message of the day: the status, and
+// the reasons, the worst first.
 func Line(w io.Writer, r Report) error {
 	var p printer
 	var wrong []string
@@ -113,8 +113,8 @@ type printer struct {
 	colour bool
 }
 
-// line writes one line. What comes from the database may hold anything: control
-// characters would speak to the terminal.
+// line writes one line. Text from the database may hold control characters, which a
+// terminal would obey.
 func (p *printer) line(format string, args ...any) {
 	for i, arg := range args {
 		if s, ok := arg.(string); ok {
@@ -143,7 +143,7 @@ func (p *printer) cell(s Status, text string, width int) painted {
 	return p.paint(s, text) + painted(strings.Repeat(" ", max(0, width-len(text))))
 }
 
-// clean keeps text from elsewhere on its line and from speaking to the terminal.
+// clean makes text from outside one line without control characters.
 func clean(s string) string { return metric.OneLine(s, 4096) }
 
 func orDash(is bool, text string) string {
@@ -175,8 +175,8 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f %s", value, unit)
 }
 
-// Colour says whether colours are wanted on w: it is a terminal, and nobody
-// asked for none (https://no-color.org).
+// Colour says whether w is a terminal, and colours are not switched off
+// (https://no-color.org).
 func Colour(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

@@ -8,8 +8,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// detailOf reads what a component says only of itself, as much of it as has the
-// types of this version.
+// detailOf returns a component's detail, as far as it has the types of this version.
 func detailOf[T status.Shipper | status.Storage | status.Clock | status.Skew](e *evaluation, component string) T {
 	d, err := status.Detail[T](e.rows[component])
 	if err != nil {
@@ -18,7 +17,7 @@ func detailOf[T status.Shipper | status.Storage | status.Clock | status.Skew](e 
 	return d
 }
 
-// uploads judges the way to the server.
+// uploads evaluates the delivery of samples.
 func (e *evaluation) uploads() {
 	s, row, d := e.seen.Snapshot, e.rows[status.ShipperRow], detailOf[status.Shipper](e, status.ShipperRow)
 	pending := s.Ledger.Pending
@@ -81,18 +80,17 @@ func (e *evaluation) uploads() {
 // deliveryAge is the time since the last delivery.
 func (e *evaluation) deliveryAge() time.Duration {
 	s, row := e.seen.Snapshot, e.rows[status.ShipperRow]
-	// The row's success is written with the receipt, and has a clock that
-	// nothing sets.
+	// The row's success is written with the receipt, and also has the boot clock.
 	if row.SuccessMs != 0 && row.SuccessMs >= s.DeliveryMs {
 		return e.age(row.BootID, row.SuccessMs, row.SuccessBootMs)
 	}
 	return e.age("", s.DeliveryMs, -1)
 }
 
-// lateness is how long samples have waited in vain: the age of the oldest that
-// is pending, or the time since the last delivery if that is less. While
-// samples are delivered, an old one further back is a backlog and not late.
-// Nothing could be delivered while the machine was off.
+// lateness is how long samples have been waiting without a delivery: the age of the
+// oldest pending sample, or the time since the last delivery if that is less. While
+// samples are delivered, older ones are a backlog and not late. Time in which the
+// machine was off does not count.
 func (e *evaluation) lateness(ever bool) time.Duration {
 	s := e.seen.Snapshot
 	if s.Ledger.Pending <= 0 {
@@ -101,7 +99,7 @@ func (e *evaluation) lateness(ever bool) time.Duration {
 	waited := e.age("", s.PendingMs, -1)
 	if ever {
 		since := e.deliveryAge()
-		// A sample ahead of the clock says nothing: the clock was set back.
+		// A sample ahead of the clock does not count: the clock was set back.
 		if since < waited || waited == 0 {
 			waited = since
 		}
@@ -114,7 +112,7 @@ func (e *evaluation) lateness(ever bool) time.Duration {
 
 func (e *evaluation) agoMs(d time.Duration) int64 { return e.now.Wall.Add(-d).UnixMilli() }
 
-// why adds what the shipper said last, if its last attempt failed.
+// why returns the reason for missing deliveries, as far as the shipper's row has one.
 func (e *evaluation) why(d status.Shipper) string {
 	row := e.rows[status.ShipperRow]
 	switch {
@@ -128,7 +126,7 @@ func (e *evaluation) why(d status.Shipper) string {
 	return ""
 }
 
-// clock judges the wall clock.
+// clock evaluates the wall clock.
 func (e *evaluation) clock() {
 	d, own := detailOf[status.Skew](e, status.SkewRow), detailOf[status.Clock](e, status.ClockRow)
 	t := &e.r.Time
@@ -151,7 +149,7 @@ func (e *evaluation) clock() {
 	if known := e.boots[row.BootID] || e.now.BootID == ""; own.Trusted != nil && known {
 		t.NTPSynced, t.Trusted, t.TrustedBy = own.NTP, own.Trusted, own.By
 		since := e.age(row.BootID, own.HeldSinceMs, -1)
-		if !*own.Trusted && since > clockPatience && e.alive(collector) {
+		if !*own.Trusted && since > clockGrace && e.alive(collector) {
 			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "the clock has not been confirmed for %s by NTP, systemd-timesyncd or the server; %d samples are held until it is",
 				human(since), e.seen.Snapshot.Ledger.Held)
 		}

@@ -15,41 +15,41 @@ import (
 )
 
 const (
-	// lookEvery bounds how often the database is asked: askers within it share
-	// one answer.
-	lookEvery = time.Second
-	// lookPatience is how long an asker waits for a look. A disk that does not
-	// answer must not keep us from saying so.
-	lookPatience = 3 * time.Second
+	// observeEvery bounds how often the database is read: requests within it share one
+	// report.
+	observeEvery = time.Second
+	// observeTimeout is how long a request waits for an observation. If the disk does not
+	// answer, the report must still say so.
+	observeTimeout = 3 * time.Second
 )
 
-// Host is what a Watch is told of the machine.
+// Host is how a Watch reads the machine.
 type Host struct {
 	// Now reads the clocks.
 	Now func() Moment
 	// Lock says who holds the lock of the named writer.
 	Lock func(program string) (Lock, error)
-	// ConfigFault says what is wrong with the configuration file now; "": nothing.
-	// It may be nil.
+	// ConfigFault says what is wrong with the configuration file now; "": nothing. The
+	// function may be nil.
 	ConfigFault func() string
-	// Self says what this process uses. With an error, what is known.
+	// Self says what this process uses; with an error, the part that is known.
 	Self func() (ProcessUse, error)
 }
 
-// A Watch looks at the database at a path, whatever becomes of it: it opens the
-// file when it appears and opens it afresh when another takes its place.
+// A Watch observes the database at a path. It opens the file when it appears, and again
+// when another file takes its place.
 type Watch struct {
 	path       string
 	thresholds Thresholds
 	host       Host
 
-	mu      sync.Mutex // guards what follows
-	looking chan struct{}
-	last    Report
-	lastAt  time.Time
-	damper  damper
+	mu        sync.Mutex    // guards the next four
+	observing chan struct{} // closed at the end of the present observation; nil: there is none
+	last      Report
+	lastAt    time.Time
+	damper    damper
 
-	file     sync.Mutex // guards what follows
+	file     sync.Mutex // guards the next three
 	reader   *store.Reader
 	opened   os.FileInfo
 	borrowed map[*store.Reader]int
@@ -68,7 +68,7 @@ func NewWatch(c config.Config, host Host) *Watch {
 func (w *Watch) Judge(log *slog.Logger) func(context.Context) error {
 	var was Status
 	return func(ctx context.Context) error {
-		r := w.Look(ctx)
+		r := w.Current(ctx)
 		if r.Status == was {
 			return nil
 		}
@@ -89,27 +89,27 @@ func (w *Watch) Close() error {
 	return w.drop()
 }
 
-// Look returns the present judgement, at most lookEvery old. It always answers,
-// after lookPatience at the latest.
-func (w *Watch) Look(ctx context.Context) Report {
+// Current returns a report that is at most observeEvery old. It always answers, after
+// observeTimeout at the latest.
+func (w *Watch) Current(ctx context.Context) Report {
 	w.mu.Lock()
-	if !w.lastAt.IsZero() && time.Since(w.lastAt) < lookEvery {
+	if !w.lastAt.IsZero() && time.Since(w.lastAt) < observeEvery {
 		defer w.mu.Unlock()
 		return w.last
 	}
-	if w.looking == nil {
+	if w.observing == nil {
 		done := make(chan struct{})
-		w.looking = done
+		w.observing = done
 		go func() {
 			defer close(done)
-			// An asker that gives up does not spoil it for the others.
+			// A request that is cancelled does not end it for the others.
 			w.refresh(context.WithoutCancel(ctx))
 		}()
 	}
-	done := w.looking
+	done := w.observing
 	w.mu.Unlock()
 
-	patience := time.NewTimer(lookPatience)
+	patience := time.NewTimer(observeTimeout)
 	defer patience.Stop()
 	select {
 	case <-done:
@@ -118,14 +118,14 @@ func (w *Watch) Look(ctx context.Context) Report {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.looking == done { // still at it
+	if w.observing == done { // it has not ended
 		now := w.host.Now()
-		return Evaluate(Observation{Fault: DatabaseSilent, FaultText: fmt.Sprintf("%s has not answered for %s; the disk may be failing", w.path, lookPatience)}, w.thresholds, now)
+		return Evaluate(Observation{Fault: DatabaseSilent, FaultText: fmt.Sprintf("%s has not answered for %s; the disk may be failing", w.path, observeTimeout)}, w.thresholds, now)
 	}
 	return w.last
 }
 
-// refresh observes once and keeps the judgement.
+// refresh observes once and keeps the report.
 func (w *Watch) refresh(ctx context.Context) {
 	seen := w.observe(ctx)
 	now := w.host.Now()
@@ -133,20 +133,20 @@ func (w *Watch) refresh(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.damper.settle(&r, now, seen.Fault != "")
-	w.last, w.lastAt, w.looking = r, time.Now(), nil
+	w.last, w.lastAt, w.observing = r, time.Now(), nil
 }
 
-// Once takes one look without memory of earlier ones.
+// Once observes once and evaluates without memory of earlier reports.
 func (w *Watch) Once(ctx context.Context) Report {
 	return Evaluate(w.observe(ctx), w.thresholds, w.host.Now())
 }
 
-// observe reads all there is to judge.
+// observe reads everything that Evaluate needs.
 func (w *Watch) observe(ctx context.Context) Observation {
-	// A writer that starts or ends between the reading of its lock and of its
-	// row must not look as if it had crashed: ask for free locks on both sides.
+	// A writer that starts or ends between the reading of its lock and of its row must
+	// not look as if it had crashed: a lock that is free is read again afterwards.
 	locks := map[string]Lock{}
-	w.ask(locks, collector, shipper)
+	w.readLocks(locks, collector, shipper)
 	seen := Observation{Locks: locks}
 	err := w.Read(func(r *store.Reader) error {
 		var err error
@@ -161,7 +161,7 @@ func (w *Watch) observe(ctx context.Context) Observation {
 	}
 	for _, program := range []string{collector, shipper} {
 		if lock, asked := locks[program]; asked && !lock.Held {
-			w.ask(locks, program)
+			w.readLocks(locks, program)
 		}
 	}
 	if w.host.ConfigFault != nil {
@@ -170,12 +170,12 @@ func (w *Watch) observe(ctx context.Context) Observation {
 	return seen
 }
 
-func (w *Watch) ask(locks map[string]Lock, programs ...string) {
+func (w *Watch) readLocks(locks map[string]Lock, programs ...string) {
 	for _, program := range programs {
 		lock, err := w.host.Lock(program)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			delete(locks, program) // the heartbeat alone has to do
+			delete(locks, program) // only the heartbeat counts
 			continue
 		case err != nil:
 			lock = Lock{Fault: err.Error()}
@@ -184,7 +184,7 @@ func (w *Watch) ask(locks map[string]Lock, programs ...string) {
 	}
 }
 
-// faultOf says what an error of the database means, to people.
+// faultOf says what an error of the database means.
 func faultOf(err error, path string) (Code, string) {
 	switch store.FaultOf(err) {
 	case store.FaultMissing:

@@ -28,6 +28,14 @@ type board struct {
 	mu    sync.Mutex
 	locks map[string]Lock
 	sent  atomic.Int64 // bytes that its server wrote
+	seen  *Watch       // the last one
+}
+
+// expire ends the second for which the last Watch keeps its report.
+func (b *board) expire() {
+	b.seen.mu.Lock()
+	defer b.seen.mu.Unlock()
+	b.seen.lastAt = time.Time{}
 }
 
 func newBoard(t *testing.T) *board {
@@ -63,6 +71,7 @@ func (b *board) watch(t *testing.T) *Watch {
 			t.Error(err)
 		}
 	})
+	b.seen = w
 	return w
 }
 
@@ -203,14 +212,14 @@ func TestAskersShareOneLook(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if r := w.Look(t.Context()); r.Status != StatusOK {
+			if r := w.Current(t.Context()); r.Status != StatusOK {
 				t.Error(verdict(r))
 			}
 		})
 	}
 	wg.Wait()
 	for range 50 {
-		w.Look(t.Context())
+		w.Current(t.Context())
 	}
 	if looks > 3 {
 		t.Errorf("%d looks for 50 askers", looks)
@@ -241,8 +250,8 @@ func TestAnAskerThatGoesAwayDoesNotSpoilTheAnswer(t *testing.T) {
 	w := b.watch(t)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	w.Look(gone)
-	if got := verdict(w.Look(t.Context())); got != "ok" {
+	w.Current(gone)
+	if got := verdict(w.Current(t.Context())); got != "ok" {
 		t.Error(got)
 	}
 }
@@ -253,15 +262,15 @@ func TestASilentDiskIsNamedAndNobodyWaitsLong(t *testing.T) {
 		answer := make(chan struct{})
 		w.host.Lock = func(string) (Lock, error) { <-answer; return Lock{}, nil }
 		begun := time.Now()
-		if got := verdict(w.Look(t.Context())); got != "error database_silent" {
+		if got := verdict(w.Current(t.Context())); got != "error database_silent" {
 			t.Error(got)
 		}
-		if waited := time.Since(begun); waited != lookPatience {
+		if waited := time.Since(begun); waited != observeTimeout {
 			t.Errorf("waited %s", waited)
 		}
 		close(answer)
 		synctest.Wait()
-		if got := verdict(w.Look(t.Context())); got != "error database_missing" {
+		if got := verdict(w.Current(t.Context())); got != "error database_missing" {
 			t.Error(got)
 		}
 	})

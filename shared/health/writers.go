@@ -6,8 +6,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-// A writer is a daemon that writes the database, and what is said of it in each
-// of its states.
+// A writer is a daemon that writes the database, with the codes of its states.
 type writer struct {
 	program, component string
 	severity           Status // of a daemon that does not work
@@ -26,7 +25,7 @@ var writers = []writer{
 	}, "nothing is sent; samples are kept"},
 }
 
-// writers judges the two daemons that write.
+// writers evaluates the two daemons that write.
 func (e *evaluation) writers() {
 	for _, w := range writers {
 		row, known := e.rows[w.component]
@@ -51,8 +50,8 @@ func (e *evaluation) writers() {
 	}
 }
 
-// explain says what a state means for a daemon that does not run as it should,
-// and since when it is so; 0: not known.
+// explain describes the state of a daemon that does not run properly, and since when it
+// has it; 0: not known.
 func (e *evaluation) explain(w writer, state State, row status.Row, known bool) (text string, sinceMs int64) {
 	lock := e.seen.Locks[w.program]
 	beat := human(e.age(row.BootID, row.HeartbeatMs, row.HeartbeatBootMs))
