@@ -66,11 +66,13 @@ func (o *Owner) compare(ctx context.Context, one *store.DB, r *store.Repair) err
 	text := ""
 	switch {
 	case r.BackDelivered+r.BackLost > 0:
-		text = fmt.Sprintf("the database went back to an earlier state: %d samples had been captured, it has %d; %s%d samples are lost, %d were delivered before",
+		text = fmt.Sprintf("the database went back to an earlier state: %d samples had been captured, it has %d; "+
+			"%s%d samples are lost, %d were delivered before",
 			last.Captured, now.Captured, o.history.qualifier(), r.BackLost, r.BackDelivered)
 	case o.history.created && now.Captured == 0 && last.Captured == 0:
 		if witness := witnessOf(o.path); witness != "" {
-			text = fmt.Sprintf("the database was missing or empty, and a new one was made; %s is of an earlier one, and how many samples that had is unknown", witness)
+			text = fmt.Sprintf("the database was missing or empty, and a new one was made; "+
+				"%s is of an earlier one, and how many samples that had is unknown", witness)
 		}
 	}
 	if text == "" {

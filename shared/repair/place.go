@@ -16,7 +16,8 @@ import (
 // errUnmounted means that the filesystem of the database is not mounted. A new
 // database on the disk below would fill that disk, and be hidden when the filesystem
 // is mounted again.
-var errUnmounted = errors.New("the filesystem of the database is not mounted; samples wait in memory until it is, nothing is written to the disk below")
+var errUnmounted = errors.New("the filesystem of the database is not mounted; " +
+	"samples wait in memory until it is, nothing is written to the disk below")
 
 // errNoPlace is returned for a path below /dev, /proc or /sys.
 var errNoPlace = errors.New("below /dev, /proc and /sys no database is made; set storage.path to another file")

@@ -63,7 +63,8 @@ func regularFile(path string) (fs.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		// Opening a FIFO waits for a writer. The WAL beside a symbolic link is not the
 		// WAL beside its target.
-		return nil, fmt.Errorf("%s is %w but %s; move it away, or set storage.path to the file itself", path, store.ErrNotFile, hostfs.KindOf(info.Mode()))
+		return nil, fmt.Errorf("%s is %w but %s; move it away, or set storage.path to the file itself",
+			path, store.ErrNotFile, hostfs.KindOf(info.Mode()))
 	}
 	return info, nil
 }
@@ -84,7 +85,8 @@ func (o *Owner) keepDamagedWAL() {
 	} else {
 		kept = "it could not be kept"
 	}
-	o.wal.unsaid = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, which held an unknown number of samples; %s", s.Beyond, kept)
+	o.wal.unsaid = fmt.Sprintf("the write-ahead log was damaged; at least %d transactions in it are lost, "+
+		"which held an unknown number of samples; %s", s.Beyond, kept)
 	o.log.Error("the write-ahead log is damaged; data after the damage is lost, and a copy is kept",
 		"transactions_lost", s.Beyond, "frames_good", s.Frames, "kept", to, "error", fmt.Sprint(err))
 }

@@ -39,7 +39,8 @@ func (o *Owner) replaceDamaged(ctx context.Context, cause error) error {
 	if err == nil && report.Halted != "" {
 		o.tries.cleared = 0
 		if o.verify(ctx, true) == nil {
-			o.log.Warn("there is no room or time to rewrite the database; the full integrity check passed, so it stays in use", "database", o.path, "halted", report.Halted)
+			o.log.Warn("there is no room or time to rewrite the database; the full integrity check passed, so it stays in use",
+				"database", o.path, "halted", report.Halted)
 			return removeAll(part)
 		}
 	}

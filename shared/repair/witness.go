@@ -86,7 +86,8 @@ const (
 
 // witnessText returns the witness of a ledger.
 func witnessText(l store.Ledger) string {
-	text := fmt.Sprintf("%scaptured %d delivered %d held %d rejected %d local %d lost %d", witnessHead, l.Captured, l.Delivered, l.Held, l.Rejected, l.Local, l.Lost)
+	text := fmt.Sprintf("%scaptured %d delivered %d held %d rejected %d local %d lost %d",
+		witnessHead, l.Captured, l.Delivered, l.Held, l.Rejected, l.Local, l.Lost)
 	return fmt.Sprintf("%s sum %08x\n", text, sumOf(text))
 }
 

@@ -66,13 +66,14 @@ func (s *salvage) closeLedger(size int64) error {
 // matchReasons makes the rejected samples and the table of reasons agree: of a
 // sample and its reason, which lie in two pages, one may be lost.
 func (s *salvage) matchReasons() error {
-	err := s.into.exec(`DELETE FROM main.rejected WHERE NOT EXISTS
-		(SELECT 1 FROM main.samples AS s WHERE s.timestamp_ms = rejected.timestamp_ms AND s.series_id = rejected.series_id AND s.uploaded = ?)`, store.Rejected)
+	err := s.into.exec(`DELETE FROM main.rejected WHERE NOT EXISTS (SELECT 1 FROM main.samples AS s
+		WHERE s.timestamp_ms = rejected.timestamp_ms AND s.series_id = rejected.series_id AND s.uploaded = ?)`, store.Rejected)
 	if err != nil {
 		return err
 	}
 	return s.into.exec(`INSERT OR IGNORE INTO main.rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
-		SELECT timestamp_ms, series_id, ?, 0, 'the reason was in a damaged page', '' FROM main.samples WHERE uploaded = ?`, s.report.At.UnixMilli(), store.Rejected)
+		SELECT timestamp_ms, series_id, ?, 0, 'the reason was in a damaged page', '' FROM main.samples WHERE uploaded = ?`,
+		s.report.At.UnixMilli(), store.Rejected)
 }
 
 // note writes how many samples were lost, and the row that reports the damage.

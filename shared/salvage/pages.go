@@ -65,7 +65,8 @@ func newPages(file, walFile *device) *pages {
 // readFirst reads the first page's description of the file, if it is intact.
 func (p *pages) readFirst(first page) {
 	head := first.data
-	if len(head) < fileHeader || !bytes.Equal(head[:16], fileMagic) || sizeIn(head) != p.size || first.kind() != tableLeaf && first.kind() != tableInterior {
+	if len(head) < fileHeader || !bytes.Equal(head[:16], fileMagic) || sizeIn(head) != p.size ||
+		first.kind() != tableLeaf && first.kind() != tableInterior {
 		return
 	}
 	if reserved := int(head[20]); p.size-reserved >= 480 {

@@ -114,7 +114,8 @@ var tables = []*table{
 
 	{name: "series_used", schema: 3, rows: true, insert: firstWins, columns: []column{rowNumber("series_id")}},
 	{name: "events", schema: 3, rows: true, insert: lastWins, columns: []column{
-		rowNumber("id"), within("time", 0, store.MaxTimeMs), words("source"), words("event"), words("reason"), words("link"), words("text"), count("held"),
+		rowNumber("id"), within("time", 0, store.MaxTimeMs),
+		words("source"), words("event"), words("reason"), words("link"), words("text"), count("held"),
 	}, fits: func(r *record) bool { return len(r.values[6].b) <= metric.MaxEventText }},
 
 	{name: "schema_version", schema: 0, rows: true, columns: []column{
@@ -123,7 +124,9 @@ var tables = []*table{
 
 	// Earlier schemas. The first files of schema 2 have one more column in metrics.
 	{name: "metrics", schema: 1, rows: true, insert: lastWins, columns: []column{
-		rowNumber("id"), within("timestamp_ms", 0, store.MaxTimeMs), words("metric_name"), {name: "metric_value", kinds: whole | float | null}, maybe(words("device_id")),
+		rowNumber("id"), within("timestamp_ms", 0, store.MaxTimeMs), words("metric_name"),
+		{name: "metric_value", kinds: whole | float | null},
+		maybe(words("device_id")),
 	}},
 	{name: "metrics", schema: 2, rows: true, insert: lastWins, columns: metrics2},
 	{name: "metrics", schema: 2, rows: true, insert: lastWins, columns: append(slices.Clip(metrics2), words("dedup_key"))},
@@ -140,7 +143,8 @@ var metrics2 = []column{
 	rowNumber("id"), within("timestamp_ms", 0, store.MaxTimeMs), words("metric_name"),
 	{name: "metric_value", kinds: whole | float | null},
 	maybe(words("value_text")),
-	maybe(number("value_type")), maybe(words("tags")), maybe(words("session_id")), maybe(words("device_id")), maybe(number("uploaded")), maybe(number("priority")),
+	maybe(number("value_type")), maybe(words("tags")), maybe(words("session_id")), maybe(words("device_id")),
+	maybe(number("uploaded")), maybe(number("priority")),
 }
 
 // passedOver are tables that are not copied: the new file has its own rows.

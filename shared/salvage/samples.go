@@ -144,7 +144,8 @@ func (s *salvage) likely(one *sample) bool {
 	if newest == 0 {
 		newest = 1 << 20
 	}
-	return s.found.known.has(uint32(one.series)) && (one.session == noSession || one.session > 0 && one.session <= newest) //nolint:gosec // not negative
+	return s.found.known.has(uint32(one.series)) && //nolint:gosec // not negative
+		(one.session == noSession || one.session > 0 && one.session <= newest)
 }
 
 // mayKeep says whether a sample has a series, or may get an unnamed one.

@@ -28,7 +28,10 @@ type writer struct {
 
 // newWriter opens the new file.
 func newWriter(ctx context.Context, path string) (*writer, error) {
-	params := url.Values{"mode": {"rw"}, "_journal_mode": {"MEMORY"}, "_synchronous": {"OFF"}, "_cache_size": {"-2048"}, "_busy_timeout": {"5000"}, "_mutex": {"no"}}
+	params := url.Values{
+		"mode": {"rw"}, "_journal_mode": {"MEMORY"}, "_synchronous": {"OFF"}, "_cache_size": {"-2048"},
+		"_busy_timeout": {"5000"}, "_mutex": {"no"},
+	}
 	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
 	pool, err := sql.Open("sqlite3", name.String())
 	if err != nil {
@@ -86,7 +89,8 @@ func (w *writer) put(t *table, r *record, rowid int64) error {
 		w.closeLater(stmt)
 	}
 	_, err := stmt.ExecContext(w.ctx, t.args(r, rowid)...)
-	if se, ok := errors.AsType[sqlite3.Error](err); ok && (se.Code == sqlite3.ErrConstraint || se.Code == sqlite3.ErrMismatch || se.Code == sqlite3.ErrTooBig) {
+	if se, ok := errors.AsType[sqlite3.Error](err); ok &&
+		(se.Code == sqlite3.ErrConstraint || se.Code == sqlite3.ErrMismatch || se.Code == sqlite3.ErrTooBig) {
 		return nil
 	}
 	return writing(err)

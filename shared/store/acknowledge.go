@@ -45,7 +45,8 @@ func (db *DB) Acknowledge(ctx context.Context, rows []Row, receipt Receipt, u Up
 			oldest, newest := slices.MinFunc(rows, byTime), slices.MaxFunc(rows, byTime)
 			_, err := tx.ExecContext(ctx, `INSERT INTO upload_checkpoints
 				(batch_id, chunk_index, last_uploaded_id, last_uploaded_timestamp, upload_time, metrics_count, first_uploaded_timestamp)
-				VALUES (?, ?, ?, ?, ?, ?, ?)`, receipt.BatchID, receipt.ChunkIndex, newest.ID(), newest.TimeMs, receipt.At.UnixMilli(), len(rows), oldest.TimeMs)
+				VALUES (?, ?, ?, ?, ?, ?, ?)`, receipt.BatchID, receipt.ChunkIndex, newest.ID(), newest.TimeMs,
+				receipt.At.UnixMilli(), len(rows), oldest.TimeMs)
 			if err != nil {
 				return nil, fmt.Errorf("write the receipt: %w", err)
 			}
@@ -114,7 +115,8 @@ func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole b
 		AND (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?)`
 	args := []any{first.Priority, first.TimeMs, first.Series.ID, last.TimeMs, last.Series.ID}
 	var got []byte
-	err = tx.QueryRowContext(ctx, "SELECT group_concat(id) FROM (SELECT "+sqlKey+" AS id"+between+" ORDER BY timestamp_ms, series_id)", args...).Scan(&got)
+	keys := "SELECT group_concat(id) FROM (SELECT " + sqlKey + " AS id" + between + " ORDER BY timestamp_ms, series_id)"
+	err = tx.QueryRowContext(ctx, keys, args...).Scan(&got)
 	if err != nil {
 		return 0, false, fmt.Errorf("read the keys between two samples: %w", err)
 	}

@@ -101,7 +101,8 @@ const levels = `SELECT series_id, timestamp_ms / ?3 * ?3 AS start, min(value), m
 
 // A reading below the one before it means that the counter restarted: there is no
 // rate for it, and the next rate starts from it.
-const rates = `SELECT series_id, at / ?3 * ?3 AS start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
+const rates = `SELECT series_id, at / ?3 * ?3 AS start,
+		min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
 	FROM (SELECT series_id, timestamp_ms AS at, value AS v,
 			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM samples
 		WHERE timestamp_ms >= ?1 - ?5 AND timestamp_ms < ?2 AND series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL
@@ -168,7 +169,8 @@ const sampledLevels = steps + `SELECT series_id, start, min(value), max(value), 
 	WHERE series_id IN (SELECT value FROM json_each(?4)) AND value IS NOT NULL AND ?5
 	GROUP BY start, series_id ORDER BY start, series_id`
 
-const sampledRates = steps + `SELECT series_id, start, min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
+const sampledRates = steps + `SELECT series_id, start,
+		min((v - v0) * 1000.0 / (at - at0)), max((v - v0) * 1000.0 / (at - at0)), sum(v - v0) * 1000.0 / sum(at - at0)
 	FROM (SELECT series_id, start, timestamp_ms AS at, value AS v,
 			lag(timestamp_ms) OVER w AS at0, lag(value) OVER w AS v0 FROM steps CROSS JOIN samples
 		ON timestamp_ms >= start AND timestamp_ms < min(start + ?6, ?2)
@@ -206,7 +208,8 @@ func (r *Reader) Latest(ctx context.Context, sinceMs, untilMs int64, limit int) 
 	// value is of the row with the maximum: sqlite.org/lang_select.html#bareagg.
 	rows, err := r.read.QueryContext(ctx, `SELECT id, metric_name, device_id, tags, at, value FROM
 		(SELECT series_id, max(timestamp_ms) AS at, value FROM samples WHERE timestamp_ms BETWEEN ?1 AND ?2 GROUP BY series_id)
-		JOIN series ON id = series_id WHERE value_type = 0 AND value IS NOT NULL ORDER BY metric_name, tags, device_id LIMIT ?3`, sinceMs, untilMs, limit)
+		JOIN series ON id = series_id WHERE value_type = 0 AND value IS NOT NULL ORDER BY metric_name, tags, device_id LIMIT ?3`,
+		sinceMs, untilMs, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the newest samples: %w", err)
 	}

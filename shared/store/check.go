@@ -73,7 +73,8 @@ func (db *DB) Check(ctx context.Context) error {
 	for i := range int64(stations) {
 		at := first.Int64 + (last.Int64-first.Int64)/stations*i
 		var v sql.NullFloat64
-		err := db.write.QueryRowContext(ctx, "SELECT value FROM samples WHERE timestamp_ms >= ? ORDER BY timestamp_ms, series_id LIMIT 1", at).Scan(&v)
+		const next = "SELECT value FROM samples WHERE timestamp_ms >= ? ORDER BY timestamp_ms, series_id LIMIT 1"
+		err := db.write.QueryRowContext(ctx, next, at).Scan(&v)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("check the database: %w", err)
 		}

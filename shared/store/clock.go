@@ -63,7 +63,8 @@ func (db *DB) RecordClock(ctx context.Context, c Clock) (change ClockChange, err
 			note.HeldSinceMs = c.Now.Wall.Add(c.Since - c.Now.Boot).UnixMilli()
 		}
 		if !change.More {
-			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM samples WHERE uploaded = 3 AND (session <> ?1 OR session IS NULL OR ?2)", db.session, c.Trusted).Scan(&note.HeldEarlier)
+			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM samples WHERE uploaded = 3 AND (session <> ?1 OR session IS NULL OR ?2)",
+				db.session, c.Trusted).Scan(&note.HeldEarlier)
 			if err != nil {
 				return err
 			}
@@ -83,12 +84,14 @@ func (db *DB) RecordClock(ctx context.Context, c Clock) (change ClockChange, err
 // session are stamped. It stores the offset with the session for the next start.
 func (db *DB) base(ctx context.Context, tx *sql.Tx, c Clock) (base int64, err error) {
 	_, err = tx.ExecContext(ctx, `UPDATE sessions SET metadata = json_set(metadata, '$.offset_ms', ?1, '$.boot_id', ?2)
-		WHERE num = ?3 AND json_valid(metadata) AND json_type(metadata) = 'object' AND metadata ->> '$.offset_ms' IS NULL`, c.offsetMs(), c.BootID, db.session)
+		WHERE num = ?3 AND json_valid(metadata) AND json_type(metadata) = 'object' AND metadata ->> '$.offset_ms' IS NULL`,
+		c.offsetMs(), c.BootID, db.session)
 	if err != nil {
 		return 0, err
 	}
 	// Samples that other writers held in this boot before the first RecordClock.
-	_, err = tx.ExecContext(ctx, "UPDATE samples SET session = ?1 WHERE uploaded = 3 AND session IS NULL AND timestamp_ms BETWEEN ?2 AND ?3 AND ?1 > 0",
+	_, err = tx.ExecContext(ctx, `UPDATE samples SET session = ?1
+		WHERE uploaded = 3 AND session IS NULL AND timestamp_ms BETWEEN ?2 AND ?3 AND ?1 > 0`,
 		db.session, c.offsetMs(), c.Now.Wall.UnixMilli())
 	if err != nil {
 		return 0, err
@@ -152,7 +155,8 @@ func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int
 		WHERE uploaded = 3 AND session = ? ORDER BY timestamp_ms `+order+", series_id LIMIT ?", session, releaseSlice); err != nil {
 		return change, err
 	}
-	taken, err := affected(tx.ExecContext(ctx, `DELETE FROM samples WHERE (timestamp_ms, series_id) IN (SELECT timestamp_ms, series_id FROM temp.released)`))
+	taken, err := affected(tx.ExecContext(ctx, `DELETE FROM samples
+		WHERE (timestamp_ms, series_id) IN (SELECT timestamp_ms, series_id FROM temp.released)`))
 	if err != nil {
 		return change, err
 	}

@@ -61,7 +61,8 @@ func releaseEvents(ctx context.Context, tx *sql.Tx, c Clock) error {
 func (r *Reader) RecentEvents(ctx context.Context, limit int) (events []metric.Event, total int, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
 		var tables int
-		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'events'").Scan(&tables); err != nil || tables == 0 {
+		err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'events'").Scan(&tables)
+		if err != nil || tables == 0 {
 			return err
 		}
 		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM events").Scan(&total); err != nil {

@@ -25,7 +25,8 @@ func (db *DB) prepareInserts(ctx context.Context) error {
 		query := "INSERT INTO samples (uploaded, session, timestamp_ms, series_id, value, priority) VALUES " +
 			strings.Repeat("(?1, NULLIF(?2, 0), ?, ?, ?, ?), ", rows)
 		var err error
-		if db.inserts[i], err = db.write.PrepareContext(ctx, strings.TrimSuffix(query, ", ")+" ON CONFLICT DO NOTHING"); err != nil { //nolint:sqlclosecheck // kept until the database is closed
+		query = strings.TrimSuffix(query, ", ") + " ON CONFLICT DO NOTHING"
+		if db.inserts[i], err = db.write.PrepareContext(ctx, query); err != nil { //nolint:sqlclosecheck // kept until the database is closed
 			return fmt.Errorf("prepare the insert of %d rows: %w", rows, err)
 		}
 	}
@@ -42,37 +43,13 @@ type sampleRow struct {
 // insert stores samples, with shiftMs added to their times, and returns how many
 // were new. It adds to lost those that cannot be stored, or that have another value
 // than the stored one.
-func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64, lost map[string]int) (stored int, fresh []*Series, err error) {
-	var rows []sampleRow
-	for _, g := range groups {
-		rows = slices.Grow(rows, len(g.Samples))
-		for _, s := range g.Samples {
-			if !metric.Finite(s.Value) {
-				lost[status.LostUnstorable]++
-				continue
-			}
-			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags, g.Self)
-			if errors.Is(err, errSeriesLimit) {
-				lost[status.LostSeriesLimit]++
-				continue
-			}
-			if errors.Is(err, errManySeries) {
-				lost[status.LostUnstorable]++
-				continue
-			}
-			if err != nil {
-				return 0, nil, err
-			}
-			if isNew {
-				fresh = append(fresh, series)
-			}
-			rows = append(rows, sampleRow{s.TimeMs + shiftMs, series.ID, s.Value, g.Priority})
-		}
+func (db *DB) insert(
+	ctx context.Context, tx *sql.Tx, groups []Group, state State, session, shiftMs int64, lost map[string]int,
+) (stored int, fresh []*Series, err error) {
+	rows, fresh, err := db.rowsOf(ctx, tx, groups, shiftMs, lost)
+	if err != nil {
+		return 0, nil, err
 	}
-	// In the order of the key, each page is filled and written once.
-	slices.SortStableFunc(rows, func(a, b sampleRow) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.series, b.series))
-	})
 	args := []any{state, session}
 	for i, size := range insertSizes {
 		if len(rows) < size {
@@ -84,26 +61,58 @@ func (db *DB) insert(ctx context.Context, tx *sql.Tx, groups []Group, state Stat
 			for _, r := range rows[:size] {
 				args = append(args, r.at, r.series, sqlValue(r.value), r.priority)
 			}
-			res, err := stmt.ExecContext(ctx, args...)
+			n, err := affected(stmt.ExecContext(ctx, args...))
 			if err != nil {
 				return 0, nil, fmt.Errorf("insert %d samples: %w", size, err)
 			}
-			n, err := res.RowsAffected()
-			if err != nil {
-				return 0, nil, err
-			}
-			if int(n) < size {
+			if n < size {
 				differ, err := countConflicts(ctx, tx, rows[:size])
 				if err != nil {
 					return 0, nil, err
 				}
 				lost[status.LostSameTime] += differ
 			}
-			stored += int(n)
+			stored += n
 			rows = rows[size:]
 		}
 	}
 	return stored, fresh, nil
+}
+
+// rowsOf returns the rows of samples, in the order of the key: then each page is
+// filled and written once. It stores new series, and returns those that are not in
+// the cache. It adds to lost the samples that cannot be stored.
+func (db *DB) rowsOf(
+	ctx context.Context, tx *sql.Tx, groups []Group, shiftMs int64, lost map[string]int,
+) (rows []sampleRow, fresh []*Series, err error) {
+	for _, g := range groups {
+		rows = slices.Grow(rows, len(g.Samples))
+		for _, s := range g.Samples {
+			if !metric.Finite(s.Value) {
+				lost[status.LostUnstorable]++
+				continue
+			}
+			series, isNew, err := db.seriesOf(ctx, tx, s.Name, s.Tags, g.Self)
+			switch {
+			case errors.Is(err, errSeriesLimit):
+				lost[status.LostSeriesLimit]++
+				continue
+			case errors.Is(err, errManySeries):
+				lost[status.LostUnstorable]++
+				continue
+			case err != nil:
+				return nil, nil, err
+			}
+			if isNew {
+				fresh = append(fresh, series)
+			}
+			rows = append(rows, sampleRow{s.TimeMs + shiftMs, series.ID, s.Value, g.Priority})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b sampleRow) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.series, b.series))
+	})
+	return rows, fresh, nil
 }
 
 // countConflicts counts the rows whose stored sample has another value.

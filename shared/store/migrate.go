@@ -113,7 +113,8 @@ func (db *DB) migrate(ctx context.Context) error {
 			if err := step.apply(ctx, tx); err != nil {
 				return fmt.Errorf("migrate the database from schema %d to %d (nothing was changed): %w", step.from, step.to, err)
 			}
-			_, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)", step.to, time.Now().UTC().Format(time.RFC3339))
+			_, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)",
+				step.to, time.Now().UTC().Format(time.RFC3339))
 			if err != nil {
 				return fmt.Errorf("write schema version %d: %w", step.to, err)
 			}

@@ -84,7 +84,8 @@ func (db *DB) CheckContents(ctx context.Context, last Ledger) error {
 	}
 	var pending, held int64
 	err = db.readTx(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, "SELECT count(*) FILTER (WHERE uploaded = 0), count(*) FILTER (WHERE uploaded = 3) FROM samples").Scan(&pending, &held)
+		const count = "SELECT count(*) FILTER (WHERE uploaded = 0), count(*) FILTER (WHERE uploaded = 3) FROM samples"
+		return tx.QueryRowContext(ctx, count).Scan(&pending, &held)
 	})
 	switch {
 	case err != nil:
@@ -92,7 +93,8 @@ func (db *DB) CheckContents(ctx context.Context, last Ledger) error {
 	case now.Captured < last.Captured:
 		return fmt.Errorf("%w: %d samples had been captured, it has %d", ErrDamaged, last.Captured, now.Captured)
 	case pending != now.Pending || held != now.Held:
-		return fmt.Errorf("%w: it has %d pending and %d held samples, but its ledger says %d and %d", ErrDamaged, pending, held, now.Pending, now.Held)
+		return fmt.Errorf("%w: it has %d pending and %d held samples, but its ledger says %d and %d",
+			ErrDamaged, pending, held, now.Pending, now.Held)
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ func (r *Reader) NewestSince(ctx context.Context, into []Row, sinceMs int64, exc
 // the newest of all.
 func newestQuery() string {
 	const one = `SELECT * FROM (SELECT timestamp_ms, series_id, value, priority FROM samples
-		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 AND timestamp_ms NOT BETWEEN ?3 AND ?4 ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
+		WHERE uploaded = 0 AND priority = %d AND timestamp_ms >= ?2 AND timestamp_ms NOT BETWEEN ?3 AND ?4
+		ORDER BY timestamp_ms DESC, series_id DESC LIMIT ?1)`
 	var walks []string
 	for p := range LowestPriority + 1 {
 		walks = append(walks, fmt.Sprintf(one, p))

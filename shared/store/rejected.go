@@ -41,7 +41,8 @@ func (db *DB) Reject(ctx context.Context, rejections []Rejection, at time.Time, 
 			}
 			rejected++
 			_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO rejected (timestamp_ms, series_id, rejected_ms, http_status, reason, server_words)
-				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus, metric.OneLine(r.Reason, MaxWords), metric.OneLine(r.Words, MaxWords))
+				VALUES (?, ?, ?, ?, ?, ?)`, r.TimeMs, r.Series.ID, at.UnixMilli(), r.HTTPStatus,
+				metric.OneLine(r.Reason, MaxWords), metric.OneLine(r.Words, MaxWords))
 			if err != nil {
 				return nil, fmt.Errorf("write the reason: %w", err)
 			}
@@ -120,8 +121,8 @@ type rejectedKey struct{ at, timeMs, seriesID int64 }
 // rejections reads the page of rows behind the key.
 func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Rejection, last rejectedKey, err error) {
 	err = r.readTx(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority, r.rejected_ms, r.http_status, r.reason, r.server_words,
-				i.metric_name, i.device_id, i.tags, i.value_type
+		rows, err := tx.QueryContext(ctx, `SELECT r.timestamp_ms, r.series_id, s.value, s.priority,
+				r.rejected_ms, r.http_status, r.reason, r.server_words, i.metric_name, i.device_id, i.tags, i.value_type
 			FROM rejected AS r JOIN samples AS s USING (timestamp_ms, series_id) JOIN series AS i ON i.id = r.series_id
 			WHERE s.uploaded = 2 AND (r.rejected_ms, r.timestamp_ms, r.series_id) > (?, ?, ?)
 			ORDER BY r.rejected_ms, r.timestamp_ms, r.series_id LIMIT ?`, after.at, after.timeMs, after.seriesID, rejectedPage)
@@ -133,7 +134,8 @@ func (r *Reader) rejections(ctx context.Context, after rejectedKey) (page []Reje
 			of := &Series{}
 			one := Rejection{Row: Row{Series: of}}
 			var value sql.NullFloat64
-			err := rows.Scan(&one.TimeMs, &of.ID, &value, &one.Priority, &last.at, &one.HTTPStatus, &one.Reason, &one.Words, &of.Name, &of.Device, &of.Tags, &of.Type)
+			err := rows.Scan(&one.TimeMs, &of.ID, &value, &one.Priority,
+				&last.at, &one.HTTPStatus, &one.Reason, &one.Words, &of.Name, &of.Device, &of.Tags, &of.Type)
 			if err != nil {
 				return err
 			}

@@ -110,10 +110,13 @@ func (db *DB) DeleteDelivered(ctx context.Context, at *Sweep, beforeMs int64, ke
 		return 0, false, fmt.Errorf("find samples to delete: %w", err)
 	}
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		if deleted, err = affected(tx.ExecContext(ctx, deleteDelivered, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Delivered)); err != nil {
+		deleteIn := func(state State) (int, error) {
+			return affected(tx.ExecContext(ctx, deleteDelivered, first.timeMs, first.seriesID, last.timeMs, last.seriesID, state))
+		}
+		if deleted, err = deleteIn(Delivered); err != nil {
 			return err
 		}
-		local, err := affected(tx.ExecContext(ctx, deleteDelivered, first.timeMs, first.seriesID, last.timeMs, last.seriesID, Local))
+		local, err := deleteIn(Local)
 		if err != nil || local == 0 {
 			return err
 		}

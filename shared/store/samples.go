@@ -92,13 +92,13 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 		if err != nil {
 			return 0, nil, err
 		}
-		for _, held := range []bool{true, false} {
-			part, state, shift := clockHold{held, db.session, 0}, Pending, int64(0)
+		for _, held := range []bool{true, false} { // the samples that are held, then the others
+			of, state, shift := clockHold{held, db.session, 0}, Pending, int64(0)
 			if held {
-				part, state, shift = h, Held, h.shiftMs
+				of, state, shift = h, Held, h.shiftMs
 			}
 			groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return (h.held && !g.ClockTrusted) != held })
-			n, new, err := db.insert(ctx, tx, groups, state, part.session, shift, lost)
+			n, new, err := db.insert(ctx, tx, groups, state, of.session, shift, lost)
 			if err != nil {
 				return 0, nil, err
 			}
@@ -106,7 +106,7 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 			fresh = append(fresh, new...)
 			heldBy := int64(0)
 			if held {
-				entries["held"], heldBy = n, part.session
+				entries["held"], heldBy = n, of.session
 			}
 			if err := writeEvents(ctx, tx, groups, heldBy, shift); err != nil {
 				return 0, nil, err

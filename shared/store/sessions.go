@@ -112,7 +112,8 @@ func (db *DB) resume(ctx context.Context, s Session) (num int64, err error) {
 // last status rows.
 func (db *DB) EndSession(ctx context.Context, at time.Time, last []status.Row) error {
 	err := db.tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?", at.UnixMilli(), db.session); err != nil {
+		const end = "UPDATE sessions SET status = 'completed', end_time = ? WHERE num = ?"
+		if _, err := tx.ExecContext(ctx, end, at.UnixMilli(), db.session); err != nil {
 			return err
 		}
 		return writeStatus(ctx, tx, last)

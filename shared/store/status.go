@@ -116,7 +116,8 @@ func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) erro
 		return err
 	}
 	return db.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE daemon = ? AND component NOT IN (SELECT value FROM json_each(?))", daemon, string(names))
+		_, err := tx.ExecContext(ctx, "DELETE FROM status WHERE daemon = ? AND component NOT IN (SELECT value FROM json_each(?))",
+			daemon, string(names))
 		if err != nil {
 			return fmt.Errorf("drop old status rows of %s: %w", daemon, err)
 		}

@@ -36,7 +36,8 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 		}
 		k.busyTries++
 		k.log.Warn("a reader or writer prevents the checkpoint from finishing; the WAL grows until it ends; will try again",
-			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries, "frames", c.Frames, "moved", c.Moved, "retry_in", busyRetry.String())
+			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries, "frames", c.Frames, "moved", c.Moved,
+			"retry_in", busyRetry.String())
 		return nil
 	}
 	k.due = now.Add(k.cfg.WALCheckpointInterval)
