@@ -77,6 +77,8 @@ func (e *evaluation) stateOf(program string, row status.Row, known bool) State {
 	switch {
 	case !silent && e.rebooted(row) == "":
 		return Running
+	case asked && e.seen.DiskFull != "" && e.rebooted(row) == "":
+		return Running // it lives, and has no room for a heartbeat
 	case asked: // and held
 		return Hung
 	case unreadable && e.rebooted(row) == "":

@@ -61,6 +61,7 @@ const (
 	DatabaseWentBack  Code = "database_went_back"
 	CheckpointBlocked Code = "checkpoint_blocked"
 	WALLarge          Code = "wal_large"
+	DiskFull          Code = "disk_full"
 	DiskLow           Code = "disk_low"
 	SamplesEvicted    Code = "samples_evicted"
 	SeriesLimit       Code = "series_limit"

@@ -335,6 +335,12 @@ func TestEvaluate(t *testing.T) {
 		{"checkpoint kept for longer", func(w *world) {
 			w.row("storage").Detail = fmt.Sprintf(`{"checkpoint_busy_since_ms":%d}`, minutesAgo(10*m+ms))
 		}, "degraded checkpoint_blocked"},
+		{"no room for a heartbeat", func(w *world) {
+			w.seen.DiskFull = "only 0 KiB are free"
+			for _, program := range []string{"collector", "shipper"} {
+				w.row(program).HeartbeatMs, w.row(program).HeartbeatBootMs = minutesAgo(10*m), w.row(program).HeartbeatBootMs-600_000
+			}
+		}, "error disk_full"},
 		{"less room than is to be kept", func(w *world) {
 			w.row("storage").Detail = `{"free_bytes":1000000,"free_bytes_short":2000000}`
 		}, "degraded disk_low"},

@@ -56,6 +56,8 @@ type Observation struct {
 	Locks map[string]Lock
 	// ConfigFault is what is wrong with the configuration file now; "": nothing.
 	ConfigFault string
+	// DiskFull says that nothing can be written beside the database; "": it can.
+	DiskFull string
 }
 
 // A Lock is the state of a writer's lock file. While it is held, the process runs.

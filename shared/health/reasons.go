@@ -123,6 +123,7 @@ var Catalog = []Chapter{
 		},
 		{CheckpointBlocked, StatusDegraded, "a reader keeps the WAL from being emptied", "close the program that has the database open"},
 		{WALLarge, StatusDegraded, "the WAL is more than twice as large as `storage.wal_checkpoint_size_mb`", "close programs that have the database open; otherwise restart metrics-collector"},
+		{DiskFull, StatusError, "there is no room beside the database: no daemon can store anything, nor write a heartbeat. The collector keeps the newest 20,000 samples in memory", "make room on the filesystem of the database; everything continues by itself"},
 		{DiskLow, StatusDegraded, "less than `storage.min_free_mb` is free on the disk", "find out what fills the disk; the collector deletes old samples first"},
 		{
 			SeriesLimit, StatusDegraded,

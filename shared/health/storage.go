@@ -59,6 +59,9 @@ func (e *evaluation) upkeep() {
 	if row := e.rows[status.StorageRow]; row.FailingSinceMs != 0 {
 		e.add(StatusError, StorageFailing, status.StorageRow, row.FailingSinceMs, "%s; it is tried again", row.Error)
 	}
+	if e.seen.DiskFull != "" {
+		e.add(StatusError, DiskFull, status.StorageRow, 0, "%s; nothing can be stored, and what the daemons do is not known from their heartbeats", e.seen.DiskFull)
+	}
 	d := detailOf[status.Storage](e, status.StorageRow)
 	if d.CheckpointBusySinceMs != 0 {
 		if kept := e.age("", d.CheckpointBusySinceMs, -1); kept > e.t.CheckpointAge {

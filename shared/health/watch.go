@@ -164,6 +164,9 @@ func (w *Watch) observe(ctx context.Context) Observation {
 			w.readLocks(locks, program)
 		}
 	}
+	if err := store.CheckFreeSpace(w.path); err != nil {
+		seen.DiskFull = err.Error()
+	}
 	if w.host.ConfigFault != nil {
 		seen.ConfigFault = w.host.ConfigFault()
 	}
