@@ -18,8 +18,8 @@ import (
 // processors, sensors, cooling devices. A board has about ten of each.
 const maxOfKind = 32
 
-// A seldom says when what hardly ever changes is told again: in the first round
-// and in each tenth after it. Told each time it would be a third of all samples.
+// A seldom says when values that hardly ever change are reported: in the first round and
+// in each tenth after it. Reported each time they would be a third of all samples.
 type seldom struct{ round int }
 
 func (s *seldom) due() bool {
@@ -27,9 +27,9 @@ func (s *seldom) due() bool {
 	return s.round%10 == 1
 }
 
-// absent says whether an error means that there is nothing to read: no such
-// file, a device that was unplugged while it was read, or a driver that has no
-// such value. All else is a reading that failed.
+// absent says whether an error means that there is nothing to read: no such file, a
+// device that was unplugged while it was read, or a driver without this value. Any other
+// error is a reading that failed.
 func absent(err error) bool {
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
@@ -66,8 +66,8 @@ func (r *reading) list(elem ...string) []string {
 	return names
 }
 
-// text reads one attribute. It returns false for one that is absent, without a
-// word, and for one that cannot be read, which is a fault of the round.
+// text reads one attribute. It returns false if the attribute is absent, and if it cannot
+// be read, which is a fault of the round.
 func (r *reading) text(elem ...string) (string, bool) {
 	value, err := hostfs.ReadValue(filepath.Join(elem...))
 	if err == nil {
@@ -123,8 +123,8 @@ func (r *reading) tag(of, value string) (string, bool) {
 	return value, true
 }
 
-// A choice bounds the devices of a collector. What was reported stays, so that
-// a newcomer never ends the series of another; free places go by name.
+// A choice bounds the devices of a collector. Devices that were reported stay, so that a
+// new device never ends the series of another; free places are given by name.
 type choice struct {
 	most     int
 	reported map[string]bool

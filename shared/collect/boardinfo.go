@@ -7,7 +7,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-// infoCollector says what the board is and what it runs.
+// infoCollector reads the board's model and its software versions.
 type infoCollector struct {
 	roots   hostfs.Roots
 	version string
@@ -17,8 +17,8 @@ func newInfo(roots hostfs.Roots, version string) *infoCollector {
 	return &infoCollector{roots, version}
 }
 
-// Collect returns board.info, whose value is 1 and whose tags say it all: the
-// model where there is a device tree, the kernel, and our own version.
+// Collect returns board.info, whose value is 1. Its tags are the model, if there is a
+// device tree, the kernel, and the version of metrics-collector.
 func (c *infoCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
 	pairs := []string{"version", c.version}

@@ -26,7 +26,7 @@ var (
 	pwmSensor  = regexp.MustCompile(`^(pwm\d+)$`)
 )
 
-// powerCollector reads what feeds the board, and its fan.
+// powerCollector reads the board's power supplies and its fan.
 type powerCollector struct {
 	hwmon, supplies string
 	sensors         choice
@@ -39,7 +39,7 @@ func newPower(roots hostfs.Roots) *powerCollector {
 	}
 }
 
-// sensor is one value that can be read: a file, and what its number means.
+// sensor is one value that can be read: a file, and the meaning of its number.
 type sensor struct {
 	metric    string
 	tags      string

@@ -29,8 +29,8 @@ type Collector interface {
 // ErrNoData says that a round has nothing to report, and that nothing is wrong.
 var ErrNoData = errors.New("nothing to report")
 
-// A Note in an error of Collect says what is left out on purpose, and is no
-// failure. It is worth telling once.
+// A Note in an error of Collect names something that is left out on purpose. It is no
+// failure, and is logged once.
 type Note string
 
 func (n Note) Error() string { return string(n) }
@@ -46,10 +46,9 @@ func Notes(err error) []Note {
 	return notes
 }
 
-// Scheduled is a collector with its name in the configuration, how often it is
-// due, its samples' priority at upload (0 first), and whether a machine may well
-// have nothing for it to read: nothing is said of such a collector, neither that
-// it ran nor how long it took, until it has found something.
+// Scheduled is a collector with its name in the configuration, its interval, and its
+// samples' priority at upload (0 first). Optional says that many machines have nothing
+// for it to read: it has no self-metrics until it has found something.
 type Scheduled struct {
 	Collector
 	Name     string
@@ -98,8 +97,8 @@ func All(cfg config.Config, roots hostfs.Roots, version string) ([]Scheduled, er
 	return all, nil
 }
 
-// newCollector makes a collector of what every machine has, or none for another
-// name.
+// newCollector makes a collector for something that every machine has; nil for other
+// names.
 func newCollector(m config.Metric, roots hostfs.Roots, key string) (Collector, error) {
 	switch m.Name {
 	case "cpu.usage":
@@ -122,7 +121,8 @@ func newCollector(m config.Metric, roots hostfs.Roots, key string) (Collector, e
 	return nil, nil
 }
 
-// newOptional makes a collector of what boards have, or none for another name.
+// newOptional makes a collector for something that only some machines have; nil for other
+// names.
 func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Collector, error) {
 	switch m.Name {
 	case "stream.events":
@@ -155,8 +155,7 @@ func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Coll
 	return nil, nil
 }
 
-// made is a collector that its configuration allows, and no collector (rather
-// than a nil pointer in one) where it does not.
+// made returns c, or a nil interface (not one with a nil pointer in it) after an error.
 func made[C Collector](c C, err error) (Collector, error) {
 	if err != nil {
 		return nil, err
@@ -164,9 +163,8 @@ func made[C Collector](c C, err error) (Collector, error) {
 	return c, nil
 }
 
-// Failed returns how many readings an error of Collect stands for: the joined
-// errors in it, each for itself; one for any other error; none for nil, for
-// ErrNoData and for a Note.
+// Failed returns the number of failed readings in an error of Collect: one for each
+// joined error, and none for nil, ErrNoData and a Note.
 func Failed(err error) int {
 	n := 0
 	each(err, func(leaf error) {

@@ -17,7 +17,7 @@ const (
 	// standard UNIX 512-byte sectors, not any device- or filesystem-specific
 	// block size" (Documentation/block/stat.rst).
 	sectorBytes = 512
-	// maxDevices bounds the devices of one round, whatever the pattern matches.
+	// maxDevices bounds the devices of one round, for any pattern.
 	maxDevices = 64
 )
 
@@ -94,8 +94,8 @@ const (
 
 // parseDiskstats reads the lines of the devices that wanted says yes to: major,
 // minor, name, then at least eleven counts (more since 4.18 and 5.5, not used).
-// The counts of other devices are not looked at: partitions had fewer before
-// 2.6.25. Nor are the counts that are not used: one that is garbled costs nothing.
+// Counts of other devices are not read, because partitions had fewer before 2.6.25, nor
+// are counts that are not used.
 // A line that is too short, garbled where it counts or of a device that came before
 // is an error for that line only. No lines at all is a machine without disks.
 // Source: Documentation/admin-guide/iostats.rst.

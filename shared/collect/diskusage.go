@@ -22,7 +22,7 @@ const (
 	answerWait = 500 * time.Millisecond
 )
 
-// diskUsageCollector asks filesystems for their room.
+// diskUsageCollector reads the size and the free space of filesystems.
 type diskUsageCollector struct {
 	roots       hostfs.Roots
 	mountpoints []string // empty: the root and every filesystem on a block device
@@ -46,9 +46,9 @@ func newDiskUsage(roots hostfs.Roots, cfg config.MetricConfig, key string) (*dis
 // Collect returns disk.total_bytes, .used_bytes and .available_bytes of the root
 // filesystem and of each other filesystem on a block device, or of exactly the
 // configured mountpoints. Each filesystem is asked by a goroutine of its own: one
-// that does not answer is an error, costs nobody else's figures, and is not asked
-// again before it has answered. A filesystem that another user mounted for
-// himself and one without blocks are left out, with a Note.
+// that does not answer is an error for this one only, and is not asked again before it
+// has answered. A filesystem that only the user who mounted it may read, and one without
+// blocks, are left out, with a Note.
 //
 // A configured mountpoint where nothing is mounted is an error: an SD card that
 // fell out must not show the figures of the filesystem below.
@@ -121,7 +121,7 @@ func (c *diskUsageCollector) enter(r *reading, f filesystem, got room) {
 		r.add("disk.available_bytes", tags, float64(got.space.Available))
 	case errors.Is(got.err, errNoPlace):
 	case !chosen && errors.Is(got.err, fs.ErrPermission):
-		r.fault(Note(fmt.Sprintf("%q is left out: only the user who mounted it may look at it", f.points[0])))
+		r.fault(Note(fmt.Sprintf("%q is left out: only the user who mounted it may read it", f.points[0])))
 	case !chosen && errors.Is(got.err, hostfs.ErrNoBlocks):
 		r.fault(Note(fmt.Sprintf("%q is left out: it is %v", f.points[0], hostfs.ErrNoBlocks)))
 	default:

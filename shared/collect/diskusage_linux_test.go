@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
 	"github.com/taniwha3/thugshells/shared/config"
 	"github.com/taniwha3/thugshells/shared/hostfs"
 	"github.com/taniwha3/thugshells/shared/hostfs/hosttest"
-	"golang.org/x/sys/unix"
 )
 
 // A fuseServer is a filesystem in user space of 100 MiB with nothing in it. While

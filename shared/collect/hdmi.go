@@ -17,9 +17,9 @@ import (
 
 const (
 	maxInputs = 4
-	// A query that finds no signal costs a line in the kernel's log and some
-	// milliseconds of waiting, on an RK3588: no more often than this, and while
-	// there is no lock more and more seldom.
+	// On an RK3588 a query without a signal costs a line in the kernel's log and some
+	// milliseconds. Queries are queryEvery apart at least, and after each one without a
+	// lock twice as far, up to queryAtMost.
 	queryEvery  = 30 * time.Second
 	queryAtMost = 5 * time.Minute
 )
@@ -40,9 +40,9 @@ type videoDevice interface {
 	io.Closer
 }
 
-// hdmiCollector asks the HDMI inputs for what is plugged into them.
+// hdmiCollector reads the signals at the HDMI inputs.
 type hdmiCollector struct {
-	status string // of Rockchip's kernels; it is asked before any device
+	status string // file of Rockchip's kernels, read before any device
 	inputs []*hdmiInput
 	open   func(path string) (videoDevice, error) // replaced in tests
 }
@@ -71,7 +71,7 @@ func (c *hdmiCollector) Collect(now time.Time) ([]metric.Sample, error) {
 		// The receiver that the status is of is the first input.
 		if i == 0 && unplugged {
 			in.unplug()
-			in.tell(&r, hdmiState{signal: noCable})
+			in.report(&r, hdmiState{signal: noCable})
 			continue
 		}
 		device, err := c.open(in.path)
@@ -89,7 +89,7 @@ func (c *hdmiCollector) Collect(now time.Time) ([]metric.Sample, error) {
 		case err != nil:
 			r.fault(fmt.Errorf("ask %s: %w", in.path, err))
 		default:
-			in.tell(&r, state)
+			in.report(&r, state)
 		}
 	}
 	return r.done()
@@ -136,7 +136,7 @@ func (c *hdmiCollector) unplugged(r *reading) bool {
 	return false
 }
 
-// hdmiInput is one input and what was found of it.
+// hdmiInput is one input and its last state.
 type hdmiInput struct {
 	path, tags string
 
@@ -145,26 +145,26 @@ type hdmiInput struct {
 	failed  int       // queries without a lock, one after the other
 	found   answerOfQuery
 
-	told    bool
-	last    hdmiState
-	changes uint64
-	kept    uint64 // of them, when they were said to be kept
+	reported bool
+	last     hdmiState
+	changes  uint64
+	kept     uint64 // of them, when they were said to be kept
 }
 
-// answerOfQuery is what the last query found: a state, or an error.
+// answerOfQuery is the result of the last query: a state, or an error.
 type answerOfQuery struct {
 	hdmiState
 	err error
 }
 
-// hdmiState is what is told of an input.
+// hdmiState is the reported state of an input.
 type hdmiState struct {
 	signal  int
 	picture v4l2.Timings
 }
 
-// look asks for the power each time, for the timings that the driver has while
-// there was a lock, and has the driver look for a signal when that is due.
+// look queries the power each time, the timings that the driver has while there was a
+// lock, and makes the driver search for a signal when that is due.
 func (in *hdmiInput) look(d v4l2.Device, now time.Time) (hdmiState, error) {
 	if err := v4l2.Input(d); err != nil {
 		return hdmiState{}, err
@@ -204,7 +204,7 @@ func (in *hdmiInput) wait() time.Duration {
 	return min(queryEvery<<min(max(in.failed-1, 0), 10), queryAtMost)
 }
 
-// found is what an answer of the driver means.
+// found is the meaning of an answer of the driver.
 func found(t v4l2.Timings, err error) answerOfQuery {
 	switch {
 	case err == nil:
@@ -217,18 +217,18 @@ func found(t v4l2.Timings, err error) answerOfQuery {
 	return answerOfQuery{err: err}
 }
 
-// unplug forgets the power and the lock. The next query is not earlier for it.
+// unplug forgets the power and the lock. It does not make the next query earlier.
 func (in *hdmiInput) unplug() {
 	in.powered, in.found = false, answerOfQuery{hdmiState: hdmiState{signal: noLock}}
 }
 
-// tell adds the samples of an input and counts the changes.
-func (in *hdmiInput) tell(r *reading, s hdmiState) {
+// report adds the samples of an input and counts the changes.
+func (in *hdmiInput) report(r *reading, s hdmiState) {
 	s.picture.Rate = math.Round(s.picture.Rate*1000) / 1000
-	if in.told && s != in.last {
+	if in.reported && s != in.last {
 		in.changes++
 	}
-	in.told, in.last = true, s
+	in.reported, in.last = true, s
 	r.add("hdmi.signal", in.tags, float64(s.signal))
 	r.add(hdmiChanges, in.tags, float64(in.changes))
 	if s.signal != locked {

@@ -12,15 +12,15 @@ import (
 // hwmonChip is one chip with sensors.
 type hwmonChip struct {
 	dir    string
-	driver string   // what the chip calls itself
-	name   string   // the same, and of which device where several are called so
+	driver string   // the chip's own name
+	name   string   // the driver; with the device if several chips have the same driver
 	device string   // the device that the chip belongs to, "" if it is not known
 	files  []string // in dir
 }
 
-// hwmonChips finds the chips below /sys/class/hwmon. Their numbers are given in
-// the order of probing and are different after a boot, so no chip is called
-// after its number while it has any other name.
+// hwmonChips finds the chips below /sys/class/hwmon. Their numbers follow the order of
+// probing and change from boot to boot, so a chip is named after its number only if it
+// has no other name.
 // Source: Documentation/hwmon/sysfs-interface.rst.
 func hwmonChips(r *reading, dir string) []hwmonChip {
 	var chips []hwmonChip

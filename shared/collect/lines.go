@@ -34,7 +34,7 @@ type further int
 
 func (f further) Error() string { return fmt.Sprintf("and %d more, skipped too", int(f)) }
 
-// addf adds one fault. Past the limit its text is not made any more.
+// addf adds one fault. Beyond the limit it is only counted.
 func (f *faults) addf(format string, args ...any) {
 	if len(f.errs) >= maxFaults {
 		f.more++
@@ -69,9 +69,8 @@ func (f *faults) err() error {
 	return errors.Join(append(all, f.notes...)...)
 }
 
-// lines returns the lines of data that have something on them, without their
-// line ends. It has no limit on a line's length: the line intr of /proc/stat
-// passes 64 KiB on servers.
+// lines returns the lines of data that are not empty, without their line ends. A line may
+// have any length: the line intr of /proc/stat exceeds 64 KiB on servers.
 func lines(data []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for line := range bytes.Lines(data) {
@@ -83,8 +82,7 @@ func lines(data []byte) iter.Seq[[]byte] {
 	}
 }
 
-// split cuts the fields of a line, up to as many as dst holds, and returns those
-// it found. The rest of the line is left alone, however long it is.
+// split returns the first fields of a line, at most as many as dst holds.
 func split(line []byte, dst [][]byte) [][]byte {
 	n := 0
 	for n < len(dst) {
@@ -152,7 +150,7 @@ func name(field []byte) (string, error) {
 	return distinct(string(field)), nil
 }
 
-// quote returns the beginning of a line, fit for an error.
+// quote returns the beginning of a line, quoted for an error.
 func quote(line []byte) string {
 	return metric.Quote(line, shown)
 }

@@ -19,15 +19,15 @@ const (
 	pageTimeout = 2 * time.Second
 )
 
-// A page is one address on this machine that is asked by HTTP. Its path may hold
-// a credential, so no error repeats it.
+// A page is one address on this machine that is read over HTTP. Its path may have a
+// credential in it, so no error repeats it.
 type page struct {
 	hosts []string // to dial, in this order
 	host  string   // as the server is told
 	path  string
 }
 
-// newPage refuses all that is not on this machine.
+// newPage fails if the address is not on this machine.
 func newPage(address string) (page, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" || u.User != nil || u.Fragment != "" {
@@ -39,7 +39,7 @@ func newPage(address string) (page, error) {
 	}
 	p := page{host: u.Host, path: u.RequestURI()}
 	if strings.EqualFold(u.Hostname(), "localhost") {
-		// Not looked up: what the name means here is not for others to say.
+		// Not looked up, because a resolver could return another machine.
 		p.hosts = []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
 		return p, nil
 	}
@@ -50,8 +50,8 @@ func newPage(address string) (page, error) {
 	return page{}, errors.New("want an address of this machine: 127.0.0.1, [::1] or localhost")
 }
 
-// get asks for the page and returns its body. It takes HTTP/1.0 by hand, because
-// net/http would be megabytes of program for one request to this machine.
+// get requests the page and returns its body. It uses HTTP/1.0 without net/http, which
+// would add megabytes to the program.
 // Source: RFC 9112.
 func (p page) get() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pageTimeout)

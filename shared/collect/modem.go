@@ -17,7 +17,7 @@ const (
 	maxModems    = 8
 )
 
-// modemCollector asks ModemManager for its modems.
+// modemCollector reads modems from ModemManager.
 type modemCollector struct {
 	address string // of the bus; "": the system's
 	modems  choice
@@ -25,8 +25,8 @@ type modemCollector struct {
 
 func newModems() *modemCollector { return &modemCollector{modems: choice{most: maxModems}} }
 
-// Collect returns the state of each modem. The same objects hold the numbers of
-// the device, of the SIM and of the cell: none of those is taken.
+// Collect returns the state of each modem. The same objects have the numbers of the
+// device, of the SIM and of the cell; none of them is used.
 // Source: https://www.freedesktop.org/software/ModemManager/doc/latest/ModemManager/
 func (c *modemCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	visit, err := bus.Connect(c.address)
@@ -41,7 +41,7 @@ func (c *modemCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	return c.read(objects, now)
 }
 
-// ofBus is what an error of the bus means to a round.
+// ofBus turns an error of the bus into one of a round.
 func ofBus(err error) error {
 	if errors.Is(err, bus.ErrAbsent) {
 		return ErrNoData
@@ -49,8 +49,8 @@ func ofBus(err error) error {
 	return err
 }
 
-// identifier is what ModemManager calls a device by: a hash of what it is and
-// where it is plugged in.
+// identifier is ModemManager's name of a device: a hash of its kind and of where it is
+// plugged in.
 var identifier = regexp.MustCompile(`^[0-9a-f]{8}`)
 
 func (c *modemCollector) read(objects bus.Objects, now time.Time) ([]metric.Sample, error) {
@@ -70,17 +70,17 @@ func (c *modemCollector) read(objects bus.Objects, now time.Time) ([]metric.Samp
 		found[id] = m
 	}
 	for _, id := range c.modems.of(slices.Collect(maps.Keys(found))) {
-		found[id].tell(&r, id)
+		found[id].report(&r, id)
 	}
 	r.dropped("modem.status", &c.modems)
 	return r.done()
 }
 
-// A modem is its properties. One that is locked or has no SIM has no network and
-// no signal.
+// A modem is its properties. A modem that is locked or has no SIM has neither network nor
+// signal.
 type modem struct{ device, network, signal bus.Properties }
 
-// What the numbers of ModemManager mean (include/ModemManager/ModemManager-enums.h).
+// The meanings of ModemManager's numbers (include/ModemManager/ModemManager-enums.h).
 const (
 	stateFailed     = -1
 	stateRegistered = 8
@@ -89,7 +89,7 @@ const (
 	portNet         = 2
 )
 
-func (m modem) tell(r *reading, id string) {
+func (m modem) report(r *reading, id string) {
 	pairs := []string{"modem", id}
 	if iface := m.iface(); iface != "" {
 		pairs = append(pairs, "interface", iface)
@@ -109,7 +109,7 @@ func (m modem) tell(r *reading, id string) {
 		}
 	}
 	r.add("modem.sim_missing", tags, missing)
-	m.tellNetwork(r, tags)
+	m.addNetwork(r, tags)
 	// Before it is registered there is no quality, and the property is 0.
 	if quality := m.device.List("SignalQuality"); state >= stateRegistered && len(quality) > 0 {
 		if percent, ok := bus.Number(quality[0]); ok && percent <= 100 {
@@ -118,13 +118,13 @@ func (m modem) tell(r *reading, id string) {
 			r.addf("modem %s: a quality of %v; value skipped", id, quality[0])
 		}
 	}
-	m.tellSignal(r, id, tags)
+	m.addSignal(r, id, tags)
 	r.add("modem.info", m.infoTags(pairs), 1)
 }
 
-// tellNetwork adds whether the modem is registered: at home, abroad, and the
-// same without calls. Registered for messages only is not.
-func (m modem) tellNetwork(r *reading, tags string) {
+// addNetwork adds whether the modem is registered: at home or roaming, with or without
+// calls. A registration for messages only does not count.
+func (m modem) addNetwork(r *reading, tags string) {
 	registration, ok := m.network.Number("RegistrationState")
 	if !ok {
 		return
@@ -140,9 +140,9 @@ func (m modem) tellNetwork(r *reading, tags string) {
 	r.add("modem.roaming", tags, roaming)
 }
 
-// tellSignal adds what is measured of the newest technology that has it. It is
-// there once somebody with the rights asked ModemManager to poll for it.
-func (m modem) tellSignal(r *reading, id, tags string) {
+// addSignal adds the measurements of the newest technology that has them. ModemManager
+// has them only if polling was requested.
+func (m modem) addSignal(r *reading, id, tags string) {
 	for _, technology := range []string{"Nr5g", "Lte", "Umts", "Gsm", "Evdo", "Cdma"} {
 		values := m.signal.Map(technology)
 		told := false
@@ -195,7 +195,7 @@ var technologies = []struct {
 	name string
 }{{15, "5gnr"}, {14, "lte"}, {9, "hspa+"}, {8, "hspa"}, {7, "hsupa"}, {6, "hsdpa"}, {5, "umts"}, {4, "edge"}, {3, "gprs"}, {1, "gsm"}}
 
-// infoTags says what the modem is and whom it uses. What is not known is no tag.
+// infoTags are the modem's model, operator and technology, as far as they are known.
 func (m modem) infoTags(pairs []string) string {
 	pairs = slices.Clone(pairs)
 	for _, of := range []struct{ tag, value string }{

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
 	"github.com/taniwha3/thugshells/shared/bus"
 	"github.com/taniwha3/thugshells/shared/bus/modemtest"
 )

@@ -38,9 +38,8 @@ func newNetwork(roots hostfs.Roots, cfg config.MetricConfig, key string) (*netwo
 // network.interfaces_dropped_total, the interfaces left out because there were
 // more than max_interfaces, added up over the rounds.
 //
-// Counters are the kernel's own. When one begins again at 0 (a modem was plugged
-// in anew) that is reported as it stands: rate() at the server knows resets, and
-// an interface that fell silent until it passed its old count would be worse.
+// Counters are the kernel's own. If one begins again at 0 because a modem was plugged in
+// again, it is reported so, because rate() at the server handles resets.
 func (c *networkCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	data, err := hostfs.ReadFile(c.path)
 	if err != nil {
@@ -82,7 +81,7 @@ func interfaces(data []byte, wanted func(name []byte) bool) (found []hostfs.Inte
 // choose returns at most max_interfaces of the interfaces, by name. Those of the
 // last round come first: a series that is being watched does not end because a
 // hundred tunnels appeared whose names sort before it. Free places go to the
-// others by name, so that the choice does not hang on the kernel's order, which
+// others by name, so that the choice does not depend on the kernel's order, which
 // changes when a modem is plugged in again.
 func (c *networkCollector) choose(found []hostfs.Interface) []hostfs.Interface {
 	slices.SortFunc(found, func(a, b hostfs.Interface) int { return strings.Compare(a.Name, b.Name) })

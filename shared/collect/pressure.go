@@ -50,7 +50,7 @@ type pressure struct{ some, full *uint64 }
 
 // parsePressure reads the totals of the lines some and full. A line that is
 // garbled is an error for that line only; kernels before 5.13 have no full for
-// the processors; lines of other names are left alone.
+// the processors; other lines are ignored.
 // Source: Documentation/accounting/psi.rst.
 func parsePressure(data []byte) (pressure, error) {
 	var p pressure

@@ -23,7 +23,7 @@ const (
 	maxPageSamples = 20_000 // of a page; few of them are about SRT
 )
 
-// receiverCollector asks the SRT server on this machine what arrives.
+// receiverCollector reads the incoming streams from the SRT server on this machine.
 type receiverCollector struct {
 	page    page
 	names   map[string]string // by the beginning of the hash
@@ -43,8 +43,8 @@ func newReceiver(cfg config.MetricConfig, key string) (*receiverCollector, error
 	return c, nil
 }
 
-// Collect returns receiver.streams, and what the server says of each stream that
-// is published to it. What a server does not say is missing.
+// Collect returns receiver.streams, and the values of each stream that is published to
+// the server. Values that a server does not report are missing.
 func (c *receiverCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
 	body, err := c.page.get()
@@ -68,9 +68,9 @@ func (c *receiverCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	return r.done()
 }
 
-// tagged names each stream by a hash of its name. A person who knows the name of
-// a publisher can publish, so it goes no further than this: the tag is the
-// beginning of its SHA-256, or what the configuration calls that.
+// tagged names each stream by a hash of its name. A person who knows the name of a stream
+// can publish it, so the name is not sent: the tag is the beginning of its SHA-256, or
+// the configured name for it.
 func (c *receiverCollector) tagged(streams map[string]stream) map[string]stream {
 	all := make(map[string]stream, len(streams))
 	for publisher, s := range streams {
@@ -98,8 +98,8 @@ func (c *receiverCollector) stream(r *reading, tag string, s stream) {
 // A stream is its values, by metric.
 type stream map[string]float64
 
-// slsFields are the fields of SLS and of the servers made of it, and what they
-// are times so much.
+// slsFields are the fields of SLS and of servers based on it, with their metrics and
+// factors.
 var slsFields = map[string]struct {
 	metric string
 	times  float64
@@ -157,7 +157,7 @@ func (c *receiverCollector) parseSLS(body []byte) (map[string]stream, error) {
 	return streams, nil
 }
 
-// mediaMTX are the metrics of MediaMTX, and what they are times so much.
+// mediaMTX are the metrics of MediaMTX, with ours and the factors.
 var mediaMTX = map[string]struct {
 	metric string
 	times  float64
@@ -172,8 +172,8 @@ var mediaMTX = map[string]struct {
 	"srt_conns_ms_receive_tsb_pd_delay":  {"receiver.latency_ms", 1},
 }
 
-// parseMediaMTX reads its metrics: of each connection that publishes, called
-// after its path. Old versions have no path; of theirs only one can be told.
+// parseMediaMTX reads the metrics of each connection that publishes, named after its
+// path. Old versions have no path; then only a single stream can be reported.
 func parseMediaMTX(body []byte) (map[string]stream, error) {
 	samples, err := promtext.Parse(body, maxPageSamples)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 var tempSensor = regexp.MustCompile(`^(temp\d+)_input$`)
 
-// wearCollector reads how worn and how hot the storage is.
+// wearCollector reads the wear and the temperatures of storage devices.
 type wearCollector struct {
 	cards, hwmon  string
 	disks, blocks choice
@@ -28,8 +28,8 @@ func newWear(roots hostfs.Roots) *wearCollector {
 	}
 }
 
-// Collect returns what each eMMC says of its wear, which SD cards do not, and
-// the temperatures of disks.
+// Collect returns the wear that each eMMC reports (SD cards do not), and the temperatures
+// of disks.
 func (c *wearCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
 	for _, card := range c.blocks.of(r.list(c.cards)) {
@@ -80,8 +80,8 @@ func (c *wearCollector) card(r *reading, dir string) {
 }
 
 // parseLifeTime reads two bytes such as 0x02 0x01: tenths of the life of the
-// two types of memory that are used up. 0 is not defined. A byte that is none
-// of those is an error for that type only.
+// two types of memory that are used up. 0 is not defined. Any other byte
+// is an error for that type only.
 func parseLifeTime(value string) (used [2]uint64, err error) {
 	fields := strings.Fields(value)
 	if len(fields) != len(used) {

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// maxLinks, maxEventUnits and maxReasons bound the series of events. What is beyond
-	// is counted without a series of its own.
+	// maxLinks, maxEventUnits and maxReasons bound the series of events. Further events
+	// are counted together.
 	maxLinks      = 16
 	maxEventUnits = 32
 	maxReasons    = 100
-	// repeatEvery is how often an event that repeats itself is written down for
-	// people; every one is counted.
+	// repeatEvery is how often an event that repeats gets a row in events; every one is
+	// counted.
 	repeatEvery = time.Minute
 )
 
@@ -51,7 +51,7 @@ type eventCounts struct {
 	changed bool  // since it was stored last
 }
 
-// skipReasons are why lines of the journal are passed over.
+// skipReasons are the reasons for which lines of the journal are not read.
 var skipReasons = []string{"old", "vanished", "restarted", "compressed", "long", "damaged"}
 
 func newEventCounts() *eventCounts {
@@ -112,7 +112,7 @@ func keyOf(tags string) (k eventKey, ok bool) {
 	return k, true
 }
 
-// of returns the count of an event; nil where there would be too many.
+// of returns the count of an event; nil if there are too many already.
 func (c *eventCounts) of(k eventKey) (e *eventCount, born bool) {
 	if e := c.all[k]; e != nil {
 		return e, false
@@ -141,8 +141,8 @@ func (c *eventCounts) of(k eventKey) (e *eventCount, born bool) {
 	return e, true
 }
 
-// follow takes note of the clock: where it was set, what was said before is moved
-// as its samples are, so that no later one is kept behind a time that never was.
+// follow adapts to the clock: when it was set, the times of the last samples are shifted
+// as those samples are, so that later samples need not wait for a wrong time.
 func (c *eventCounts) follow(now Moment, offset *time.Duration) {
 	was := *offset
 	*offset = time.Duration(now.Wall.UnixNano()) - now.Boot
@@ -162,7 +162,7 @@ func (c *eventCounts) follow(now Moment, offset *time.Duration) {
 	}
 }
 
-// skip counts lines that were passed over.
+// skip counts lines that were not read.
 func (c *eventCounts) skip(reason string, n uint64) {
 	if n > 0 {
 		c.skipped[reason] += float64(n)
@@ -170,14 +170,14 @@ func (c *eventCounts) skip(reason string, n uint64) {
 	}
 }
 
-// keys are those of all counts, in order.
+// keys are the keys of all counts, sorted.
 func (c *eventCounts) keys() []eventKey {
 	return slices.SortedFunc(maps.Keys(c.all), func(a, b eventKey) int {
 		return strings.Compare(a.source+a.tags(), b.source+b.tags())
 	})
 }
 
-// kept is what a later run takes over.
+// kept are the counts for a later run.
 func (c *eventCounts) kept() []metric.Count {
 	var all []metric.Count
 	for _, k := range c.keys() {
@@ -194,7 +194,7 @@ func (c *eventCounts) kept() []metric.Count {
 	return append(all, metric.Count{Name: droppedTotal, Value: c.dropped})
 }
 
-// restore takes over what an earlier run counted.
+// restore takes over the counts of an earlier run.
 func (c *eventCounts) restore(counts []metric.Count) {
 	byUnit := map[string]string{failuresTotal: unitFailed, exitsTotal: unitExited, restartsTotal: unitRestart}
 	for _, n := range counts {

@@ -15,15 +15,15 @@ const (
 	// journalEntries and journalBack bound what one round reads of the journal.
 	journalEntries = 2000
 	journalBack    = 24 * time.Hour
-	// journalState is how much of the past tells the state at the first start.
+	// journalState is how much of the past is read at the first start, for the state.
 	journalState = 10 * time.Minute
-	// sayActive and sayCounts are how often what did not change is said again.
-	sayActive = 30 * time.Second
-	sayCounts = 5 * time.Minute
+	// activeEvery and countsEvery are how often values are reported that did not change.
+	activeEvery = 30 * time.Second
+	countsEvery = 5 * time.Minute
 )
 
-// streamEvents follows the systemd journal: what the encoder's units print, what
-// the kernel says of devices, and what systemd says of units that failed.
+// streamEvents follows the systemd journal: messages of the encoder's units, of the kernel
+// about devices, and of systemd about units that failed.
 type streamEvents struct {
 	sockets  string // /proc/net/udp
 	port     int    // of the relay
@@ -37,20 +37,20 @@ type streamEvents struct {
 	unsure string        // a boot whose clock was not trusted
 	offset time.Duration // wall less boot clock at the last Observe
 
-	active     bool
-	saidActive time.Time
-	saidCounts time.Time
+	active   bool
+	activeAt time.Time
+	countsAt time.Time
 }
 
-// streamState is what must survive a restart beside the counts.
+// streamState is what survives a restart besides the counts.
 type streamState struct {
 	SeqnumID  string  `json:"seqnum_id,omitempty"`
 	Seqnum    uint64  `json:"seqnum,omitempty"`
-	Connected bool    `json:"connected,omitempty"`  // the last event of SRT said so
-	BootID    string  `json:"boot_id,omitempty"`    // in which it did, by the journal
-	KernelID  string  `json:"kernel_id,omitempty"`  // the same boot, by the kernel: in a container another
-	LatencyMs float64 `json:"latency_ms,omitempty"` // that was negotiated
-	SaidMs    int64   `json:"said_ms,omitempty"`    // when all counts were said last
+	Connected bool    `json:"connected,omitempty"`  // by the last message about SRT
+	BootID    string  `json:"boot_id,omitempty"`    // of that message, by the journal
+	KernelID  string  `json:"kernel_id,omitempty"`  // the same boot, by the kernel; different in a container
+	LatencyMs float64 `json:"latency_ms,omitempty"` // negotiated
+	SaidMs    int64   `json:"said_ms,omitempty"`    // when all counts were last reported
 }
 
 func newStreamEvents(roots hostfs.Roots, cfg config.MetricConfig) *streamEvents {
@@ -69,7 +69,7 @@ func newStreamEvents(roots hostfs.Roots, cfg config.MetricConfig) *streamEvents 
 	return c
 }
 
-// Collect is Observe for a caller that keeps nothing.
+// Collect is Observe for a caller that stores no state.
 func (c *streamEvents) Collect(now time.Time) ([]metric.Sample, error) {
 	boot, err := hostfs.BootTime()
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *streamEvents) Collect(now time.Time) ([]metric.Sample, error) {
 	return append(o.Samples, o.Earlier.Samples...), err
 }
 
-// Restore takes over the place in the journal and what was counted up to there.
+// Restore takes over the place in the journal and the counts up to there.
 func (c *streamEvents) Restore(k Kept) {
 	var s streamState
 	if json.Unmarshal([]byte(k.State), &s) == nil {
@@ -92,12 +92,11 @@ func (c *streamEvents) Restore(k Kept) {
 	}
 }
 
-// Observe reads what is new in the journal.
+// Observe reads the new lines of the journal.
 //
-// A line's time is its own: by the boot's monotonic clock, or as it was written
-// where both agree. What was counted is said at that time; a counter is at least
-// a millisecond younger than what was said of it before, so that it never goes
-// back.
+// A line has its own time: by the boot's monotonic clock, or as it was written if both
+// agree. A counter is reported at that time, and at least a millisecond after its last
+// sample, so that it never goes back.
 func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 	if c.follower == nil {
 		if c.follower, err = c.follow(); err != nil {
@@ -127,7 +126,7 @@ func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 	if err != nil {
 		r.fault(err)
 	} else {
-		c.say(now, &w, &r)
+		c.report(now, &w, &r)
 	}
 	o.Samples = append(o.Samples, r.samples...)
 	cursor := c.follower.Cursor()
@@ -146,7 +145,7 @@ func (c *streamEvents) Observe(now Moment) (o Observation, err error) {
 	return o, nil
 }
 
-// follow begins to follow the journal where the last run stopped.
+// follow starts to follow the journal where the last run stopped.
 func (c *streamEvents) follow() (*journal.Follower, error) {
 	dirs := []string{c.dir}
 	if c.dir == "" {
@@ -161,7 +160,7 @@ func (c *streamEvents) follow() (*journal.Follower, error) {
 	return journal.Follow(dirs, c.want, at), nil
 }
 
-// count enters what was passed over.
+// count counts the lines that were not read.
 func (c *streamEvents) count(r journal.Report) {
 	c.counts.skip("old", r.Old)
 	c.counts.skip("vanished", r.Vanished)
@@ -172,8 +171,8 @@ func (c *streamEvents) count(r journal.Report) {
 	}
 }
 
-// line takes one line of the journal. Of what was there before the first start
-// only the state counts.
+// line handles one line of the journal. Lines from before the first start change only the
+// state.
 func (c *streamEvents) line(e *journal.Entry, past bool, w *eventWriter) {
 	h, ok := readLine(e, c.units)
 	if !ok {
@@ -207,14 +206,14 @@ func (c *streamEvents) line(e *journal.Entry, past bool, w *eventWriter) {
 	}
 }
 
-// say says what holds now: whether the stream is on at once when that changes,
-// everything else now and then.
-func (c *streamEvents) say(now Moment, w *eventWriter, r *reading) {
+// report adds present values: whether the stream is on as soon as that changes, everything
+// else from time to time.
+func (c *streamEvents) report(now Moment, w *eventWriter, r *reading) {
 	active, err := c.streaming(now)
 	if err != nil {
 		r.fault(err)
-	} else if active != c.active || c.saidActive.IsZero() || overdue(c.saidActive, now.Wall, sayActive) {
-		c.active, c.saidActive = active, now.Wall
+	} else if active != c.active || c.activeAt.IsZero() || overdue(c.activeAt, now.Wall, activeEvery) {
+		c.active, c.activeAt = active, now.Wall
 		value := 0.0
 		if active {
 			value = 1
@@ -222,10 +221,10 @@ func (c *streamEvents) say(now Moment, w *eventWriter, r *reading) {
 		r.add("stream.active", "", value)
 	}
 	w.late(now)
-	if !c.saidCounts.IsZero() && !overdue(c.saidCounts, now.Wall, sayCounts) {
+	if !c.countsAt.IsZero() && !overdue(c.countsAt, now.Wall, countsEvery) {
 		return
 	}
-	c.saidCounts = now.Wall
+	c.countsAt = now.Wall
 	c.state.SaidMs = now.Wall.UnixMilli()
 	c.counts.floorMs = 0
 	c.counts.changed = true // so that a later run knows

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// linkStats is what the sender wrote of its links.
+// linkStats is the sender's statistics of its links.
 type linkStats struct {
 	updatedMs int64
 	links     []linkStat
@@ -30,8 +30,8 @@ type namedValue struct {
 	value float64
 }
 
-// linkValues are the keys of a connection, and what they become. Bitrate_bps is
-// bits a second here; the sender's control socket has bytes under that name.
+// linkValues are the keys of a connection, with their metrics. Bitrate_bps is in bits a
+// second here; the sender's control socket has bytes under that name.
 // Source: src/telemetry_file.rs of irlserver/srtla_send.
 var linkValues = []struct{ key, name string }{
 	{"rtt_ms", "stream.link_rtt_ms"},
@@ -120,8 +120,8 @@ type network struct {
 
 // parseRoutes reads the networks of /proc/net/route: interface, destination,
 // gateway, flags, four numbers of which the last is the mask; addresses as the
-// machine has them in memory. Routes over a gateway and broken lines are passed
-// over: this only finds a name.
+// machine has them in memory. Routes over a gateway and broken lines are
+// skipped, because this only finds names.
 // Source: fib_route_seq_show in net/ipv4/fib_trie.c.
 func parseRoutes(data []byte) []network {
 	var all []network

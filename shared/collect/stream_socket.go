@@ -66,8 +66,8 @@ func hasSuffix(b, mark []byte) bool {
 	return len(b) >= len(mark) && strings.EqualFold(string(b[len(b)-len(mark):]), string(mark))
 }
 
-// streaming says whether the encoder streams: the journal alone would say so for
-// ever, because a stop by the operator prints nothing.
+// streaming says whether the encoder streams. The journal alone does not show the end,
+// because a stop by the operator prints nothing.
 func (c *streamEvents) streaming(now Moment) (bool, error) {
 	if !c.state.Connected || !c.sameBoot(now) {
 		return false, nil
@@ -76,8 +76,8 @@ func (c *streamEvents) streaming(now Moment) (bool, error) {
 	return listens, err
 }
 
-// sameBoot says whether the last word of SRT is of this boot: the journal's last
-// line is, or nothing was written since the machine was looked at last.
+// sameBoot says whether the last message about SRT is of this boot: by the boot of the
+// journal's last line, or by the kernel's id if no line was read yet.
 func (c *streamEvents) sameBoot(now Moment) bool {
 	if boot := c.follower.Boot(); boot != (journal.ID{}) {
 		return c.state.BootID == boot.String()

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// clocksAgree is how far a line's wall clock may be from what its monotonic
-	// clock says for both to be right; drift is what a day may add.
+	// clocksAgree is how far a line's wall clock may differ from its monotonic clock if
+	// both are right; drift is added for each day.
 	clocksAgree = 2 * time.Second
 	// futureBy is how far beyond now the time of another boot may be.
 	futureBy = time.Minute
 )
 
-// noTimeBefore is a time that no right clock shows.
+// noTimeBefore is the earliest time that a right clock can show.
 var noTimeBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// times tells the times of lines of the journal.
+// times finds the times of lines of the journal.
 type times struct {
 	now       Moment
 	boot      journal.ID
@@ -49,10 +49,9 @@ func newTimes(now Moment) (times, error) {
 	return t, nil
 }
 
-// of tells the time of a line. One of this boot has the time that the wall clock,
-// as it is now, gives it: like every other sample it is mended when the clock is
-// found to have been wrong. One of an earlier boot has what was written, unless
-// that cannot be.
+// of finds the time of a line. A line of this boot gets its time from the present wall
+// clock; like every other sample it is corrected when the clock turns out to be wrong. A
+// line of an earlier boot has the time that was written, unless that is impossible.
 func (t times) of(e *journal.Entry) lineTime {
 	written := time.UnixMicro(int64(min(e.Realtime, 1<<62))) //nolint:gosec // bounded
 	if t.boot == (journal.ID{}) || e.BootID != t.boot {
@@ -62,21 +61,21 @@ func (t times) of(e *journal.Entry) lineTime {
 	on := time.Duration(min(e.Monotonic, 1<<52))*time.Microsecond + max(t.now.Boot-t.monotonic, 0) //nolint:gosec // bounded
 	on = min(on, t.now.Boot)
 	at := t.now.Wall.Add(on - t.now.Boot)
-	// A clock that nothing sets drifts by some 50 millionths.
+	// A clock without corrections drifts by about 50 parts in a million.
 	if allowed := clocksAgree + (t.now.Boot-on)/10000; t.now.ClockTrusted && written.Sub(at).Abs() <= allowed && !written.After(t.now.Wall) {
 		at = written
 	}
 	return lineTime{ms: at.UnixMilli(), onBoot: max(on, 1), known: true}
 }
 
-// An eventWriter enters events in the counts and in what is stored.
+// An eventWriter adds events to the counts and to the rows that are stored.
 type eventWriter struct {
 	counts *eventCounts
 	times  times
 	o      *Observation
 }
 
-// list is where samples of a time belong.
+// list is the list for samples of a time.
 func (w *eventWriter) list(earlier bool) *[]metric.Sample {
 	if earlier {
 		return &w.o.Earlier.Samples
@@ -91,8 +90,8 @@ func (w *eventWriter) gauge(name string, value float64, at lineTime) {
 	put(w.list(at.earlier), name, "", value, at.ms)
 }
 
-// put adds a sample. Of a series that says something every time within a second
-// only the last is kept: a packet that cannot be sent is worth a line each.
+// put adds a sample. Of the samples of one series within a second only the last is kept,
+// because the encoder writes a line for each packet that cannot be sent.
 func put(list *[]metric.Sample, name, tags string, value float64, ms int64) {
 	s := metric.Sample{Name: name, Tags: tags, TimeMs: ms, Value: metric.Round(value)}
 	for i := len(*list) - 1; i >= 0 && i >= len(*list)-4*maxLinks; i-- {
@@ -107,14 +106,14 @@ func put(list *[]metric.Sample, name, tags string, value float64, ms int64) {
 	*list = append(*list, s)
 }
 
-// event counts one event, says so at its time, and writes it down for people.
+// event counts one event, adds the sample at its time, and a row for people.
 func (w *eventWriter) event(h happening, at lineTime) {
 	w.counts.changed = true
 	c, born := w.counts.of(h.eventKey)
 	if c == nil {
 		return
 	}
-	// What cannot be dated is counted now: the count is right, whenever it was.
+	// An event whose time is not known is counted now.
 	nowMs := w.times.now.Wall.UnixMilli()
 	ms, earlier := at.ms, at.earlier
 	if !at.known {
@@ -139,19 +138,19 @@ func (w *eventWriter) event(h happening, at lineTime) {
 	}
 }
 
-// date says when the event was last. While the wall clock is not trusted the
-// figure would stay wrong for ever: it waits.
+// date adds the time of the last event. While the wall clock is not trusted this waits,
+// because a value cannot be corrected later.
 func (w *eventWriter) date(k eventKey, c *eventCount, at lineTime) {
 	if !at.earlier && !w.times.now.ClockTrusted {
 		c.onBoot = at.onBoot
 		return
 	}
-	// Hundredths: twelve digits are all that the server keeps.
+	// Hundredths, because the server keeps twelve digits.
 	c.at, c.onBoot = float64(at.ms/10)/100, 0
 	put(w.list(at.earlier), eventTime, k.tags(), c.at, at.ms)
 }
 
-// late says the times that waited for the clock.
+// late adds the times that waited for the clock.
 func (w *eventWriter) late(now Moment) {
 	if !now.ClockTrusted {
 		return
@@ -164,7 +163,7 @@ func (w *eventWriter) late(now Moment) {
 	}
 }
 
-// row writes an event down for people, with how often it came since the last row.
+// row adds a row about an event, with its number since the last row.
 func (w *eventWriter) row(h happening, c *eventCount, at lineTime) {
 	text := h.words()
 	if c.folded > 1 {
@@ -185,7 +184,7 @@ func (w *eventWriter) row(h happening, c *eventCount, at lineTime) {
 	}
 }
 
-// all says every count as it stands now.
+// all adds the present value of every count.
 func (w *eventWriter) all(now Moment) {
 	ms := now.Wall.UnixMilli()
 	add := func(name, tags string, value float64) {

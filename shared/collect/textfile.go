@@ -15,10 +15,10 @@ import (
 
 const (
 	maxTextSeries = 200       // of all files together
-	maxTextBytes  = 256 << 10 // likewise
+	maxTextBytes  = 256 << 10 // of all files
 )
 
-// textfileCollector passes on what the operator's own scripts leave in a
+// textfileCollector reads the files that the operator's own scripts write into a
 // directory, as node_exporter does.
 type textfileCollector struct {
 	dir   string
@@ -30,9 +30,9 @@ func newTextfile(cfg config.MetricConfig) *textfileCollector {
 	return &textfileCollector{dir: cfg.Directory, files: choice{most: maxOfKind}, seen: newSeenSeries()}
 }
 
-// Collect returns the samples of each file *.prom, stamped now whenever it was
-// written, and textfile.mtime_seconds, which tells how old they are. A file is
-// taken whole or not at all, and one that is not is one failed reading.
+// Collect returns the samples of each file *.prom, with the present time, and
+// textfile.mtime_seconds, the time at which the file was written. A file is accepted
+// completely, or rejected as one failed reading.
 func (c *textfileCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
 	var found []string
@@ -51,7 +51,7 @@ func (c *textfileCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	return r.done()
 }
 
-// texts is what the files of a round have given so far.
+// texts is the samples of a round's files so far.
 type texts struct {
 	from  map[string]string // the file of each series
 	bytes int               // that others may have

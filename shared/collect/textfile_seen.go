@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// maxTextSeen bounds the different series of a day. A label whose value is new
-	// each time would otherwise take the room that all series of the board share.
+	// maxTextSeen bounds the different series of a day. A label with a new value each
+	// time would otherwise use the limit of series that all collectors share.
 	maxTextSeen = 1000
 	textSeenFor = 24 * time.Hour
 )
@@ -22,8 +22,8 @@ func newSeenSeries() seenSeries {
 	return seenSeries{seed: maphash.MakeSeed(), last: map[uint64]int64{}}
 }
 
-// room says how many of the series can be taken together, from the first on: those
-// that were there in the last day, and new ones up to the limit.
+// room says how many of the series can be accepted together, from the first on: those of
+// the last day, and new ones up to the limit.
 func (s *seenSeries) room(series []string, nowMs int64) int {
 	unknown := 0
 	for i, one := range series {
@@ -39,14 +39,14 @@ func (s *seenSeries) room(series []string, nowMs int64) int {
 	return len(series)
 }
 
-// take remembers series that were taken.
+// take remembers series that were accepted.
 func (s *seenSeries) take(series []string, nowMs int64) {
 	for _, one := range series {
 		s.last[maphash.String(s.seed, one)] = nowMs
 	}
 }
 
-// forget drops what was not there for a day, or is of a time that never was.
+// forget drops series that were not there for a day, or whose time is in the future.
 func (s *seenSeries) forget(nowMs int64) {
 	for h, at := range s.last {
 		if age := nowMs - at; age > textSeenFor.Milliseconds() || age < 0 {

@@ -20,9 +20,8 @@ import (
 const (
 	// maxZones bounds the zones of one round; the boards have seven.
 	maxZones = 64
-	// What a sensor of a board can mean, in millidegrees. The kernel itself
-	// hands out -274000 for a zone that has not been read yet
-	// (THERMAL_TEMP_INVALID).
+	// The plausible range of a board's sensor, in millidegrees. The kernel reports
+	// -274000 for a zone that has not been read yet (THERMAL_TEMP_INVALID).
 	minMillidegrees = -60_000
 	maxMillidegrees = 250_000
 	// maxDegrees is the highest reading that is taken for whole degrees, as
@@ -46,9 +45,9 @@ func newThermal(roots hostfs.Roots, cfg config.MetricConfig, key string) (*therm
 }
 
 // Collect returns cpu.temperature, the hottest zone that could be read, and
-// thermal.zone_temp for each zone that could be read, those left out apart. A zone
-// that cannot be read or says what no sensor can is an error for that zone only. A
-// machine without zones gives ErrNoData.
+// thermal.zone_temp for each of these, without the excluded zones. A zone that cannot be
+// read or has an implausible value is an error for that zone only. A machine without
+// zones gives ErrNoData.
 // Source: Documentation/driver-api/thermal/sysfs-api.rst.
 func (c *thermalCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	zones, err := c.zones()
@@ -114,7 +113,7 @@ func (c *thermalCollector) zones() ([]int, error) {
 var errLeftOut = errors.New("left out")
 
 // zone reads one zone: its type, or its directory's name where it has none, and
-// its temperature. The sensor of a zone that is left out is not asked.
+// its temperature. The sensor of an excluded zone is not read.
 func (c *thermalCollector) zone(index int) (zone string, celsius float64, err error) {
 	dirName := "thermal_zone" + strconv.Itoa(index)
 	dir := filepath.Join(c.dir, dirName)
@@ -145,8 +144,8 @@ func (c *thermalCollector) zone(index int) (zone string, celsius float64, err er
 }
 
 // parseMillidegrees reads a whole number of millidegrees Celsius and returns
-// degrees; 1 to 200 are degrees already. It fails on what is no number and on what
-// no sensor means, below -60 or above 250 degrees.
+// degrees; 1 to 200 are degrees already. It fails on other text and on
+// implausible values, below -60 or above 250 degrees.
 func parseMillidegrees(value string) (float64, error) {
 	v, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {

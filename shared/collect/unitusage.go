@@ -17,7 +17,7 @@ import (
 // maxUnits bounds the units of one round.
 const maxUnits = 16
 
-// unitCollector reads what systemd units use.
+// unitCollector reads the resources that systemd units use.
 type unitCollector struct {
 	cgroup  string
 	address string // of the bus; "": the system's
@@ -55,8 +55,8 @@ func (c *unitCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	return r.done()
 }
 
-// restarts asks systemd, where it can be asked: how often it restarted each unit
-// that it knows, and how many units failed on a machine that has one of them.
+// restarts asks systemd, if its bus is there, how often it restarted each unit, and how
+// many units failed on a machine that has one of the units.
 // Source: org.freedesktop.systemd1(5).
 func (c *unitCollector) restarts(r *reading) error {
 	visit, err := bus.Connect(c.address)
@@ -115,8 +115,8 @@ func busLabel(name string) string {
 	return b.String()
 }
 
-// sliceOf is where systemd keeps the cgroup of a unit: the instances of a
-// template share a slice of their own.
+// sliceOf is the directory of a unit's cgroup: the instances of a template have a slice
+// of their own.
 func sliceOf(unit string) string {
 	template, _, instance := strings.Cut(unit, "@")
 	if !instance {
