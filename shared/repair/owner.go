@@ -242,7 +242,7 @@ func (o *Owner) attach(ctx context.Context) error {
 		return err
 	}
 	if o.tries.salvages >= salvageTries {
-		return fmt.Errorf("%w; salvaging did not help", err)
+		return fmt.Errorf("%w; the salvaged database is not sound either", err)
 	}
 	return o.replaceDamaged(ctx, err)
 }

@@ -20,7 +20,7 @@ var errUnmounted = errors.New("the filesystem of the database is not mounted; " 
 	"samples wait in memory until it is, nothing is written to the disk below")
 
 // errNoPlace is returned for a path below /dev, /proc or /sys.
-var errNoPlace = errors.New("below /dev, /proc and /sys no database is made; set storage.path to another file")
+var errNoPlace = errors.New("no database is created below /dev, /proc and /sys; set storage.path to another file")
 
 // checkPlace fails if there may be no database at the path. mount is the mount point
 // of its filesystem when the database was opened last; "": unknown.

@@ -118,7 +118,7 @@ func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole b
 	keys := "SELECT group_concat(id) FROM (SELECT " + sqlKey + " AS id" + between + " ORDER BY timestamp_ms, series_id)"
 	err = tx.QueryRowContext(ctx, keys, args...).Scan(&got)
 	if err != nil {
-		return 0, false, fmt.Errorf("read the keys between two samples: %w", err)
+		return 0, false, fmt.Errorf("read the keys of a range of samples: %w", err)
 	}
 	if !bytes.Equal(want, got) {
 		return 0, false, nil
@@ -126,14 +126,14 @@ func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole b
 	res, err := tx.ExecContext(ctx, `UPDATE samples INDEXED BY samples_pending SET uploaded = 1 WHERE uploaded = 0 AND priority = ?
 		AND (timestamp_ms, series_id) >= (?, ?) AND (timestamp_ms, series_id) <= (?, ?)`, args...)
 	if err != nil {
-		return 0, false, fmt.Errorf("mark the samples between two: %w", err)
+		return 0, false, fmt.Errorf("mark a range of samples: %w", err)
 	}
 	n, err := res.RowsAffected()
 	if err != nil {
 		return 0, false, err
 	}
 	if int(n) != len(rows) {
-		return 0, false, fmt.Errorf("marked %d samples where %d were counted; nothing is marked", n, len(rows))
+		return 0, false, fmt.Errorf("%d of %d samples were marked; the transaction is undone", n, len(rows))
 	}
 	return len(rows), true, nil
 }
@@ -142,7 +142,7 @@ func markRange(ctx context.Context, tx *sql.Tx, rows []Row) (marked int, whole b
 func setState(ctx context.Context, tx *sql.Tx, rows []Row, from, to State) (marked int, err error) {
 	stmt, err := tx.PrepareContext(ctx, "UPDATE samples SET uploaded = ? WHERE timestamp_ms = ? AND series_id = ? AND uploaded = ?")
 	if err != nil {
-		return 0, fmt.Errorf("prepare the mark: %w", err)
+		return 0, fmt.Errorf("prepare marking samples: %w", err)
 	}
 	defer stmt.Close()
 	for _, r := range rows {

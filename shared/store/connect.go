@@ -126,7 +126,7 @@ func (db *DB) checkSettings(ctx context.Context) error {
 		return fmt.Errorf("read synchronous: %w", err)
 	}
 	if want == 0 || got != want {
-		return fmt.Errorf("synchronous is %d after asking for %q", got, db.opts.Synchronous)
+		return fmt.Errorf("synchronous is %d, %q was requested", got, db.opts.Synchronous)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ type Fault int
 const (
 	FaultNone    Fault = iota
 	FaultMissing       // no file at the path
-	FaultEmpty         // a file in which no writer has made the tables yet
+	FaultEmpty         // no tables yet: no writer has opened the file
 	FaultDenied        // no permission, or the files of the WAL cannot be opened
 	FaultDamaged       // not an SQLite file, or a page that makes no sense
 	FaultLocked        // another process keeps it locked for longer than busyTimeout

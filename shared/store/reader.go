@@ -14,8 +14,8 @@ var (
 	// ErrNotFile is returned for a directory, a FIFO or the like at the path.
 	ErrNotFile = errors.New("not a regular file")
 
-	errNoTables = errors.New("no writer has made the tables yet")
-	errOlder    = errors.New("an older schema, which the next start of a writer brings up to date")
+	errNoTables = errors.New("the tables do not exist yet: no writer has opened the database")
+	errOlder    = errors.New("an older schema, which the next writer migrates")
 )
 
 // ReadOptions are the settings of a reader.

@@ -135,7 +135,7 @@ func (db *DB) DeleteIdle(ctx context.Context, s *Survey) (deleted int, done bool
 			return err
 		}
 		if n != deleted {
-			return fmt.Errorf("deleted %d series of %d; none is deleted", n, deleted)
+			return fmt.Errorf("%d of %d series were deleted; the transaction is undone", n, deleted)
 		}
 		var text int64
 		for _, id := range idle {

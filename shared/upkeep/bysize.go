@@ -43,7 +43,7 @@ func (k *Keeper) makeRoom(ctx context.Context, f figures, now time.Time) (more b
 		}
 	}
 	if k.deleted+k.lost > 0 {
-		k.log.Info("room made in the database", "reason", k.evicting, "delivered_deleted", k.deleted, "lost", k.lost,
+		k.log.Info("samples were deleted to make room", "reason", k.evicting, "delivered_deleted", k.deleted, "lost", k.lost,
 			"limit_bytes", f.limit, "duration_ms", now.Sub(k.begun).Milliseconds())
 	}
 	k.evicting = ""

@@ -37,7 +37,7 @@ func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
 	if by[1] != 120*15*20 && by[2] != 0 || by[2] != 120*15*20 && by[3] > sliceOfSelf {
 		t.Errorf("pending by priority: %v", by)
 	}
-	if !strings.Contains(f.log.String(), "are deleted and counted as lost") || !strings.Contains(f.log.String(), "room made in the database") {
+	if !strings.Contains(f.log.String(), "are deleted and counted as lost") || !strings.Contains(f.log.String(), "samples were deleted to make room") {
 		t.Errorf("log: %s", f.log.String())
 	}
 }
