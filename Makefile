@@ -65,7 +65,7 @@ TESTFLAGS ?= -race -shuffle=on
 test: ## every test, with the race detector, in random order
 	@sh tests/tools.sh install
 	@rc=0; CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -timeout 15m ./... || rc=$$?; \
-	CGO_ENABLED=1 $(GO) test $(filter -short,$(TESTFLAGS)) -run 'ALargeDatabase|AfterTwoDamages' ./shared/salvage || rc=$$?; sh tests/tools.sh missing; exit $$rc
+	CGO_ENABLED=1 $(GO) test $(filter -short,$(TESTFLAGS)) -run 'ALargeDatabase|AfterTwoDamages|TwoHundredThousand' ./shared/salvage ./shared/upkeep || rc=$$?; sh tests/tools.sh missing; exit $$rc
 
 bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire
 	cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure print
