@@ -6,7 +6,7 @@
 //	LISTEN           address to listen on, default 127.0.0.1: this machine only
 //	PORT             port, default 9090; 0 takes a free one
 //	VERBOSE          true prints every accepted sample
-//	AUTH_TOKEN_FILE  file with the bearer token that imports must carry; default none
+//	AUTH_TOKEN_FILE  file with the bearer token that imports must have; default none
 package main
 
 import (

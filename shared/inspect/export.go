@@ -14,7 +14,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
-// Exported is what an export came to.
+// Exported is the result of an export.
 type Exported struct {
 	Samples int64
 	Lines   int64
@@ -22,8 +22,8 @@ type Exported struct {
 	Refused int64 // left out: VictoriaMetrics would drop them
 }
 
-// Since reads the time that an export begins at: RFC 3339, or a duration such
-// as 24h before now. The empty text is the beginning.
+// Since reads the time at which an export begins: RFC 3339, or a duration before now such
+// as 24h. Empty means the beginning.
 func Since(text string, now time.Time) (ms int64, err error) {
 	if text == "" {
 		return math.MinInt64 + 1, nil
@@ -38,8 +38,8 @@ func Since(text string, now time.Time) (ms int64, err error) {
 	return at.UnixMilli(), nil
 }
 
-// heldInMemory is how many samples wait until their lines are written: more
-// give longer lines, with the series' name once on each.
+// heldInMemory is how many samples are collected before lines are written. More samples
+// give longer lines, each with the name of its series once.
 const heldInMemory = 50000
 
 // An exporter collects samples into one line for each series.
@@ -60,10 +60,9 @@ type line struct {
 	times  []int64
 }
 
-// Export writes the samples from sinceMs on as JSON lines, in the order of their
-// times by and large, with further labels on each. Its memory does not depend on their number. Samples whose
-// time is not trusted, texts, and what VictoriaMetrics would drop are left out
-// and counted.
+// Export writes the samples from sinceMs on as JSON lines, roughly in the order of their
+// times, with further labels on each. Its memory does not depend on their number. Held
+// samples, texts, and samples that VictoriaMetrics would drop are left out and counted.
 func Export(ctx context.Context, w io.Writer, path string, sinceMs int64, labels ...vmjson.Label) (Exported, error) {
 	r, err := store.OpenReader(ctx, path, store.ReadOptions{Still: true})
 	if err != nil {

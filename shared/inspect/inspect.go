@@ -1,7 +1,7 @@
 // Package inspect shows a database to people and copies its samples out of it.
-// It reads only, and works on the file in use as well as on a copy.
+// It only reads, and works on the file in use as well as on a copy.
 //
-// Report prints what is in it; Export writes it as JSON lines that
+// Report prints an overview; Export writes the samples as JSON lines that
 // VictoriaMetrics imports.
 package inspect
 
@@ -35,10 +35,10 @@ var states = []struct {
 	{store.Local, "local"},
 }
 
-// Report prints what is in the database at path: sizes, samples by state, the
-// top series, ledger, losses, sessions, status and whether the file is sound. It
-// goes on behind what cannot be read. Sound says that everything could be, that
-// the file makes sense and the ledger agrees with the rows.
+// Report prints an overview of the database at path: sizes, samples by state, the
+// largest series, ledger, losses, sessions, status and SQLite's check of the file. It
+// continues after a part that cannot be read. Sound says that everything could be read,
+// that the check passed and that the ledger agrees with the rows.
 func Report(ctx context.Context, w io.Writer, path string, top int) (sound bool, err error) {
 	r, err := store.OpenReader(ctx, path, store.ReadOptions{Still: true})
 	if err != nil {
@@ -56,7 +56,7 @@ func Report(ctx context.Context, w io.Writer, path string, top int) (sound bool,
 	return p.sound, p.err
 }
 
-// A printer prints until an error of writing, and remembers problems.
+// A printer prints until a write fails, and remembers problems.
 type printer struct {
 	w     io.Writer
 	sound bool
@@ -69,8 +69,8 @@ func (p *printer) line(format string, args ...any) {
 	}
 }
 
-// amiss prints what could not be read or makes no sense.
-func (p *printer) amiss(what string, err error) bool {
+// problem prints an error, if there is one, and remembers it.
+func (p *printer) problem(what string, err error) bool {
 	if err != nil {
 		p.sound = false
 		p.line("  %s: %v", what, err)
@@ -81,13 +81,13 @@ func (p *printer) amiss(what string, err error) bool {
 func (p *printer) sizes(ctx context.Context, r *store.Reader) {
 	p.line("\nsizes")
 	sizes, err := r.Sizes()
-	if p.amiss("files", err) {
+	if p.problem("files", err) {
 		return
 	}
 	p.line("  database           %14d bytes", sizes.Database)
-	p.line("  write-ahead log    %14d bytes", sizes.WAL)
+	p.line("  WAL                %14d bytes", sizes.WAL)
 	room, err := r.PageUse(ctx)
-	if p.amiss("pages", err) {
+	if p.problem("pages", err) {
 		return
 	}
 	p.line("  in use             %14d bytes in %d pages of %d", room.Used(), room.Pages-room.FreePages, room.PageSize)
@@ -101,7 +101,7 @@ func (p *printer) sizes(ctx context.Context, r *store.Reader) {
 func (p *printer) samples(ctx context.Context, r *store.Reader, top int) {
 	p.line("\nsamples")
 	c, err := r.Count(ctx)
-	if p.amiss("count", err) {
+	if p.problem("count", err) {
 		return
 	}
 	for _, s := range states {
@@ -134,7 +134,7 @@ func (p *printer) samples(ctx context.Context, r *store.Reader, top int) {
 	}
 	faults := c.Faults()
 	for _, f := range faults {
-		p.amiss("does not balance", fmt.Errorf("%s", f))
+		p.problem("does not balance", fmt.Errorf("%s", f))
 	}
 	if len(faults) == 0 {
 		p.line("  it balances with the stored rows")
@@ -153,7 +153,7 @@ func (p *printer) samples(ctx context.Context, r *store.Reader, top int) {
 func (p *printer) sessions(ctx context.Context, r *store.Reader) {
 	p.line("\nsessions, the newest first")
 	runs, total, err := r.Sessions(ctx, shownSessions)
-	if p.amiss("read", err) {
+	if p.problem("read", err) {
 		return
 	}
 	for _, s := range runs {
@@ -161,19 +161,19 @@ func (p *printer) sessions(ctx context.Context, r *store.Reader) {
 			Version string `json:"version"`
 			Kernel  string `json:"kernel"`
 		}
-		// Metadata of another program stays unshown; it is not ours to judge.
+		// Metadata of another program is not shown.
 		if json.Unmarshal([]byte(s.Metadata), &of) != nil {
 			of.Version = "?"
 		}
 		p.line("  %s  %-9s  %s to %s  version %s", s.ID, s.State, stamp(s.StartMs), stamp(s.EndMs), of.Version)
 	}
-	p.line("  %d in all", total)
+	p.line("  %d in total", total)
 }
 
 func (p *printer) status(ctx context.Context, r *store.Reader) {
 	p.line("\nstatus")
 	all, err := r.Statuses(ctx)
-	if p.amiss("read", err) {
+	if p.problem("read", err) {
 		return
 	}
 	for _, s := range all {
@@ -188,27 +188,27 @@ func (p *printer) status(ctx context.Context, r *store.Reader) {
 func (p *printer) events(ctx context.Context, r *store.Reader) {
 	p.line("\nevents, the newest first")
 	events, total, err := r.RecentEvents(ctx, shownEvents)
-	if p.amiss("read", err) {
+	if p.problem("read", err) {
 		return
 	}
 	for _, e := range events {
 		p.line("  %s  %-8s %-17s %s", stamp(e.TimeMs), e.Source, e.Name, metric.OneLine(e.Text, maxText))
 	}
-	p.line("  %d in all", total)
+	p.line("  %d in total", total)
 }
 
 func (p *printer) integrity(ctx context.Context, r *store.Reader) {
 	p.line("\nintegrity")
 	findings, err := r.QuickCheck(ctx, shownFindings)
 	for _, f := range findings {
-		p.amiss("quick_check", fmt.Errorf("%s", metric.OneLine(f, maxText)))
+		p.problem("quick_check", fmt.Errorf("%s", metric.OneLine(f, maxText)))
 	}
-	if !p.amiss("quick_check", err) && len(findings) == 0 {
+	if !p.problem("quick_check", err) && len(findings) == 0 {
 		p.line("  quick_check: ok")
 	}
 }
 
-// stamp is a time in UTC, whatever its clock was worth then.
+// stamp is a time in UTC.
 func stamp(ms int64) string {
 	if ms == 0 {
 		return "-"

@@ -89,8 +89,8 @@ func (j *File) item(array, index uint64) (uint64, error) {
 	return j.header.offset(b), nil
 }
 
-// step returns the offset of the next entry and goes on behind it; io.EOF when
-// there is none yet.
+// step returns the offset of the next entry and moves behind it; io.EOF if there is none
+// yet.
 func (j *File) step() (uint64, error) {
 	p := &j.next
 	if p.seen >= j.header.entries {
@@ -126,8 +126,8 @@ func (j *File) step() (uint64, error) {
 
 // Next returns the next entry that is wanted, and how many entries it passed,
 // itself included, at most limit. Without one it fails with io.EOF; after limit
-// entries of which none was wanted, with errLimit. A broken entry is passed over
-// and counted; a broken chain of entries is ErrDamaged.
+// entries of which none was wanted, with errLimit. A broken entry is skipped and
+// counted; a broken chain of entries is ErrDamaged.
 func (j *File) Next(limit int) (e Entry, passed int, err error) {
 	for passed < limit {
 		at, err := j.step()
@@ -153,8 +153,8 @@ func (j *File) Next(limit int) (e Entry, passed int, err error) {
 
 var errLimit = errors.New("enough entries for now")
 
-// seek goes to the first entry for which after is true; it must be false for all
-// before it. It returns how many entries lie before.
+// seek moves to the first entry for which after is true; it must be false for all entries
+// before it. It returns the number of these.
 func (j *File) seek(after func(stamp) bool) error {
 	j.next = place{}
 	array := j.header.array
@@ -183,8 +183,8 @@ func (j *File) seek(after func(stamp) bool) error {
 	return nil
 }
 
-// holds says whether after is true for an item. One that cannot be read is taken
-// to be: whoever looks closer then passes over it.
+// holds says whether after is true for an item. It is true for an item that cannot be
+// read, which the reading then skips.
 func (j *File) holds(array, index uint64, after func(stamp) bool) bool {
 	at, err := j.item(array, index)
 	if err != nil || at == 0 {
@@ -209,8 +209,8 @@ func (j *File) search(array, n uint64, after func(stamp) bool) (uint64, error) {
 	return low, nil
 }
 
-// skipWhile passes over entries as long as skip says so. It does not search: the
-// times of entries need not be in order.
+// skipWhile skips entries while skip is true. It does not search, because the times of
+// entries need not be in order.
 func (j *File) skipWhile(skip func(stamp) bool) (n uint64, err error) {
 	for {
 		was := j.next

@@ -2,10 +2,10 @@
 // is being written over its rotations.
 //
 // The rules here: a file is read with pread and never mapped, because a file that
-// shrinks under a map ends the process; nothing in a file is believed, so every
-// offset, size and count is checked and every loop bounded; hashes are not used
-// and compressed values are not unpacked, but counted. Start at Follower; File is
-// one file of it.
+// shrinks under a map ends the process; a file may be damaged, so every offset,
+// size and count is checked and every loop is bounded; hashes are not used, and
+// compressed values are counted instead of unpacked. Start at Follower; File is one
+// file.
 package journal
 
 import (
@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	// windowBytes is what is read at once: entries and their new values lie
-	// behind one another.
+	// windowBytes is how much is read at once: an entry and its new values are usually
+	// next to each other.
 	windowBytes = 64 << 10
-	// peekBytes is what is read of an older value at once.
+	// peekBytes is how much is read at once of an older value.
 	peekBytes = 512
 	// maxValue bounds the values that are returned, maxItems those of an entry.
 	maxValue = 32 << 10
@@ -32,7 +32,7 @@ const (
 	maxOffset = 1 << 48
 )
 
-// A Selection says which entries, and what of them, are wanted.
+// A Selection says which entries and which of their fields are wanted.
 type Selection struct {
 	Any    []string // NAME=value: an entry that has one of these is wanted; none: every entry
 	Fields []string // names of the fields that are returned; none: all
@@ -60,7 +60,7 @@ func (e *Entry) Get(name string) string {
 	return ""
 }
 
-// Skipped counts what was passed over in reading.
+// Skipped counts entries and values that were skipped.
 type Skipped struct {
 	Compressed int // values that are compressed
 	Long       int // values beyond maxValue
@@ -80,20 +80,20 @@ type File struct {
 	window []byte // of the file, from windowAt on
 	at     uint64 // of the window
 	buf    []byte // the window's
-	peek   []byte // what was read before the window, from peekAt on
+	peek   []byte // a part before the window, from peekAt on
 	peekAt uint64
 	known  map[uint64]value
 	next   place
 	passed
 }
 
-// passed is what a File remembers of the entries behind it.
+// passed is what a File remembers of the entries that it has read.
 type passed struct {
 	boot ID     // of the last entry that was read
 	last uint64 // the greatest sequence number that was passed
 }
 
-// A place is where in the chain of entry arrays the next entry stands.
+// A place is the position of the next entry in the chain of entry arrays.
 type place struct {
 	array uint64 // offset; 0: at the beginning
 	index uint64 // within the array
@@ -102,7 +102,7 @@ type place struct {
 }
 
 // Open opens a file and reads its header. A missing file is an fs.ErrNotExist.
-// It fails, and does not wait, on what is no regular file.
+// It fails, without waiting, if it is not a regular file.
 func Open(path string, s Selection) (_ *File, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -138,11 +138,11 @@ func set(names []string) map[string]bool {
 // Close closes the file.
 func (j *File) Close() error { return j.f.Close() }
 
-// SeqnumID names the sequence that the file's numbers are of.
+// SeqnumID names the sequence of the file's numbers.
 func (j *File) SeqnumID() ID { return j.header.seqnumID }
 
-// Refresh reads the header again, and forgets what was read of the file before:
-// it may have grown, or be another one in its place.
+// Refresh reads the header again and drops what was read before, because the file may have
+// grown or been replaced.
 func (j *File) Refresh() error {
 	var b [headerBytes]byte
 	n, err := j.f.ReadAt(b[:], 0)

@@ -18,8 +18,8 @@ type Bounds struct {
 	Entries int       // at most, wanted or not
 	Since   time.Time // older entries are skipped; zero: none are
 	Recent  time.Time // where there is no cursor: entries from here on are given as past
-	// The entries of one boot are as old as its monotonic clock says: their wall
-	// clock may have been wrong.
+	// The age of this boot's entries is taken from its monotonic clock, because their
+	// wall clock may have been wrong.
 	BootID    ID
 	BootSince time.Duration
 }
@@ -32,11 +32,11 @@ func (b Bounds) old(s stamp) bool {
 	return s.realtime < micros(b.Since)
 }
 
-// A Report is what one Poll did beside giving entries.
+// A Report is the result of one Poll besides the entries.
 type Report struct {
 	Old      uint64 // entries skipped because they are older than Bounds.Since
 	Vanished uint64 // numbers between two entries that no file holds any more
-	Restarts int    // times that another journal was begun with
+	Restarts int    // how often another journal was started
 	More     bool   // the bound of entries was reached; there may be more
 	Skipped  Skipped
 }
@@ -54,9 +54,9 @@ type Follower struct {
 	file  *File
 	dir   string // that the file is in
 	ended bool   // the file is not the one that is written to
-	done  bool   // what the file held when it was looked at last was given
+	done  bool   // all entries that the file had at the last check were given
 	boot  ID     // of the last entry that was read
-	fresh bool   // it was not seen yet whether the file goes on after the cursor
+	fresh bool   // it is not known yet whether the file continues after the cursor
 }
 
 // Follow prepares the following of the journal in the first of the directories
@@ -65,7 +65,7 @@ func Follow(dirs []string, want Selection, at Cursor) *Follower {
 	return &Follower{dirs: dirs, want: want, at: at}
 }
 
-// Cursor is where the follower is.
+// Cursor is the follower's place.
 func (f *Follower) Cursor() Cursor { return f.at }
 
 // Boot is the boot of the last entry that was read, wanted or not; zero: none was.
@@ -81,10 +81,10 @@ func (f *Follower) Close() error {
 	return err
 }
 
-// Poll gives every entry that is wanted and new to each. Past says that it was
-// there before the first cursor: it tells of the state, and is not news. Without
-// a journal it fails with ErrAbsent; any other error means that a file could not
-// be read as far as it goes, and what could be is given.
+// Poll passes every entry that is wanted and new to each. Past says that the entry is
+// from before the first cursor, and only shows the state. Without a journal Poll fails
+// with ErrAbsent. Any other error means that a file could not be read to its end; the
+// entries before it are passed.
 func (f *Follower) Poll(b Bounds, each func(e Entry, past bool)) (r Report, err error) {
 	for left := b.Entries; ; {
 		err := f.choose(b, &r, each)
@@ -121,9 +121,8 @@ func (f *Follower) count(r *Report) {
 	*s = Skipped{}
 }
 
-// giveUp closes a file that cannot be read, so that it is opened again. One that
-// is not written to any more will not get better: it is left behind, and what it
-// may have held is counted.
+// giveUp closes a file that cannot be read, so that it is opened again. A file that is not
+// written to any more stays unreadable: it is skipped, and its entries are counted.
 func (f *Follower) giveUp(err error, r *Report) error {
 	if f.file == nil {
 		return err
@@ -135,7 +134,7 @@ func (f *Follower) giveUp(err error, r *Report) error {
 	return errors.Join(err, f.Close())
 }
 
-// drain gives the rest of the open file, at most left entries.
+// drain passes the rest of the open file, at most left entries.
 func (f *Follower) drain(left *int, each func(Entry, bool)) error {
 	for *left > 0 {
 		e, passed, err := f.file.Next(*left)
@@ -158,7 +157,7 @@ func (f *Follower) drain(left *int, each func(Entry, bool)) error {
 	return nil
 }
 
-// begin goes to the place in a file that was just opened from which on it is read.
+// begin moves to the place in a newly opened file at which reading starts.
 func (f *Follower) begin(b Bounds, r *Report, each func(Entry, bool)) error {
 	h := f.file.header
 	if h.seqnumID != f.at.SeqnumID || h.entries > 0 && h.tail < f.at.Seqnum {
@@ -184,8 +183,7 @@ func (f *Follower) begin(b Bounds, r *Report, each func(Entry, bool)) error {
 	return nil
 }
 
-// gap counts the numbers that are missing before a file, as soon as it has an
-// entry: one that was just begun has none.
+// gap counts the numbers that are missing before a file, as soon as the file has an entry.
 func (f *Follower) gap(r *Report) {
 	if h := f.file.header; f.fresh && h.entries > 0 {
 		f.fresh = false
@@ -196,7 +194,7 @@ func (f *Follower) gap(r *Report) {
 	}
 }
 
-// recent gives what tells of the present state, and goes to the end.
+// recent passes the recent entries, which show the present state, and moves to the end.
 func (f *Follower) recent(b Bounds, each func(Entry, bool)) error {
 	h, since := f.file.header, micros(b.Recent)
 	f.at, f.fresh = Cursor{h.seqnumID, h.tail}, false
@@ -206,7 +204,7 @@ func (f *Follower) recent(b Bounds, each func(Entry, bool)) error {
 	if err := f.file.seek(func(s stamp) bool { return s.realtime >= since }); err != nil {
 		return err
 	}
-	// Of very many the last ones.
+	// If there are too many, only the last ones.
 	if most := uint64(max(b.Entries, 0)); h.entries-min(f.file.next.seen, h.entries) > most { //nolint:gosec // not negative
 		first := h.tail - min(most, h.tail)
 		if err := f.file.seek(func(s stamp) bool { return s.seqnum > first }); err != nil {

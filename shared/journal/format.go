@@ -40,8 +40,7 @@ const (
 var (
 	// ErrNotJournal says that a file is no journal, or not one any more.
 	ErrNotJournal = errors.New("not a journal file")
-	// ErrDamaged says that a part of a file cannot be: what leads to its entries
-	// is broken.
+	// ErrDamaged says that a part of a file that leads to its entries is invalid.
 	ErrDamaged = errors.New("the journal file is damaged")
 	// ErrUnknownFormat says that a file has a feature which this reader does not know.
 	ErrUnknownFormat = errors.New("the journal file has a format that this program does not know")
@@ -64,7 +63,7 @@ func ParseID(text string) (id ID, err error) {
 	return id, nil
 }
 
-// header is what the head of a file says.
+// header is the head of a file.
 type header struct {
 	compact      bool
 	seqnumID     ID

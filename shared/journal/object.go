@@ -63,7 +63,7 @@ func (j *File) value(offset uint64) (v value, ok bool) {
 	return v, true
 }
 
-// value is what is known of a data object.
+// value is a data object.
 type value struct {
 	field  Field
 	wanted bool // its field is returned

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// live is the file that is written to; the others were ended.
+// live is the file that is written to; all others are complete.
 const live = "system.journal"
 
-// maxFiles bounds the files of a directory that are looked at: journald keeps 100.
+// maxFiles bounds the files of a directory that are listed; journald keeps 100.
 const maxFiles = 1000
 
-// choose opens the file that comes next, or keeps the one that is open.
+// choose opens the next file, or keeps the open one.
 func (f *Follower) choose(b Bounds, r *Report, each func(Entry, bool)) error {
 	dir, info, err := f.liveFile()
 	if f.file != nil {
@@ -66,7 +66,7 @@ func (f *Follower) liveFile() (dir string, info fs.FileInfo, err error) {
 // open opens the oldest file of the cursor's sequence that has something new,
 // or the live one.
 func (f *Follower) open(dir string) error {
-	// Another directory's journal is another one, and the old one is over.
+	// The journal of another directory is a new one.
 	next, err := Open(filepath.Join(dir, live), f.want)
 	if err != nil {
 		return err
@@ -91,8 +91,7 @@ func (f *Follower) open(dir string) error {
 	return nil
 }
 
-// oldest opens, of the files that were ended, the one that goes on after the
-// cursor; nil where there is none.
+// oldest opens the complete file that continues after the cursor; nil if there is none.
 func (f *Follower) oldest(dir string, current *File) (*File, error) {
 	names, err := endedFiles(dir, f.at.SeqnumID)
 	if err != nil {
@@ -118,8 +117,8 @@ func (f *Follower) oldest(dir string, current *File) (*File, error) {
 	return best, nil
 }
 
-// endedFiles lists the system's files that may be of a sequence: those that were
-// rotated away have it in their names, those that a power cut ended have not.
+// endedFiles lists the complete files that may belong to a sequence: files that were
+// rotated have it in their names, files that a power cut ended do not.
 func endedFiles(dir string, id ID) (names []string, err error) {
 	d, err := os.Open(dir)
 	if err != nil {

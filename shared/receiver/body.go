@@ -16,7 +16,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
-// A batch is what one body brought.
+// A batch is the accepted and the rejected lines of one body.
 type batch struct {
 	lines    []line
 	samples  int
@@ -30,7 +30,7 @@ type line struct {
 	timestamps []int64
 }
 
-// parse reads a whole body. An error is a refusal: the body as such can't be taken.
+// parse reads a whole body. An error is a refusal: the body itself cannot be accepted.
 func parse(body []byte, compressed bool, now time.Time) (*batch, error) {
 	plain, err := open(body, compressed)
 	if err != nil {
@@ -83,8 +83,8 @@ func seriesText(l vmjson.Line) string {
 	return string(append(text, '}'))
 }
 
-// open returns the plain text of a body. What stands between the body and its
-// text (no gzip, cut short, too large) is a refusal, from here or from Read.
+// open returns the plain text of a body. If the body cannot be unpacked (no gzip, cut
+// short, too large), open or a later Read fails with a refusal.
 func open(body []byte, compressed bool) (io.Reader, error) {
 	plain := bufio.NewReader(bytes.NewReader(body))
 	where := "the body is gzip, but no Content-Encoding says so"

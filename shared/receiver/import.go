@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// What one request may carry. A shipper's chunk is at most 256 KiB gzipped and a
-// few thousand samples, so all of these are far off for one that works.
+// Limits of one request. A shipper's chunk has at most 256 KiB of gzip and a few thousand
+// samples, so a working shipper never comes near them.
 const (
 	MaxBodyBytes  = 8 << 20  // as sent
 	MaxPlainBytes = 64 << 20 // after decompression
@@ -24,20 +24,20 @@ const (
 	ratioFloor = 1 << 20
 )
 
-// Rejected is one line that was not taken. Lines are numbered from 1.
+// Rejected is one line that was not accepted. Lines are numbered from 1.
 type Rejected struct {
 	Line  int    `json:"line"`
 	Error string `json:"error"`
 }
 
-// Answer is the body of a 200: how many samples were taken, and every line that
-// was not. All samples of all other lines were taken.
+// Answer is the body of a 200: the number of accepted samples, and every rejected line.
+// All samples of all other lines were accepted.
 type Answer struct {
 	Accepted int        `json:"accepted"`
 	Rejected []Rejected `json:"rejected"`
 }
 
-// refusal is a request of which nothing was taken.
+// refusal is a request of which nothing was accepted.
 type refusal struct {
 	status int
 	reason string
@@ -49,20 +49,20 @@ func refuse(status int, format string, args ...any) error {
 	return &refusal{status, fmt.Sprintf(format, args...)}
 }
 
-// serveImport takes a body of import lines, plain or gzip. 200 carries an
-// Answer, also when every line was rejected. Any other status means that nothing
-// of the body was taken, in words:
+// serveImport accepts a body of import lines, plain or gzip. A 200 has an Answer, also if
+// every line was rejected. With any other status nothing of the body was accepted, and
+// the body of the answer says why:
 //
-//	400  the body did not arrive whole, is not what its encoding says, or has
-//	     more than MaxRejected bad lines (a shorter list would pass the others
-//	     off as delivered; send less at a time)
+//	400  the body is incomplete, does not match its encoding, or has more than
+//	     MaxRejected bad lines (a shorter list would report the others as
+//	     accepted; send fewer lines at a time)
 //	408  the body came too slowly
 //	401  no token, or a wrong one
 //	413  over one of the limits above
 //	415  an encoding other than one layer of gzip
 //	503  too many imports at a time; Retry-After says when to come back
 func (r *Receiver) serveImport(w http.ResponseWriter, req *http.Request) {
-	answer, err := r.take(w, req)
+	answer, err := r.accept(w, req)
 	if err != nil {
 		status := http.StatusInternalServerError
 		if refused, ok := errors.AsType[*refusal](err); ok {
@@ -90,11 +90,11 @@ func (r *Receiver) serveImport(w http.ResponseWriter, req *http.Request) {
 		panic("BUG: an answer that is not JSON: " + err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(body) //nolint:errcheck // the sender went away; it will send again
+	w.Write(body) //nolint:errcheck // the sender is gone and will send again
 }
 
-// take checks a request to its end, and only then counts what it brought.
-func (r *Receiver) take(w http.ResponseWriter, req *http.Request) (*Answer, error) {
+// accept reads and checks the whole request before it counts any of its samples.
+func (r *Receiver) accept(w http.ResponseWriter, req *http.Request) (*Answer, error) {
 	if !r.authorized(req) {
 		return nil, refuse(http.StatusUnauthorized, "the bearer token is missing or wrong")
 	}
@@ -126,9 +126,9 @@ func (r *Receiver) take(w http.ResponseWriter, req *http.Request) (*Answer, erro
 	return &Answer{Accepted: b.samples, Rejected: b.rejected}, nil
 }
 
-// readBody reads a body to its end. It has bodyGrace and then has to come at
-// bodyRate, so that a slow sender keeps a connection and nothing else. Done gives
-// back the room that it takes.
+// readBody reads a body to its end. After bodyGrace it must arrive at bodyRate or faster,
+// so that a slow sender occupies only a connection. Done frees the memory that the body
+// counts for.
 func (r *Receiver) readBody(w http.ResponseWriter, req *http.Request) (body []byte, done func(), err error) {
 	control, begun, taken := http.NewResponseController(w), time.Now(), int64(0)
 	done = func() { r.reading.Add(-taken) }

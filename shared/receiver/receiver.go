@@ -27,22 +27,22 @@ import (
 	"time"
 )
 
-// Options are what a Receiver can be told.
+// Options are the settings of a Receiver.
 type Options struct {
-	Token   string       // imports must carry it as bearer token; empty: anyone may import
+	Token   string       // bearer token that imports must have; empty: none
 	Verbose io.Writer    // gets each accepted sample as one line; nil: none
 	Log     *slog.Logger // gets one line per import with refused lines or a refused body
 }
 
-// nameHeader is the field in which VictoriaMetrics names itself in each answer.
-// metrics-shipper believes an answer over plain http that bears it.
+// nameHeader is the field in which VictoriaMetrics names itself in each answer. Over
+// plain http metrics-shipper accepts answers that have it.
 const nameHeader = "X-Server-Hostname"
 
-// A Receiver takes import requests and remembers the newest value of each series.
+// A Receiver accepts import requests and remembers the newest value of each series.
 type Receiver struct {
 	log     *slog.Logger
 	name    string             // of this machine
-	token   *[sha256.Size]byte // nil: none asked for
+	token   *[sha256.Size]byte // nil: none is needed
 	table   *table
 	parsing chan struct{} // one for each body that may be unpacked at a time
 	reading atomic.Int64  // bytes of the bodies that are being read
@@ -51,9 +51,9 @@ type Receiver struct {
 	verbose   io.Writer
 }
 
-// How many bodies are unpacked at a time, and how long another one waits for its
-// turn. Any number may be read meanwhile, as long as all that has come of them
-// stays below maxReading and each comes in time: see readBody.
+// Limits of reading: how many bodies are unpacked at a time, and how long another one
+// waits for its turn. Any number of bodies may be read at the same time, while together
+// they stay below maxReading and each arrives in time: see readBody.
 const (
 	parallelParses = 4
 	parseWait      = 5 * time.Second
@@ -62,7 +62,7 @@ const (
 	bodyRate       = 4 << 10 // bytes a second after that
 )
 
-// New returns a Receiver that has seen nothing yet.
+// New returns a Receiver without samples.
 func New(o Options) *Receiver {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
@@ -84,8 +84,8 @@ func New(o Options) *Receiver {
 
 // Handler returns the routes:
 //
-//	POST /api/v1/import  takes samples; see serveImport
-//	GET  /               what was seen, as text
+//	POST /api/v1/import  accepts samples; see serveImport
+//	GET  /               a summary, as text
 //	GET  /health         OK, with the Date by which clocks are compared
 //	GET  /metrics        counters, in Prometheus' text format
 func (r *Receiver) Handler() http.Handler {
@@ -102,8 +102,8 @@ func (r *Receiver) Handler() http.Handler {
 	})
 }
 
-// Serve answers requests on l until ctx ends, then lets those in hand finish for
-// up to stopWait and cuts the rest.
+// Serve answers requests on l until ctx ends. Requests that are still open then have
+// stopWait to finish.
 func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 	const stopWait = 4 * time.Second
 	server := &http.Server{
@@ -130,8 +130,8 @@ func (r *Receiver) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// authorized says whether req carries the token, without telling by its timing
-// how much of a guess was right.
+// authorized says whether req has the token. Its timing does not depend on how much of a
+// wrong token is right.
 func (r *Receiver) authorized(req *http.Request) bool {
 	if r.token == nil {
 		return true
@@ -143,6 +143,6 @@ func (r *Receiver) authorized(req *http.Request) bool {
 
 func answerText(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	// A client that went away is no one's fault and nobody's news.
+	// An error means that the client is gone, which needs no log line.
 	io.WriteString(w, text) //nolint:errcheck // see above
 }

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// How much is remembered. What goes beyond is counted only.
+// How much is remembered; everything beyond is only counted.
 const (
 	maxSeries      = 10_000
 	maxSeriesBytes = 16 << 20 // of all series' texts
 	maxRecent      = 10       // rejected lines shown
 )
 
-// table is what a Receiver has seen: counters and the newest value of each series.
+// table is a Receiver's counters and the newest value of each series.
 type table struct {
 	mu       sync.Mutex
 	started  time.Time
@@ -77,7 +77,7 @@ func (t *table) add(b *batch) {
 	t.recent = slices.Delete(t.recent, 0, max(0, len(t.recent)-maxRecent))
 }
 
-// serveSummary prints what was seen, for a person.
+// serveSummary prints a summary for people.
 func (r *Receiver) serveSummary(w http.ResponseWriter, _ *http.Request) {
 	t := r.table
 	t.mu.Lock()
@@ -117,7 +117,7 @@ receiver_series %d
 `, t.requests, t.accepted, t.rejected, len(t.series)))
 }
 
-// print writes every sample of a batch as one line, if that was asked for.
+// print writes every sample of a batch as one line, if Verbose is set.
 func (r *Receiver) print(b *batch) {
 	if r.verbose == nil {
 		return
