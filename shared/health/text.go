@@ -100,10 +100,13 @@ func (p *printer) errors(r Report) {
 	}
 }
 
-// sentence begins a hint with a capital letter.
+// sentence begins a hint with a capital letter, unless that is a command's.
 func sentence(hint string) string {
-	if hint == "" {
+	switch {
+	case hint == "":
 		return ""
+	case strings.HasPrefix(hint, "metrics-"), strings.HasPrefix(hint, "journalctl "):
+		return hint + "."
 	}
 	return strings.ToUpper(hint[:1]) + hint[1:] + "."
 }
