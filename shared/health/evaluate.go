@@ -130,6 +130,8 @@ func tenths(d time.Duration) float64 {
 // collectors evaluates the collectors within metrics-collector.
 func (e *evaluation) collectors() {
 	writer := e.r.Daemons[collector]
+	row := e.rows[status.CollectorRow]
+	running := e.age(row.BootID, row.StartedMs, -1)
 	failing, total := 0, 0
 	for _, s := range e.seen.Snapshot.Status {
 		name, ok := status.Reading(s.Component)
@@ -150,7 +152,7 @@ func (e *evaluation) collectors() {
 			failing++
 			c.Status = StatusError
 			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
-		case beat > e.allowedAge(s):
+		case min(beat, running) > e.allowedAge(s): // after a start the row is of the run before
 			c.Status = StatusError
 			e.add(StatusDegraded, CollectorReadSilent, s.Component, s.HeartbeatMs, "%s last ran %s ago; expected every %s", name, human(beat), human(interval(s)))
 		}
@@ -166,8 +168,6 @@ func (e *evaluation) collectors() {
 		e.add(StatusDegraded, NoCollectors, status.CollectorRow, 0, "the configuration enables no collector; nothing is measured")
 		return
 	}
-	row := e.rows[status.CollectorRow]
-	running := e.age(row.BootID, row.StartedMs, -1)
 	for _, want := range e.t.Expected {
 		if _, ok := e.r.Collectors[want.Name]; !ok && running > allowed(want.Interval) {
 			e.r.Collectors[want.Name] = Collector{Status: StatusError}

@@ -300,6 +300,14 @@ func TestEvaluate(t *testing.T) {
 		}, "error all_readings_failing reading_failing reading_failing"},
 		{"a collector at its patience", func(w *world) { w.beat("collector/cpu.usage", 20*s) }, "ok"},
 		{"a collector silent", func(w *world) { w.beat("collector/cpu.usage", 20*s+ms) }, "degraded reading_silent"},
+		{"a collector that did not run yet after a start", func(w *world) {
+			w.beat("collector/cpu.usage", time.Hour)
+			w.row("collector").StartedMs = minutesAgo(20 * s)
+		}, "ok"},
+		{"a collector that does not run after a start", func(w *world) {
+			w.beat("collector/cpu.usage", time.Hour)
+			w.row("collector").StartedMs = minutesAgo(20*s + ms)
+		}, "degraded reading_silent"},
 		{"a configured collector that is not there", func(w *world) { w.drop("collector/memory.usage") }, "degraded reading_silent"},
 		{"a configured collector that may still come", func(w *world) {
 			w.drop("collector/memory.usage")

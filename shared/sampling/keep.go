@@ -48,7 +48,7 @@ func (r *Sampler) adjust(due []*scheduled, begun time.Time) {
 		switch {
 		case a.more:
 			a.due = begun.Add(min(moreAfter, a.Interval))
-		case a.Optional && !a.found && r.restored:
+		case a.Optional && !a.found && !a.started.IsZero():
 			a.due = a.due.Add(a.searchInterval() - a.Interval)
 		}
 	}

@@ -3,6 +3,7 @@ package sampling
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -299,6 +300,33 @@ func TestARoundWithNothingToSayWritesNothing(t *testing.T) {
 		}
 		if written > 40 || written < 25 {
 			t.Errorf("%d transactions in 5 minutes, want one in 10 s", written)
+		}
+	})
+}
+
+// The first round only learns where keepers stopped: one that may find nothing is due
+// at its own interval after that, and only then as seldom as one that found nothing.
+func TestAKeeperThatDidNotRunYetIsNotTakenForOneThatFoundNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &diary{}
+		keeper := every(5*time.Second, "stream.events", d)
+		keeper.Optional = true
+		r, _ := mustSampler(t, &log, keeper, every(time.Minute, "a", collectFunc(good("a"))))
+		var asked []time.Duration
+		for begun := time.Now(); time.Since(begun) < time.Minute; {
+			was := d.asked
+			next, err := r.Round(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.asked > was {
+				asked = append(asked, time.Since(r.begun))
+			}
+			time.Sleep(next)
+		}
+		if want := []time.Duration{5 * time.Second, 25 * time.Second, 45 * time.Second}; !slices.Equal(asked, want) {
+			t.Errorf("ran at %v, want %v", asked, want)
 		}
 	})
 }
