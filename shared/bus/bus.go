@@ -1,7 +1,7 @@
-// Package bus asks other programs of this machine over the system's D-Bus.
+// Package bus reads properties of other programs of this machine over the system's D-Bus.
 //
-// The one rule here: it asks for properties and for nothing else, starts no
-// program by asking (NO_AUTO_START), and ends after two seconds without an answer.
+// The one rule here: it only reads properties, starts no program (NO_AUTO_START), and ends
+// after two seconds without an answer.
 // It returns plain Go values: numbers, strings, booleans,
 // []any for arrays and structures, Properties for dictionaries of names.
 //
@@ -34,7 +34,7 @@ const (
 	system = "unix:path=/run/dbus/system_bus_socket"
 )
 
-// ErrAbsent says that there is nobody to ask: no bus, or nobody of that name on
+// ErrAbsent says that there is no bus, or no program of that name on
 // it.
 var ErrAbsent = errors.New("not on this machine")
 
@@ -134,7 +134,7 @@ func (v *Visit) call(program, path, method string, args []any, into any) error {
 	return fmt.Errorf("%s: %w", program, v.explain(err))
 }
 
-// explain says what an error means to who asked.
+// explain turns an error of the library into one of this package.
 func (v *Visit) explain(err error) error {
 	if answer, ok := errors.AsType[dbus.Error](err); ok {
 		switch strings.TrimPrefix(answer.Name, "org.freedesktop.DBus.Error.") {

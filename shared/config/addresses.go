@@ -17,7 +17,7 @@ func checkListen(s string) (want, instead string) {
 	case !ok:
 		return "an address such as 127.0.0.1, with a port or without", quote(s)
 	case host == "":
-		// To net.Listen no host is every address; who wants that has to say so.
+		// For net.Listen an empty host means every address, which must be explicit here.
 		return "0.0.0.0 or [::] to open it everywhere", quote(s)
 	}
 	return "", ""
@@ -36,8 +36,8 @@ func checkURL(kind, s string) (want, instead string) {
 	return "an http or https URL with a host, such as http://localhost:8428" + ImportPath, instead
 }
 
-// problemOfURL says what is wrong with a URL, without any part of it: it may hold
-// a password, and the parser's own messages repeat it.
+// problemOfURL says what is wrong with a URL, without repeating any part of it, because it
+// may have a password in it.
 func problemOfURL(s string) string {
 	u, err := url.Parse(s)
 	switch {
@@ -101,7 +101,7 @@ func splitListen(s string) (host, port string, ok bool) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return host, port, true
 	}
-	// What looks like an address and is none is no name either.
+	// A host of digits and dots that is no address is no name either.
 	return host, port, len(host) <= 253 && hostName.MatchString(host) && strings.Trim(host, "0123456789.") != ""
 }
 

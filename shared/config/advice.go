@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ImportPath is where VictoriaMetrics, vmagent and a cluster's vminsert take the
-// JSON lines of samples: the end of the path of remote.url.
+// ImportPath is the path at which VictoriaMetrics, vmagent and a cluster's vminsert accept
+// the JSON lines of samples: the end of remote.url.
 const ImportPath = "/api/v1/import"
 
 // Advice returns what -check has against a configuration that the daemons start
@@ -21,7 +21,7 @@ func (c Config) Advice() []string {
 }
 
 // PathAdvice returns a sentence that names the right path if remote.url has one
-// at which no server takes samples, and "" otherwise.
+// at which no server accepts samples, and "" otherwise.
 func (r Remote) PathAdvice() string {
 	u, err := url.Parse(r.URL)
 	if err != nil || r.AnyPath || strings.HasSuffix(u.Path, ImportPath) {

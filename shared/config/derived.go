@@ -9,14 +9,12 @@ import (
 	"time"
 )
 
-// Unsettled is how long ago a sample must have been acknowledged for the server to
-// have it for sure: VictoriaMetrics writes to disk some seconds after its 204, and
-// a kill takes up to ten seconds of that.
+// Unsettled is the time after which the server has an acknowledged sample on its disk:
+// VictoriaMetrics writes some seconds after its 204, and a kill loses up to ten seconds.
 const Unsettled = 2 * time.Minute
 
-// UploadAge returns how old the last upload may get before the status is
-// degraded, and before it is error: 2 and 20 times remote.upload_interval
-// unless the thresholds are set.
+// UploadAge returns how old the last upload may become before the status is degraded, and
+// before it is error: 2 and 20 times remote.upload_interval unless the thresholds are set.
 func (c Config) UploadAge() (degraded, failed time.Duration) {
 	age := func(t Threshold, intervals time.Duration) time.Duration {
 		if t.UploadAgeSeconds > 0 {
@@ -50,8 +48,8 @@ func (c Config) LockPath(program string) string {
 	return filepath.Join(filepath.Dir(c.Storage.Path), program+".lock")
 }
 
-// Addr returns where the status server listens, as net.Listen takes it. A port
-// in listen wins over port; port 0 takes any free one.
+// Addr returns the address of the status server for net.Listen. A port in listen replaces
+// port; port 0 means any free one.
 func (h Health) Addr() string {
 	host, port, _ := splitListen(h.Listen)
 	if port == "" {
@@ -60,8 +58,7 @@ func (h Health) Addr() string {
 	return net.JoinHostPort(host, port)
 }
 
-// Collected says whether the collector runs: it is enabled and has what it cannot
-// do without.
+// Collected says whether the collector runs: it is enabled and has the keys that it needs.
 func (m Metric) Collected() bool {
 	return m.Enabled && (m.Name != "receiver.srt" || m.Config.URL != "")
 }

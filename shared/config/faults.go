@@ -41,8 +41,8 @@ func (f *Faults) sort() {
 	})
 }
 
-// quote quotes what the file holds for a message, cut to 60 bytes. A text with
-// an @ may be an address with a password before it and is never repeated.
+// quote quotes text of the file for a message, cut to 60 bytes. A text with an @ may be an
+// address with a password before it and is never repeated.
 func quote(s string) string {
 	if strings.Contains(s, "@") {
 		return "a text with an @ (not shown)"

@@ -33,7 +33,7 @@ func Load(path string) (Config, error) {
 	if err != nil && (!optional || !errors.Is(err, fs.ErrNotExist)) {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
-	// A board without a name is told so under device.id.
+	// Without a hostname device.id is the key at fault.
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = ""
@@ -72,17 +72,17 @@ func parse(file string, data []byte, hostname string) (Config, error) {
 	if len(w.faults) > 0 {
 		f := &Faults{File: file, List: w.faults}
 		f.sort()
-		if w.untold > 0 {
+		if w.unlisted > 0 {
 			last := f.List[len(f.List)-1].Line
-			f.List = append(f.List, Fault{Line: last, Text: fmt.Sprintf("and %d more", w.untold)})
+			f.List = append(f.List, Fault{Line: last, Text: fmt.Sprintf("and %d more", w.unlisted)})
 		}
 		return Config{}, f
 	}
 	return c, nil
 }
 
-// text reports whether data is text at all: UTF-8 without control characters.
-// The decoder would say so too, but not on which line.
+// text reports whether data is text: UTF-8 without control characters. The decoder checks
+// this too, but does not name the line.
 func (w *walker) text(data []byte) bool {
 	line := 1
 	for len(data) > 0 {
@@ -102,8 +102,8 @@ func (w *walker) text(data []byte) bool {
 	return true
 }
 
-// syntaxError is how the decoder words an error of form: "yaml: line 3: did
-// not find expected key". The line is that where the construct begins.
+// syntaxError matches the decoder's errors of syntax: "yaml: line 3: did not find expected
+// key". The line is the one where the construct begins.
 var (
 	syntaxError   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)

@@ -31,7 +31,7 @@ func namesOf(t reflect.Type) []string {
 // probably meant: one that is spelled alike, or of that name elsewhere.
 func (w *walker) unknown(k *yaml.Node, parent string, t reflect.Type) {
 	if len(w.faults) == maxFaults {
-		w.untold++
+		w.unlisted++
 		return
 	}
 	shown := k.Value

@@ -2,8 +2,8 @@ package config
 
 import "path/filepath"
 
-// relate checks what ties two keys together. A rule is left out where one of
-// its keys is wrong in itself.
+// relate checks the rules about two keys. A rule is skipped if one of its keys has a fault
+// already.
 func (w *walker) relate(c Config) {
 	r, h := c.Remote, c.Health
 	w.ordered("remote.chunk_size", r.ChunkSize <= r.BatchSize, r.ChunkSize, "remote.batch_size", r.BatchSize)
@@ -36,7 +36,7 @@ func (w *walker) relate(c Config) {
 		w.rule("remote.token_file", "want either this or remote.basic_auth")
 	}
 
-	// A log written into the database would be the end of it.
+	// Log lines written into the database would destroy it.
 	db := filepath.Clean(c.Storage.Path)
 	switch filepath.Clean(c.Logging.Output) {
 	case db, db + "-wal", db + "-shm", db + "-journal":

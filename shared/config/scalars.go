@@ -78,7 +78,7 @@ func setText(text, tag string, into reflect.Value, want string) (wanted, instead
 	case tag == "!!str":
 		return wanted, instead, false
 	case wanted == "":
-		wanted = "a text in quotes" // the kind of value is what is wrong
+		wanted = "a text in quotes" // because another type was found
 	}
 	return wanted, "", false
 }

@@ -1,15 +1,15 @@
-// Package config is the one configuration file that all daemons read: what its
-// keys are, what they are when left out, and which values make no sense.
+// Package config is the one configuration file that all daemons read: its keys, their
+// defaults, and the values that they may have.
 //
-// Default returns the whole truth; Load reads a file over it. A key that is
-// not known, a wrong type or an absurd value is a fault with its key and line,
-// and all faults are reported together.
+// Default returns the defaults; Load reads a file over them. An unknown key, a wrong type
+// or an invalid value is a fault with its key and line, and all faults are reported
+// together.
 //
-// A new key is a field with two tags: yaml is its name in the file, want is what
-// it takes (a range, the words it may be, or a kind of text that values.go knows).
-// What ties two keys together is in rules.go. configs/config.yaml must show
-// every key with its default, and a comment that says what it means; a test
-// compares them, and makes docs/configuration.md of both (make golden).
+// A new key is a field with two tags: yaml is its name in the file, want says which
+// values it may have (a range, a list of words, or a kind of text in values.go). Rules
+// about two keys are in rules.go. configs/config.yaml must show every key with its
+// default and a comment that explains it; a test compares them and makes
+// docs/configuration.md from both (make golden).
 package config
 
 import "time"
@@ -43,21 +43,20 @@ type Host struct {
 	Sysfs  string `yaml:"sysfs" want:"root"`
 }
 
-// Storage is the database and its write-ahead log.
+// Storage is the database and its WAL.
 type Storage struct {
 	Path                  string        `yaml:"path" want:"new path"`
 	WALCheckpointInterval time.Duration `yaml:"wal_checkpoint_interval" want:"1s..24h"`
 	WALCheckpointSizeMB   int           `yaml:"wal_checkpoint_size_mb" want:"1..1024"`
 	Synchronous           string        `yaml:"synchronous" want:"full|normal"` // full or normal; the collector's commits
 	Retention             time.Duration `yaml:"retention" want:"1m..87600h"`    // how long a delivered sample is kept
-	MaxSeries             int           `yaml:"max_series" want:"100..1000000"` // beyond it new series are refused and counted
-	MaxSizeMB             int           `yaml:"max_size_mb" want:"1..1048576"`  // of the database and its log together
-	MinFreeMB             int           `yaml:"min_free_mb" want:"0..1048576"`  // on the filesystem; 0: not looked at
+	MaxSeries             int           `yaml:"max_series" want:"100..1000000"` // above it samples of new series are counted as lost
+	MaxSizeMB             int           `yaml:"max_size_mb" want:"1..1048576"`  // of the database and its WAL together
+	MinFreeMB             int           `yaml:"min_free_mb" want:"0..1048576"`  // on the filesystem; 0: not checked
 }
 
-// Time is what becomes of samples while nothing confirms the wall clock:
-// hold keeps them back until something does and then repairs their times, ship
-// sends them as they are.
+// Time says what to do with samples while nothing confirms the wall clock: hold keeps them
+// until it is confirmed and then corrects their times, ship sends them as they are.
 type Time struct {
 	Untrusted string `yaml:"untrusted" want:"hold|ship"`
 }
@@ -73,10 +72,10 @@ type Remote struct {
 	ChunkSize      int           `yaml:"chunk_size" want:"1..100000"`
 	Retry          Retry         `yaml:"retry"`
 
-	Backfill        string        `yaml:"backfill" want:"newest_first|oldest_first|off"` // what was not sent while it was new
+	Backfill        string        `yaml:"backfill" want:"newest_first|oldest_first|off"` // order of the samples that are not new
 	MaxKbps         int64         `yaml:"max_kbps" want:"0..10000000"`                   // both ways, headers and TLS included; 0: no limit
-	MaxBytesPerDay  int64         `yaml:"max_bytes_per_day" want:"0..1000000000000"`     // likewise, by UTC day; 0: no limit
-	BusyKbps        int64         `yaml:"busy_kbps" want:"0..10000000"`                  // what others send meanwhile; 0: not looked at
+	MaxBytesPerDay  int64         `yaml:"max_bytes_per_day" want:"0..1000000000000"`     // both ways, by UTC day; 0: no limit
+	BusyKbps        int64         `yaml:"busy_kbps" want:"0..10000000"`                  // traffic of other programs; 0: not measured
 	Settle          time.Duration `yaml:"settle" want:"0s..8760h"`                       // how long a delivered sample can be sent again
 	ServerRetention time.Duration `yaml:"server_retention" want:"0s..876000h"`           // older samples are rejected; 0: no limit
 	TokenFile       string        `yaml:"token_file" want:"path or empty"`               // bearer token
@@ -99,7 +98,7 @@ type BasicAuth struct {
 // Retry is the wait after an attempt that did not succeed.
 type Retry struct {
 	Enabled           bool          `yaml:"enabled"`
-	MaxAttempts       int           `yaml:"max_attempts" want:"1..100"` // quick attempts of one round, never the life of a sample
+	MaxAttempts       int           `yaml:"max_attempts" want:"1..100"` // quick attempts in a row; no sample is dropped after them
 	InitialBackoff    time.Duration `yaml:"initial_backoff" want:"100ms..1h"`
 	MaxBackoff        time.Duration `yaml:"max_backoff" want:"100ms..24h"`
 	BackoffMultiplier float64       `yaml:"backoff_multiplier" want:"1..10"`
@@ -130,7 +129,7 @@ type Logging struct {
 	Output string `yaml:"output" want:"new path"`
 }
 
-// Monitoring is the watch over the clock.
+// Monitoring is the comparison of the clock with the server's.
 type Monitoring struct {
 	ClockSkewCheckInterval   time.Duration `yaml:"clock_skew_check_interval" want:"1s..24h"`
 	ClockSkewWarnThresholdMs int64         `yaml:"clock_skew_warn_threshold_ms" want:"1..86400000"`
@@ -146,14 +145,13 @@ type Metric struct {
 	Config   MetricConfig  `yaml:"config"`
 }
 
-// MetricConfig holds the keys that single collectors know; the of tag names
-// them. A key is refused under a collector that does not know it. Patterns
-// match whole names; Pattern compiles them.
+// MetricConfig has the keys of single collectors, which the of tag names. A key under
+// another collector is a fault. Patterns match whole names; Pattern compiles them.
 type MetricConfig struct {
 	AllowedDevices string   `yaml:"allowed_devices" want:"pattern or empty" of:"disk.io"`               // empty: whole devices
 	IncludeIfaces  []string `yaml:"include_ifaces" want:"pattern" of:"network.traffic, network.health"` // empty: all that are not excluded
-	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic, network.health"` // what carries nothing of the board's own
-	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic, network.health"` // the rest is counted
+	ExcludeIfaces  []string `yaml:"exclude_ifaces" want:"pattern" of:"network.traffic, network.health"` // interfaces without traffic of the board's own
+	MaxInterfaces  int      `yaml:"max_interfaces" want:"1..1024" of:"network.traffic, network.health"` // further ones are counted
 	ExcludeZones   []string `yaml:"exclude_zones" want:"pattern" of:"cpu.temperature"`                  // types, or names such as thermal_zone3
 	Mountpoints    []string `yaml:"mountpoints" want:"mountpoint" of:"disk.usage"`                      // empty: every filesystem on a block device
 	Devices        []string `yaml:"devices" want:"path" of:"hdmi.input"`                                // of HDMI inputs

@@ -17,14 +17,13 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
-// A textKind is what a want tag says of a text.
+// A textKind is a kind of text that a want tag names.
 type textKind struct {
 	want string // in words
 	ok   func(s string) bool
 }
 
-// textKinds are the kinds whose check is a yes or no. Those that say more are in
-// checkText.
+// textKinds are the kinds whose check is a yes or no. All other kinds are in checkText.
 var textKinds = map[string]textKind{
 	"name":               {"a collector", func(string) bool { return true }}, // looked up by the list
 	"label":              {"at most 256 bytes without control characters or spaces around them", label},
@@ -55,8 +54,8 @@ func absolute(s string) bool { return strings.HasPrefix(s, "/") && pathText(s) }
 
 func mountpoint(s string) bool { return absolute(s) && path.Clean(s) == s }
 
-// checkText says what is wanted where s is not a text of the kind a want tag
-// names, and what s is instead. It returns "", "" for a text that will do.
+// checkText checks a text against the kind that a want tag names. It returns what is
+// wanted and what s is instead, or "", "" for a valid text.
 func checkText(kind, s string) (want, instead string) {
 	if k, ok := textKinds[kind]; ok {
 		if k.ok(s) {

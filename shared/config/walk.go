@@ -12,22 +12,22 @@ import (
 
 const (
 	maxItems  = 256 // of a list of texts
-	maxFaults = 100 // that are told; more are counted
+	maxFaults = 100 // that are listed; further ones are counted
 )
 
-// walker puts a tree of YAML nodes into a Config and collects what is wrong on
-// the way. A value that is wrong leaves the default in place.
+// walker puts a tree of YAML nodes into a Config and collects the faults. A value with a
+// fault leaves the default in place.
 type walker struct {
-	faults []Fault
-	untold int             // faults after the first maxFaults
-	lines  map[string]int  // line of each key that the file has
-	bad    map[string]bool // keys with a fault: no rule compares them further
+	faults   []Fault
+	unlisted int             // faults after the first maxFaults
+	lines    map[string]int  // line of each key that the file has
+	bad      map[string]bool // keys with a fault: no rule compares them further
 }
 
 func (w *walker) fault(line int, key, format string, args ...any) {
 	w.bad[key] = true
 	if len(w.faults) == maxFaults {
-		w.untold++
+		w.unlisted++
 		return
 	}
 	w.faults = append(w.faults, Fault{Line: max(line, 1), Key: key, Text: fmt.Sprintf(format, args...)})

@@ -1,4 +1,5 @@
-// Package hostfs finds and reads the kernel's pseudo files. Start at Roots, which says where /proc and /sys are; ReadFile reads a
+// Package hostfs finds and reads the kernel's pseudo files. Start at Roots, which has the
+// paths of /proc and /sys; ReadFile reads a
 // table of /proc, ReadValue one attribute of /sys.
 //
 // The one rule here: reading never waits. A file without data is an error at
@@ -12,7 +13,7 @@ import (
 	"strings"
 )
 
-// ErrNoSource says that this system has no such figure to read.
+// ErrNoSource says that this system does not have the value.
 var ErrNoSource = errors.New("no such source")
 
 // ErrNoBlocks says that a filesystem has no blocks of its own, as proc, cgroup
@@ -75,8 +76,8 @@ type Space struct {
 	Available uint64 // for everybody else
 }
 
-// Identity returns what this machine and boot say of themselves: boot_id,
-// kernel and board. What cannot be read is left out.
+// Identity returns the identity of this machine and boot: boot_id, kernel and board, as far
+// as they can be read.
 func (r Roots) Identity() map[string]string {
 	id := map[string]string{}
 	for key, read := range map[string]func() (string, error){

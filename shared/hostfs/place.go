@@ -38,8 +38,8 @@ func Resolve(path string) string {
 	return filepath.Join(path, rest)
 }
 
-// BelowKernel says whether a path leads to what the kernel makes, where files of
-// ours would be memory, devices or nothing. It follows no links: see Resolve.
+// BelowKernel says whether a path leads into a filesystem of the kernel, where a file would
+// be memory, a device or nothing. It follows no links: see Resolve.
 func BelowKernel(path string) bool {
 	path = filepath.Clean(path) + "/"
 	for _, root := range []string{"/dev/", "/proc/", "/sys/"} {

@@ -10,7 +10,7 @@ const MaxEventText = 200
 
 // An Event is something that happened, for people to read on the board. It is
 // made of words that are known beforehand and of parts that were parsed, never of
-// a line of somebody's log.
+// a line of a log.
 type Event struct {
 	TimeMs int64  // Unix milliseconds
 	Source string // who told of it: encoder, kernel, systemd, …

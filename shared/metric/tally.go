@@ -7,9 +7,8 @@ import (
 	"strconv"
 )
 
-// A Tally counts what a daemon says about itself: counters and histograms that
-// only grow, also over restarts, as long as what All returns is kept and given
-// back to Restore. It is owned by one goroutine.
+// A Tally has a daemon's counters and histograms. They only grow, also over restarts, if
+// the result of All is stored and passed to Restore. It is owned by one goroutine.
 type Tally struct{ counts map[seriesOfTally]float64 }
 
 type seriesOfTally struct{ name, tags string }
@@ -25,7 +24,7 @@ type Count struct {
 // few, because each is a series on a metered link.
 var durationBounds = []float64{0.01, 0.1, 1}
 
-// Restore takes over what an earlier run counted.
+// Restore takes over the counts of an earlier run.
 func (t *Tally) Restore(counts []Count) {
 	for _, c := range counts {
 		t.add(c.Name, c.Tags, c.Value)

@@ -2,9 +2,9 @@
 // and bytes written of its process, and what it counts in a tally. Each group of
 // them has a schedule of its own, so that they stay below a tenth of all samples.
 //
-// The one rule here: a counter never goes back, also not over a restart. What was
-// said is kept by the daemon (store.Update.Counters) and given back to Restore
-// before anything is said again.
+// The one rule here: a counter never goes back, also not over a restart. The daemon stores
+// the reported counts (store.Update.Counters) and passes them to Restore before it reports
+// anything.
 package selfmetrics
 
 import (
