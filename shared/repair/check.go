@@ -223,3 +223,6 @@ func ownership(path string) string {
 	return fmt.Sprintf(" (%s has mode %04o and belongs to user %d, group %d; this is user %d, group %d)",
 		path, info.Mode().Perm(), st.Uid, st.Gid, os.Geteuid(), os.Getegid())
 }
+
+// isDamage says whether an error reports damage of the file.
+func isDamage(err error) bool { return store.FaultOf(err) == store.FaultDamaged }

@@ -246,6 +246,3 @@ func (o *Owner) attach(ctx context.Context) error {
 	}
 	return o.replaceDamaged(ctx, err)
 }
-
-// isDamage says whether an error reports damage of the file.
-func isDamage(err error) bool { return store.FaultOf(err) == store.FaultDamaged }
