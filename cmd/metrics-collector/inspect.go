@@ -11,7 +11,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/vmjson"
 )
 
-// A view is what -inspect and -export look at.
+// A view is the flags of -inspect and -export.
 type view struct {
 	file  string
 	since string

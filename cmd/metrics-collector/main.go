@@ -54,11 +54,11 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
-// collect is one round. Repair and upkeep look after the database in the wake-up
-// of a round, and by themselves only while they have something to do.
+// collect is one round. Repair and upkeep run in the wake-up of a round, and by themselves
+// only while they have something to do.
 func (c *collector) collect(ctx context.Context) (next time.Duration, err error) {
 	if c.db.Fault() != nil {
-		c.askRepair() // the round waits for it for a while
+		c.askRepair() // the round waits for it
 	}
 	next, err = c.rounds.Round(ctx)
 	c.askRepair()
@@ -66,16 +66,15 @@ func (c *collector) collect(ctx context.Context) (next time.Duration, err error)
 	return next, err
 }
 
-// askRepair lets the repair look at the database now, unless it waits for its
-// next try.
+// askRepair wakes the loop "repair", unless it waits for its next try.
 func (c *collector) askRepair() {
 	if time.Now().UnixMilli() >= c.retryMs.Load() {
 		wake(c.wakeRepair)
 	}
 }
 
-// repair is one step of it. A database that belongs to another program ends this
-// one.
+// repair is one step of the repair. If the database belongs to another program, the daemon
+// ends.
 func (c *collector) repair(ctx context.Context) (next time.Duration, err error) {
 	next, err = c.owner.Step(ctx)
 	c.retryMs.Store(0)
@@ -88,8 +87,8 @@ func (c *collector) repair(ctx context.Context) (next time.Duration, err error) 
 	return next, err
 }
 
-// close writes the end of the session, empties the WAL and closes the database,
-// also when ctx has ended.
+// close records the end of the session, empties the WAL and closes the database, also if
+// ctx has ended.
 func (c *collector) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()

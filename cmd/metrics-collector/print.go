@@ -19,7 +19,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/sampling"
 )
 
-// A printer shows what the collectors read now.
+// A printer prints new readings of the collectors.
 type printer struct{ prometheus bool }
 
 func (v *printer) flags(fs *flag.FlagSet) {

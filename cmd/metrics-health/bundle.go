@@ -56,7 +56,7 @@ func versions(p *daemon.Process) string {
 	return text.String()
 }
 
-// secrets are the ones that this user can read, so that they can be looked for.
+// secrets are the secrets that this user can read, which are removed from all texts.
 func secrets(p *daemon.Process) (known []string) {
 	to, err := url.Parse(p.Config.Remote.URL)
 	if err != nil {
@@ -74,7 +74,7 @@ func secrets(p *daemon.Process) (known []string) {
 	return known
 }
 
-// trim takes the end of the line off.
+// trim removes the end of the line.
 func trim(text []byte) []byte {
 	for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
 		text = text[:len(text)-1]

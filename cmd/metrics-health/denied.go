@@ -10,8 +10,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/health"
 )
 
-// denied says whether the report is of a user who may not read the database, or
-// not even see whether there is one.
+// denied says whether the user may not read the database, or cannot even see whether there
+// is one.
 func denied(c config.Config, r health.Report) bool {
 	if os.Geteuid() == 0 {
 		return false

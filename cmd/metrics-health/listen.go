@@ -12,8 +12,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/hostfs"
 )
 
-// listen opens the port of the status page. The error of one that is taken names
-// the key of the configuration and who has it.
+// listen opens the port of the status page. If the port is in use, the error names the
+// program that uses it and the key of the configuration.
 func listen(ctx context.Context, p *daemon.Process) (net.Listener, error) {
 	address := p.Config.Health.Addr()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)

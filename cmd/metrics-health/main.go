@@ -1,5 +1,5 @@
-// Metrics-health reports the state of the telemetry over HTTP, and shows why
-// not. It only reads the database.
+// Metrics-health reports the state of the telemetry over HTTP, with a reason for each
+// problem. It only reads the database.
 package main
 
 import (

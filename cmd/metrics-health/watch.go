@@ -27,8 +27,8 @@ func logReach(p *daemon.Process, l net.Listener) {
 // A display is how a report is printed.
 type display struct{ json, quiet bool }
 
-// print prints the status. A user without the rights to see the database is told
-// so: what would be printed otherwise is not the status of anything.
+// print prints the status. For a user who may not read the database it prints that
+// instead, because the status would be wrong.
 func print(ctx context.Context, p *daemon.Process, show display) (exit int, err error) {
 	watch := watchOf(p)
 	defer func() { err = errors.Join(err, watch.Close()) }()

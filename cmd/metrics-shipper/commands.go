@@ -15,8 +15,8 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// mustExist is for what makes no sense on an empty database: it fails before
-// opening it would create one.
+// mustExist fails if there is no database. It is for commands that make no sense on a new
+// one, because opening would create it.
 func mustExist(p *daemon.Process) error {
 	path := p.Config.Storage.Path
 	_, err := os.Stat(path)

@@ -39,7 +39,7 @@ func main() {
 			{Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent", Locked: true, Run: once},
 			{Flag: "rejected", Help: "list the samples that were rejected, with the reasons", Run: rejected},
 			{Flag: "requeue", Help: "make the samples that were rejected pending again", Run: requeue},
-			{Flag: "verify", Help: "compare the delivered samples with the server's; 1 if any is missing or doubled", Run: v.run},
+			{Flag: "verify", Help: "compare the delivered samples with the server's; 1 if any is missing, doubled or changed", Run: v.run},
 		},
 		Flags: func(fs *flag.FlagSet) {
 			fs.DurationVar(&v.since, "since", time.Hour, "with -verify: how far back")
@@ -50,7 +50,7 @@ func main() {
 
 // run is the daemon: open, two loops, close.
 func run(ctx context.Context, p *daemon.Process) (err error) {
-	// A run may last as long as its request, besides what every loop may.
+	// A run may last as long as its requests, in addition to the limit of every loop.
 	timeout := p.Config.Remote.Timeout
 	p.LoopLimits = map[string]time.Duration{"upload": 2*time.Minute + timeout, "skew": 2*time.Minute + 2*timeout}
 	db, s, err := begin(ctx, p)
@@ -68,8 +68,8 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
-// closeAll writes that the shipper stopped, into the database that is at the path
-// now, and closes it.
+// closeAll records that the shipper stopped, in the database that is at the path now, and
+// closes it.
 func closeAll(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
@@ -89,8 +89,8 @@ func round(ctx context.Context, p *daemon.Process, db *store.DB, s *ship.Shipper
 	return next, err
 }
 
-// begin opens the database. A mark that a power cut undoes is a sample sent
-// twice, which the server drops: the shipper commits without waiting for the disk.
+// begin opens the database. If a power cut undoes a mark, the sample is sent twice and the
+// server drops one of them, so the shipper commits without waiting for the disk.
 func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, error) {
 	db, err := repair.Open(ctx, p.Config.Storage.Path, store.Options{Device: p.Config.Device.ID, Synchronous: "NORMAL"}, p.Log)
 	if err != nil {

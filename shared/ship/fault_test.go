@@ -94,7 +94,7 @@ func TestFaultsOfTheServerLoseNothingAndEndWithThem(t *testing.T) {
 				}
 			}
 			if len(set) != 0 || len(pending) < 30 {
-				t.Errorf("%d pending, %d set aside", len(pending), len(set))
+				t.Errorf("%d pending, %d rejected", len(pending), len(set))
 			}
 			st := b.status()
 			if st.FailingSinceMs == 0 || !strings.Contains(st.Error, c.says) || !strings.Contains(st.Detail, fmt.Sprintf(`"outcome":%q`, c.outcome)) {

@@ -62,11 +62,11 @@ func TestBadSamplesAreFoundAndTheOthersAreDeliveredInTheSameRound(t *testing.T) 
 				}
 				_, delivered, rejected := b.states()
 				if len(rejected) != len(bad) {
-					t.Errorf("set aside %v", rejected)
+					t.Errorf("rejected %v", rejected)
 				}
 				for k := range rejected {
 					if !set[k] {
-						t.Errorf("%s is set aside and was good", k)
+						t.Errorf("%s is rejected and was good", k)
 					}
 				}
 				_, kept := f.state()
@@ -139,7 +139,7 @@ func TestLinesThatAnAnswerNamesAreTakenApart(t *testing.T) {
 	}
 	b.want(0, 29, 1)
 	if _, _, set := b.states(); !set[bad] {
-		t.Errorf("set aside %v", set)
+		t.Errorf("rejected %v", set)
 	}
 	_, kept := f.state()
 	if len(kept) != 29 {
@@ -174,11 +174,11 @@ func TestNoSampleIsBlamedForAServerThatTurnsBad(t *testing.T) {
 		pending, _, rejected := b.states()
 		for k := range rejected {
 			if !set[k] {
-				t.Errorf("seed %d: %s is set aside and was good", seed, k)
+				t.Errorf("seed %d: %s is rejected and was good", seed, k)
 			}
 		}
 		if len(rejected) != 2 || len(pending) != 0 {
-			t.Errorf("seed %d: %d set aside, %d pending", seed, len(rejected), len(pending))
+			t.Errorf("seed %d: %d rejected, %d pending", seed, len(rejected), len(pending))
 		}
 	}
 }
@@ -207,7 +207,7 @@ func TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter(t *testing.T)
 		b.record(2, "a")
 		b.round()
 		if _, _, rejected := b.states(); len(rejected) > 0 {
-			t.Errorf("%s: %v set aside after %d requests", c.name, rejected, n)
+			t.Errorf("%s: %v rejected after %d requests", c.name, rejected, n)
 		}
 	}
 }
@@ -246,7 +246,7 @@ func TestASeriesThatIsAlwaysRefusedCostsFewRequests(t *testing.T) {
 	}
 	pending, _, rejected := b.states()
 	if len(rejected) != 12 || len(pending) > 3 {
-		t.Errorf("%d set aside, %d pending", len(rejected), len(pending))
+		t.Errorf("%d rejected, %d pending", len(rejected), len(pending))
 	}
 	if most := slices.Max(requests[1:]); most > 14 || requests[0] <= most {
 		t.Errorf("%v requests in a round", requests)
@@ -291,7 +291,7 @@ func TestAFloodOfBadSamplesIsBoundedInEachRound(t *testing.T) {
 	}
 	p, _, rejected := b.states()
 	if len(p) != 0 || len(rejected) != 200 {
-		t.Errorf("%d pending, %d set aside", len(p), len(rejected))
+		t.Errorf("%d pending, %d rejected", len(p), len(rejected))
 	}
 }
 

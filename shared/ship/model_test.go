@@ -129,7 +129,7 @@ func runQueue(t *testing.T, ops []byte) {
 		}
 		for k := range set {
 			if !poisoned(k) {
-				t.Fatalf("%s: %s is set aside and was good", what, k)
+				t.Fatalf("%s: %s is rejected and was good", what, k)
 			}
 		}
 		for _, states := range []map[string]bool{pending, delivered, set} {
@@ -196,7 +196,7 @@ func runQueue(t *testing.T, ops []byte) {
 	for k, v := range recorded {
 		if poisoned(k) {
 			if !set[k] {
-				t.Errorf("%s is poison and was not set aside", k)
+				t.Errorf("%s is poison and was not rejected", k)
 			}
 			continue
 		}

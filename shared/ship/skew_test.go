@@ -192,7 +192,7 @@ func TestAWrongClockBlamesNoSample(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.want(0, 100, 0)
-		// What is too far off by the server's time is set aside now.
+		// What is too far off by the server's time is rejected now.
 		b.last -= 50 * 24 * 3600_000
 		b.record(1, "old")
 		if err := b.round(); err != nil {
