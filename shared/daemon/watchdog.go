@@ -18,8 +18,7 @@ const watchEvery = 30 * time.Second
 // had a round by then.
 const startLasts = 50 * time.Second
 
-// leaveStart gives back the memory that only the start needed: 5 MiB of the three
-// daemons' 42.
+// leaveStart gives back the memory that only the start needed.
 func (p *Process) leaveStart() {
 	debug.FreeOSMemory()
 	if err := unmapUnused(); err != nil {

@@ -10,6 +10,7 @@ import (
 type peer struct {
 	name     string
 	programs []string // from the environment or the PATH
+	install  bool     // they are copied, as a package does
 	graphite bool     // sends to VictoriaMetrics' graphite port
 	// commands writes the configuration into dir and returns what to start.
 	commands func(dir, server string, programs []string) ([][]string, error)
@@ -21,7 +22,7 @@ func peers(bin string) []peer {
 	return []peer{
 		{name: "ours", programs: []string{
 			filepath.Join(bin, "metrics-collector"), filepath.Join(bin, "metrics-shipper"), filepath.Join(bin, "metrics-health"),
-		}, commands: ours},
+		}, install: true, commands: ours},
 		{name: "telegraf", programs: []string{env("TELEGRAF", "telegraf")}, commands: telegraf},
 		{name: "collectd", programs: []string{env("COLLECTD", "collectd")}, graphite: true, commands: collectd},
 		{name: "node_exporter+vmagent", programs: []string{

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A contest is one peer with a server of its own behind a proxy that counts.
@@ -78,7 +80,12 @@ func begin(p peer) (c *contest, missing string, err error) {
 	if c.proxy, err = newProxy(to); err != nil {
 		return c, "", err
 	}
-	c.commands, err = p.commands(c.dir, c.proxy.addr, p.programs)
+	if p.install {
+		if err := c.install(); err != nil {
+			return c, "", err
+		}
+	}
+	c.commands, err = p.commands(c.dir, c.proxy.addr, c.programs)
 	if err != nil {
 		return c, "", err
 	}
@@ -89,6 +96,28 @@ func begin(p peer) (c *contest, missing string, err error) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return c, "", errors.New("victoria-metrics does not answer")
+}
+
+// install copies the programs, and lets the system forget what is in them, as
+// before a boot. A file that was just written lies in memory in large pieces, of
+// which a process that uses a page gets all: 6 MB more of the three.
+func (c *contest) install() error {
+	for i, from := range c.programs {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		c.programs[i] = filepath.Join(c.dir, filepath.Base(from))
+		file, err := os.OpenFile(c.programs[i], os.O_CREATE|os.O_WRONLY, 0o700)
+		if err != nil {
+			return err
+		}
+		_, err = file.Write(text)
+		if err := errors.Join(err, file.Sync(), unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED), file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *contest) start() error {
