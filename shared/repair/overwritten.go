@@ -14,9 +14,6 @@ import (
 // If they are not, the file counts as damaged, because other processes have pages of
 // the old contents in their caches.
 func (o *Owner) checkOverwritten(ctx context.Context) error {
-	if o.db.WALShrank() { // other processes still use the index of the old WAL
-		return fmt.Errorf("%w: %w, and its write-ahead log was cut", store.ErrDamaged, store.ErrOverwritten)
-	}
 	one, err := openFile(ctx, o.db)
 	if err == nil {
 		err = errors.Join(one.CheckContents(ctx, o.history.last), one.Close())

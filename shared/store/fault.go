@@ -31,17 +31,13 @@ func (db *DB) Fault() error {
 }
 
 // PathFault fails if the files at the path are not the ones that are open or were
-// open last, or if another program wrote to the file. It also works while the
-// database is detached.
+// open last. It also works while the database is detached.
 func (db *DB) PathFault() error {
 	g := db.guard
 	g.mu.Lock()
 	file, wal, shm := g.file, g.wal, g.shm
 	g.mu.Unlock()
 	if err := sameFile(g.path, file, ErrDeleted, ErrReplaced); err != nil {
-		return err
-	}
-	if err := g.overwritten(); err != nil && fileSize(g.path) > 0 {
 		return err
 	}
 	if err := sameFile(g.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {
@@ -56,7 +52,7 @@ func (db *DB) PathFault() error {
 }
 
 // checkFiles fails if the files at the path are not the ones that are open, or if
-// they were emptied or cut short: what is written then is lost or damages more. It
+// they were emptied, cut short or overwritten: what is written then is lost or damages more. It
 // runs before each transaction, on its connection.
 func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
 	g := db.guard
@@ -76,6 +72,9 @@ func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
 		if cut, err := walIsCut(ctx, conn, g.path); err != nil || cut {
 			return errors.Join(err, cutError(cut))
 		}
+	}
+	if err := g.overwritten(); err != nil {
+		return err
 	}
 	g.noteWAL()
 	return nil

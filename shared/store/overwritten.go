@@ -51,7 +51,7 @@ func (g *guard) ownWrites(begin bool) {
 	}
 }
 
-// overwritten fails if another program wrote to the file.
+// overwritten fails if another program wrote to the file; Fault says so from then on.
 func (g *guard) overwritten() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -59,17 +59,10 @@ func (g *guard) overwritten() error {
 		return nil
 	}
 	if now := stampOf(g.path); now != g.written && now != (stamp{}) {
+		g.suspect = ErrOverwritten
 		return ErrOverwritten
 	}
 	return nil
-}
-
-// WALShrank says whether the WAL is shorter than after the last transaction.
-func (db *DB) WALShrank() bool {
-	g := db.guard
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return fileSize(g.path+"-wal") < g.walBytes
 }
 
 // CheckContents fails if the file has changed since its ledger was last: it runs the
