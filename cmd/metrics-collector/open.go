@@ -85,7 +85,8 @@ func sessionOf(p *daemon.Process, roots hostfs.Roots) store.Session {
 
 // failed records a failure that ends the daemon, for metrics-health.
 func failed(ctx context.Context, p *daemon.Process, failure error) error {
-	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(p.Identity(), status.CollectorRow, time.Minute), failure)
+	return store.RecordEnd(ctx, p.Config.Storage.Path,
+		status.NewComponent(p.Identity(), status.CollectorRow, time.Minute), failure)
 }
 
 // once runs every collector once.

@@ -59,7 +59,8 @@ func (v *printer) run(ctx context.Context, p *daemon.Process) (exit int, err err
 		for _, name := range p.Args {
 			met[name] = met[name] || name == r.Collector
 		}
-		samples = append(samples, slices.DeleteFunc(r.Samples, func(s metric.Sample) bool { return !chosen(p.Args, r.Collector, s.Name, met) })...)
+		samples = append(samples, slices.DeleteFunc(r.Samples,
+			func(s metric.Sample) bool { return !chosen(p.Args, r.Collector, s.Name, met) })...)
 	}
 	for _, name := range p.Args {
 		if !met[name] {
@@ -119,7 +120,10 @@ func (v *printer) write(p *daemon.Process, samples []metric.Sample) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, s := range samples {
 		e, _ := metric.Lookup(s.Name) // of the operator's own metrics no unit is known
-		line := strings.Join([]string{s.Name, metric.OneLine(s.Tags, 1000), strconv.FormatFloat(s.Value, 'f', -1, 64), e.Unit}, "\t")
+		line := strings.Join([]string{
+			s.Name, metric.OneLine(s.Tags, 1000), strconv.FormatFloat(s.Value, 'f', -1, 64),
+			e.Unit,
+		}, "\t")
 		if _, err := fmt.Fprintln(table, strings.TrimRight(line, "\t")); err != nil {
 			return err
 		}

@@ -26,5 +26,6 @@ func denied(c config.Config, r health.Report) bool {
 }
 
 func deniedText(c config.Config) string {
-	return fmt.Sprintf("the database %s cannot be read by user %d; run as root or as a member of group metrics", c.Storage.Path, os.Geteuid())
+	return fmt.Sprintf("the database %s cannot be read by user %d; run as root or as a member of group metrics",
+		c.Storage.Path, os.Geteuid())
 }

@@ -20,7 +20,8 @@ func logReach(p *daemon.Process, l net.Listener) {
 	case health.ReachAll:
 		p.Log.Warn("the status page can be read from every network; it has no password", "address", l.Addr().String())
 	case health.ReachSome:
-		p.Log.Warn("the status page can be read from the network of its address; it has no password", "address", l.Addr().String())
+		p.Log.Warn("the status page can be read from the network of its address; it has no password", "address",
+			l.Addr().String())
 	}
 }
 

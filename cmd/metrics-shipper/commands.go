@@ -52,7 +52,8 @@ func rejected(ctx context.Context, p *daemon.Process) (exit int, err error) {
 	out := metric.NewCleanWriter(p.Stdout)
 	err = r.Rejections(ctx, func(one store.Rejection) error {
 		count++
-		_, err := fmt.Fprintf(out, "%s %s%s %v rejected %s, HTTP %d, %s: %q\n", time.UnixMilli(one.TimeMs).UTC().Format(time.RFC3339Nano),
+		_, err := fmt.Fprintf(out, "%s %s%s %v rejected %s, HTTP %d, %s: %q\n",
+			time.UnixMilli(one.TimeMs).UTC().Format(time.RFC3339Nano),
 			one.Series.Name, one.Series.Tags, one.Value, one.At.UTC().Format(time.RFC3339), one.HTTPStatus, one.Reason, one.Words)
 		return err
 	})

@@ -36,7 +36,10 @@ func main() {
 		},
 		Failed: failed,
 		Commands: []daemon.Command{
-			{Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent", Locked: true, Run: once},
+			{
+				Flag: "once", Help: "send everything that is pending and exit; 1 if something could not be sent",
+				Locked: true, Run: once,
+			},
 			{Flag: "rejected", Help: "list the samples that were rejected, with the reasons", Run: rejected},
 			{Flag: "requeue", Help: "make the samples that were rejected pending again", Run: requeue},
 			{Flag: "verify", Help: "compare the delivered samples with the server's; 1 if any is missing, doubled or changed", Run: v.run},
@@ -105,5 +108,6 @@ func begin(ctx context.Context, p *daemon.Process) (*store.DB, *ship.Shipper, er
 
 // failed records a failure that ends the daemon, for metrics-health.
 func failed(ctx context.Context, p *daemon.Process, failure error) error {
-	return store.RecordEnd(ctx, p.Config.Storage.Path, status.NewComponent(p.Identity(), status.ShipperRow, p.Config.Remote.UploadInterval), failure)
+	return store.RecordEnd(ctx, p.Config.Storage.Path,
+		status.NewComponent(p.Identity(), status.ShipperRow, p.Config.Remote.UploadInterval), failure)
 }

@@ -89,7 +89,8 @@ func (c *diskUsageCollector) askAll(all []filesystem) []room {
 			a.answer, a.slow = nil, false
 		default:
 			a.slow = true
-			answers[i].err = fmt.Errorf("the filesystem at %q has not answered for %s; it is asked again once it has", all[i].points[0], time.Since(a.since).Round(time.Second/10))
+			answers[i].err = fmt.Errorf("the filesystem at %q has not answered for %s; it is asked again once it has",
+				all[i].points[0], time.Since(a.since).Round(time.Second/10))
 		}
 	}
 	return answers

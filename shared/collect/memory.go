@@ -40,7 +40,8 @@ func (c *memoryCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	switch {
 	case !okTotal || !okAvailable: // the parser has said so
 	case available > total:
-		r.addf("read %s: MemAvailable of %d bytes is more than MemTotal of %d; no used and available memory this round", c.path, available, total)
+		r.addf("read %s: MemAvailable of %d bytes is more than MemTotal of %d; no used and available memory this round",
+			c.path, available, total)
 	default:
 		r.add("memory.used_bytes", "", float64(total-available))
 		r.add("memory.available_bytes", "", float64(available))

@@ -36,7 +36,10 @@ type streamLinks struct {
 }
 
 func newStreamLinks(roots hostfs.Roots, cfg config.MetricConfig) *streamLinks {
-	return &streamLinks{dir: cfg.TmpDir, port: cfg.RelayPort, sockets: roots.ProcPath("net", "udp"), routes: roots.ProcPath("net", "route")}
+	return &streamLinks{
+		dir: cfg.TmpDir, port: cfg.RelayPort, sockets: roots.ProcPath("net", "udp"),
+		routes: roots.ProcPath("net", "route"),
+	}
 }
 
 // Collect returns what the sender's statistics say of each link, the bitrate that

@@ -98,7 +98,10 @@ func (c *textfileCollector) file(r *reading, taken *texts, file string) error {
 		}
 	}
 	if n := c.seen.room(series, r.timeMs); n < len(series) {
-		return &promtext.Error{Line: parsed[n].Line, Reason: fmt.Sprintf("the files have had %d different series within a day; a label must not have a new value each time", maxTextSeen)}
+		return &promtext.Error{
+			Line:   parsed[n].Line,
+			Reason: fmt.Sprintf("the files have had %d different series within a day; a label must not have a new value each time", maxTextSeen),
+		}
 	}
 	c.seen.take(series, r.timeMs)
 	for i, s := range parsed {

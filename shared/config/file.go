@@ -145,7 +145,8 @@ func (w *walker) syntax(err error, data []byte) {
 	// This one message has no line, and repeats text of the file.
 	if anchor := unknownAnchor.FindStringSubmatch(m[2]); anchor != nil {
 		before, _, _ := bytes.Cut(data, []byte("*"+anchor[1]))
-		w.fault(1+bytes.Count(before, []byte("\n")), "", "want the value written out, got an alias (*); put a text that begins with * in quotes")
+		w.fault(1+bytes.Count(before, []byte("\n")), "",
+			"want the value written out, got an alias (*); put a text that begins with * in quotes")
 		return
 	}
 	line, err := strconv.Atoi(m[1])

@@ -57,7 +57,8 @@ func (s *Server) runQuery(r *http.Request, fn func(context.Context, *store.Reade
 		})
 		switch {
 		case err != nil && ctx.Err() != nil:
-			a = problem(http.StatusServiceUnavailable, fmt.Sprintf("the answer took more than %s to make; ask for a shorter range", queryTime))
+			a = problem(http.StatusServiceUnavailable,
+				fmt.Sprintf("the answer took more than %s to make; ask for a shorter range", queryTime))
 		case err != nil:
 			a = s.unreadable(err)
 		}
@@ -69,7 +70,8 @@ func (s *Server) runQuery(r *http.Request, fn func(context.Context, *store.Reade
 	case a := <-answer:
 		return a
 	case <-timeout.C:
-		return problem(http.StatusServiceUnavailable, fmt.Sprintf("%s has not answered for %s; the disk may be failing", s.watch.path, queryTime+queryGrace))
+		return problem(http.StatusServiceUnavailable,
+			fmt.Sprintf("%s has not answered for %s; the disk may be failing", s.watch.path, queryTime+queryGrace))
 	}
 }
 

@@ -41,7 +41,8 @@ func Evaluate(seen Observation, t Thresholds, now Moment) Report {
 		e.clock()
 	}
 	if seen.ConfigFault != "" {
-		e.add(StatusDegraded, ConfigInvalid, "config", 0, "the configuration file is not valid any more: %s; a daemon that is restarted does not start", seen.ConfigFault)
+		e.add(StatusDegraded, ConfigInvalid, "config", 0,
+			"the configuration file is not valid any more: %s; a daemon that is restarted does not start", seen.ConfigFault)
 	}
 	sortReasons(&e.r)
 	return e.r
@@ -63,13 +64,17 @@ func (e *evaluation) add(severity Status, code Code, component string, sinceMs i
 	if sinceMs <= 0 {
 		sinceMs = e.now.Wall.UnixMilli()
 	}
-	e.r.Reasons = append(e.r.Reasons, Reason{code, component, severity, fmt.Sprintf(format, args...), stamp(sinceMs), hints[code]})
+	e.r.Reasons = append(e.r.Reasons, Reason{
+		code, component, severity, fmt.Sprintf(format, args...), stamp(sinceMs),
+		hints[code],
+	})
 }
 
 // sortReasons puts the worst first and makes it the status.
 func sortReasons(r *Report) {
 	slices.SortStableFunc(r.Reasons, func(a, b Reason) int {
-		return cmp.Or(cmp.Compare(b.Severity.ExitCode(), a.Severity.ExitCode()), cmp.Compare(a.Since, b.Since), cmp.Compare(a.Component, b.Component), cmp.Compare(a.Code, b.Code))
+		return cmp.Or(cmp.Compare(b.Severity.ExitCode(), a.Severity.ExitCode()), cmp.Compare(a.Since, b.Since),
+			cmp.Compare(a.Component, b.Component), cmp.Compare(a.Code, b.Code))
 	})
 	r.Status = StatusOK
 	if len(r.Reasons) > 0 {
@@ -147,14 +152,17 @@ func (e *evaluation) collectors() {
 			c.Status = writer.Status
 		case s.FailingSinceMs != 0 && s.SuccessMs != 0 && s.SuccessMs == s.HeartbeatMs:
 			c.Status = StatusDegraded
-			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs, "%s cannot read everything: %s; the rest is stored", name, s.Error)
+			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs,
+				"%s cannot read everything: %s; the rest is stored", name, s.Error)
 		case s.FailingSinceMs != 0:
 			failing++
 			c.Status = StatusError
-			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs, "%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
+			e.add(StatusDegraded, CollectorReadFailing, s.Component, s.FailingSinceMs,
+				"%s cannot be read: %s; it is tried again every %s", name, s.Error, human(interval(s)))
 		case min(beat, running) > e.allowedAge(s): // after a start the row is of the run before
 			c.Status = StatusError
-			e.add(StatusDegraded, CollectorReadSilent, s.Component, s.HeartbeatMs, "%s last ran %s ago; expected every %s", name, human(beat), human(interval(s)))
+			e.add(StatusDegraded, CollectorReadSilent, s.Component, s.HeartbeatMs,
+				"%s last ran %s ago; expected every %s", name, human(beat), human(interval(s)))
 		}
 		e.r.Collectors[name] = c
 	}

@@ -25,7 +25,10 @@ func (s *Server) metrics(r *http.Request) reply {
 	default:
 		return text(http.StatusBadRequest, "the only parameter is names=sent\n")
 	}
-	return reply{status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: Exposition(s.report(r)) + s.newest(r, sent)}
+	return reply{
+		status: http.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8",
+		body: Exposition(s.report(r)) + s.newest(r, sent),
+	}
 }
 
 // A ProcessUse is what this process has used of the machine so far; -1: not known. The
@@ -135,15 +138,18 @@ func (x *exposition) daemons(all map[string]Daemon) {
 	for _, name := range names {
 		x.when(all[name].Started, "daemon", name)
 	}
-	x.family("belabox_daemon_last_success_timestamp_seconds", "gauge", "When the work of each writing daemon last succeeded, as Unix time.")
+	x.family("belabox_daemon_last_success_timestamp_seconds", "gauge",
+		"When the work of each writing daemon last succeeded, as Unix time.")
 	for _, name := range names {
 		x.when(all[name].LastSuccess, "daemon", name)
 	}
-	x.family("belabox_daemon_last_error_timestamp_seconds", "gauge", "When the work of each writing daemon last failed, as Unix time.")
+	x.family("belabox_daemon_last_error_timestamp_seconds", "gauge",
+		"When the work of each writing daemon last failed, as Unix time.")
 	for _, name := range names {
 		x.when(all[name].LastErrorAt, "daemon", name)
 	}
-	x.family("belabox_daemon_succeeded_total", "counter", "What each writing daemon counts as done: samples stored, samples delivered.")
+	x.family("belabox_daemon_succeeded_total", "counter",
+		"What each writing daemon counts as done: samples stored, samples delivered.")
 	for _, name := range names {
 		x.value(float64(all[name].Succeeded), "daemon", name)
 	}
@@ -171,7 +177,8 @@ func (x *exposition) collectors(all map[string]Collector) {
 	for _, name := range names {
 		x.when(all[name].LastCollection, "collector", name)
 	}
-	x.family("belabox_collector_last_error_timestamp_seconds", "gauge", "When a collector last could not read something, as Unix time.")
+	x.family("belabox_collector_last_error_timestamp_seconds", "gauge",
+		"When a collector last could not read something, as Unix time.")
 	for _, name := range names {
 		x.when(all[name].LastErrorAt, "collector", name)
 	}

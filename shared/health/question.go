@@ -84,7 +84,8 @@ func (q *question) checkSpan() error {
 		return fmt.Errorf("since: want a time at most %s before until", human(maxRange))
 	}
 	if q.step < minStep || q.step%time.Millisecond != 0 || span/q.step > maxPoints {
-		return fmt.Errorf("step: want at least %s for this range", max(minStep, (span/maxPoints).Truncate(time.Second)+time.Second))
+		return fmt.Errorf("step: want at least %s for this range",
+			max(minStep, (span/maxPoints).Truncate(time.Second)+time.Second))
 	}
 	// The range begins at a whole step: otherwise the same bucket would have other
 	// values in each query.

@@ -26,24 +26,29 @@ func Text(w io.Writer, r Report, colour bool) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Daemons)) {
 		d := r.Daemons[name]
-		p.line("%-20s %s %8s %12s  %s", name, p.cell(d.Status, string(d.State), 10), orDash(d.PID != 0, fmt.Sprint(d.PID)), ago(d.HeartbeatSeconds), orDash(d.Version != "", clean(d.Version)))
+		p.line("%-20s %s %8s %12s  %s", name, p.cell(d.Status, string(d.State), 10),
+			orDash(d.PID != 0, fmt.Sprint(d.PID)), ago(d.HeartbeatSeconds), orDash(d.Version != "", clean(d.Version)))
 	}
 	if len(r.Collectors) > 0 {
 		p.line("\n%-20s %-10s %8s %12s  %s", "COLLECTOR", "STATUS", "FAILED", "HEARTBEAT", "SAMPLES")
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Collectors)) {
 		c := r.Collectors[name]
-		p.line("%-20s %s %8d %12s  %d", clean(name), p.cell(c.Status, string(c.Status), 10), c.Failed, ago(c.HeartbeatSeconds), c.MetricsCollected)
+		p.line("%-20s %s %8d %12s  %d", clean(name), p.cell(c.Status, string(c.Status), 10), c.Failed,
+			ago(c.HeartbeatSeconds), c.MetricsCollected)
 	}
 	p.errors(r)
 	u, s := r.Uploader, r.Storage
 	p.line("")
-	p.line("uploads   %s, last %s, %d delivered, %d failed attempts", p.paint(u.Status, string(u.Status)), cmp.Or(u.LastUpload, "never"), u.MetricsUploaded, u.UploadFailures)
+	p.line("uploads   %s, last %s, %d delivered, %d failed attempts", p.paint(u.Status, string(u.Status)),
+		cmp.Or(u.LastUpload, "never"), u.MetricsUploaded, u.UploadFailures)
 	if u.BytesPerDay > 0 {
 		p.line("traffic   %s of %s today", bytesText(u.BytesToday), bytesText(u.BytesPerDay))
 	}
-	p.line("samples   %d captured, %d pending, %d held, %d rejected, %d local, %d lost", s.Captured, s.MetricsPendingUpload, s.Held, s.Rejected, s.Local, s.Lost)
-	p.line("database  %s, WAL %s, oldest sample %s", bytesText(s.DatabaseSizeBytes), bytesText(s.WALSizeBytes), cmp.Or(s.OldestMetricTimestamp, "none"))
+	p.line("samples   %d captured, %d pending, %d held, %d rejected, %d local, %d lost", s.Captured,
+		s.MetricsPendingUpload, s.Held, s.Rejected, s.Local, s.Lost)
+	p.line("database  %s, WAL %s, oldest sample %s", bytesText(s.DatabaseSizeBytes), bytesText(s.WALSizeBytes),
+		cmp.Or(s.OldestMetricTimestamp, "none"))
 	skew := "not measured"
 	if r.Time.SkewMs != nil {
 		skew = fmt.Sprintf("%+.0f ms to the server", *r.Time.SkewMs)

@@ -54,10 +54,12 @@ func (e *evaluation) uploads() {
 	}
 	switch {
 	case late > e.t.ErrorAge && pending > e.t.ErrorPending:
-		e.add(StatusError, UploadStuck, status.ShipperRow, e.agoMs(late), "no delivery for %s, limit %s, and %d samples pending, limit %d%s",
+		e.add(StatusError, UploadStuck, status.ShipperRow, e.agoMs(late),
+			"no delivery for %s, limit %s, and %d samples pending, limit %d%s",
 			human(late), human(e.t.ErrorAge), pending, e.t.ErrorPending, e.why(d))
 	case late > e.t.DegradedAge:
-		e.add(StatusDegraded, UploadLate, status.ShipperRow, e.agoMs(late), "no delivery for %s, limit %s%s", human(late), human(e.t.DegradedAge), e.why(d))
+		e.add(StatusDegraded, UploadLate, status.ShipperRow, e.agoMs(late), "no delivery for %s, limit %s%s",
+			human(late), human(e.t.DegradedAge), e.why(d))
 	case !ever:
 		e.add(StatusDegraded, NoDeliveryYet, status.ShipperRow, s.PendingMs, "nothing has been delivered yet%s", e.why(d))
 	}
@@ -69,10 +71,12 @@ func (e *evaluation) uploads() {
 			"uploads fail, and not because of single samples: %s. Samples are kept. Check remote.url and the token", d.Misconfigured)
 	}
 	if d.LittleTaken != "" && e.alive(shipper) {
-		e.add(StatusDegraded, ServerTakesLittle, status.ShipperRow, 0, "%s. Samples are kept; requests are small and wait longer between them.", d.LittleTaken)
+		e.add(StatusDegraded, ServerTakesLittle, status.ShipperRow, 0,
+			"%s. Samples are kept; requests are small and wait longer between them.", d.LittleTaken)
 	}
 	if d.BudgetSpent && e.alive(shipper) {
-		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0, "the bytes allowed for today (remote.max_bytes_per_day) are used up; samples are kept and sent tomorrow")
+		e.add(StatusDegraded, UploadBudgetSpent, status.ShipperRow, 0,
+			"the bytes allowed for today (remote.max_bytes_per_day) are used up; samples are kept and sent tomorrow")
 	}
 	u.Status = e.worstOf(func(component string) bool { return component == status.ShipperRow })
 }
@@ -150,7 +154,8 @@ func (e *evaluation) clock() {
 		t.NTPSynced, t.Trusted, t.TrustedBy = own.NTP, own.Trusted, own.By
 		since := e.age(row.BootID, own.HeldSinceMs, -1)
 		if !*own.Trusted && since > clockGrace && e.alive(collector) {
-			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs, "the clock has not been confirmed for %s by NTP, systemd-timesyncd or the server; %d samples are held until it is",
+			e.add(StatusDegraded, ClockNotTrusted, "time", own.HeldSinceMs,
+				"the clock has not been confirmed for %s by NTP, systemd-timesyncd or the server; %d samples are held until it is",
 				human(since), e.seen.Snapshot.Ledger.Held)
 		}
 	}

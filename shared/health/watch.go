@@ -76,7 +76,8 @@ func (w *Watch) Judge(log *slog.Logger) func(context.Context) error {
 		if len(r.Reasons) > 0 {
 			level, why = slog.LevelWarn, r.Reasons[0].Message
 		}
-		log.Log(ctx, level, "status changed", "status", string(r.Status), "was", string(was), "reasons", len(r.Reasons), "first_reason", why)
+		log.Log(ctx, level, "status changed",
+			"status", string(r.Status), "was", string(was), "reasons", len(r.Reasons), "first_reason", why)
 		was = r.Status
 		return nil
 	}
@@ -120,7 +121,10 @@ func (w *Watch) Current(ctx context.Context) Report {
 	defer w.mu.Unlock()
 	if w.observing == done { // it has not ended
 		now := w.host.Now()
-		return Evaluate(Observation{Fault: DatabaseSilent, FaultText: fmt.Sprintf("%s has not answered for %s; the disk may be failing", w.path, observeTimeout)}, w.thresholds, now)
+		return Evaluate(Observation{
+			Fault:     DatabaseSilent,
+			FaultText: fmt.Sprintf("%s has not answered for %s; the disk may be failing", w.path, observeTimeout),
+		}, w.thresholds, now)
 	}
 	return w.last
 }

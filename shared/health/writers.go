@@ -73,13 +73,16 @@ func (e *evaluation) explain(w writer, state State, row status.Row, known bool) 
 		return fmt.Sprintf("%s (pid %d) was started %s ago and ended before it could store anything; its log says why (journalctl -u %s)",
 			w.program, lock.Written, human(e.locked(w.program)), w.program), e.lockedMs(w.program)
 	case Crashed:
-		return fmt.Sprintf("%s (pid %d) ended unexpectedly; its last heartbeat was %s ago%s", w.program, row.PID, beat, e.rebooted(row)), row.HeartbeatMs
+		return fmt.Sprintf("%s (pid %d) ended unexpectedly; its last heartbeat was %s ago%s", w.program, row.PID, beat,
+			e.rebooted(row)), row.HeartbeatMs
 	case Silent:
 		return fmt.Sprintf("%s (pid %d) gave no heartbeat for %s; whether it still runs is not known, because its lock cannot be read: %s",
 			w.program, row.PID, beat, lock.Fault), row.HeartbeatMs
 	}
 	if e.lockedWithoutRow(w.program, row, known) {
-		return fmt.Sprintf("%s (pid %d) has been running for %s and has stored nothing", w.program, lock.PID, human(e.locked(w.program))), e.lockedMs(w.program)
+		return fmt.Sprintf("%s (pid %d) has been running for %s and has stored nothing", w.program, lock.PID,
+			human(e.locked(w.program))), e.lockedMs(w.program)
 	}
-	return fmt.Sprintf("%s (pid %d) has made no progress for %s; expected every %s", w.program, row.PID, beat, human(interval(row))), row.HeartbeatMs
+	return fmt.Sprintf("%s (pid %d) has made no progress for %s; expected every %s", w.program, row.PID, beat,
+		human(interval(row))), row.HeartbeatMs
 }

@@ -69,7 +69,10 @@ func Export(ctx context.Context, w io.Writer, path string, sinceMs int64, labels
 		return Exported{}, err
 	}
 	defer r.Close()
-	e := &exporter{w: bufio.NewWriterSize(metric.NewCleanWriter(w), 1<<16), now: time.Now().UnixMilli(), labels: labels, lines: map[int64]*line{}}
+	e := &exporter{
+		w: bufio.NewWriterSize(metric.NewCleanWriter(w), 1<<16), now: time.Now().UnixMilli(), labels: labels,
+		lines: map[int64]*line{},
+	}
 	if err := r.Stored(ctx, sinceMs, e.add); err != nil {
 		return e.out, err
 	}

@@ -153,7 +153,10 @@ func (c *clock) store(ctx context.Context, db *store.DB, now status.Moment) erro
 	released, lost := 0, 0
 	var shift time.Duration
 	for !c.stored {
-		change, err := db.RecordClock(ctx, store.Clock{Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by, NTP: c.synced, Since: c.since})
+		change, err := db.RecordClock(ctx, store.Clock{
+			Now: now, BootID: c.bootID, Trusted: c.trusted, By: c.by,
+			NTP: c.synced, Since: c.since,
+		})
 		if err != nil {
 			return err
 		}
@@ -168,9 +171,11 @@ func (c *clock) store(ctx context.Context, db *store.DB, now status.Moment) erro
 		switch {
 		case c.logged && released == 0:
 		case !c.trusted:
-			c.log.Warn("the clock is not trusted; samples are held until it is", "wall_clock", now.Wall.UTC().Format(time.RFC3339), "untrusted_for", (now.Boot - c.since).Round(time.Second).String())
+			c.log.Warn("the clock is not trusted; samples are held until it is", "wall_clock",
+				now.Wall.UTC().Format(time.RFC3339), "untrusted_for", (now.Boot - c.since).Round(time.Second).String())
 		case released > 0:
-			c.log.Info("the clock is trusted; held samples got their right times and are pending", "trusted_by", c.by, "released", released, "shift_ms", shift.Milliseconds(), "lost", lost)
+			c.log.Info("the clock is trusted; held samples got their right times and are pending", "trusted_by", c.by,
+				"released", released, "shift_ms", shift.Milliseconds(), "lost", lost)
 		default:
 			c.log.Info("the clock is trusted", "trusted_by", c.by)
 		}

@@ -96,7 +96,8 @@ func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) co
 		case got = <-a.answer:
 			a.answer = nil
 		case <-ctx.Done():
-			got.err = fmt.Errorf("%w for %s; it runs again once it has answered", errTimeout, time.Since(a.started).Round(time.Second))
+			got.err = fmt.Errorf("%w for %s; it runs again once it has answered", errTimeout,
+				time.Since(a.started).Round(time.Second))
 		}
 	}
 	failed, samples := collect.Failed(got.err), len(got.Samples)+len(got.Earlier.Samples)
@@ -140,7 +141,8 @@ func (r *Sampler) logChange(a *scheduled, failed int, err error) {
 	switch {
 	case errors.As(err, &panicked):
 		if !a.loggedPanic {
-			r.log.Error("a collector panicked; it has no samples in this round", "collector", a.Name, "error", err, "error_type", errorType(err), "stack", string(panicked.stack))
+			r.log.Error("a collector panicked; it has no samples in this round", "collector", a.Name, "error", err,
+				"error_type", errorType(err), "stack", string(panicked.stack))
 		}
 		a.loggedPanic, a.loggedFailures = true, failed
 	case failed > a.loggedFailures:

@@ -84,7 +84,10 @@ func groupsOf(priority int, o collect.Observation) []store.Group {
 		groups = append(groups, store.Group{Priority: priority, Samples: o.Samples, Events: o.Events})
 	}
 	if len(o.Earlier.Samples)+len(o.Earlier.Events) > 0 {
-		groups = append(groups, store.Group{Priority: priority, Samples: o.Earlier.Samples, Events: o.Earlier.Events, ClockTrusted: true})
+		groups = append(groups, store.Group{
+			Priority: priority, Samples: o.Earlier.Samples, Events: o.Earlier.Events,
+			ClockTrusted: true,
+		})
 	}
 	return groups
 }

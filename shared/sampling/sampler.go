@@ -54,7 +54,10 @@ type Sampler struct {
 // open yet.
 func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted string, log *slog.Logger) *Sampler {
 	now := time.Now()
-	r := &Sampler{db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now, self: newReporter(d.Name, now)}
+	r := &Sampler{
+		db: db, log: log, daemon: d.Name, clock: newClock(d.BootID, untrusted == "ship", log), begun: now,
+		self: newReporter(d.Name, now),
+	}
 	shortest := idle
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)

@@ -11,7 +11,10 @@ import (
 func newReporter(daemon string, now time.Time) selfmetrics.Reporter {
 	return selfmetrics.New(daemon, now,
 		selfmetrics.Group{Every: 3 * time.Minute, Process: true},
-		selfmetrics.Group{Every: 5 * time.Minute, First: time.Minute, Of: func(name string) bool { return !selfmetrics.OfHistogram(name) }},
+		selfmetrics.Group{
+			Every: 5 * time.Minute, First: time.Minute,
+			Of: func(name string) bool { return !selfmetrics.OfHistogram(name) },
+		},
 		selfmetrics.Group{Every: 10 * time.Minute, First: time.Minute, Of: selfmetrics.OfHistogram},
 	)
 }

@@ -161,7 +161,8 @@ func (s *Shipper) foreign(a answer, why error) result {
 	if text := s.client.creds.excerpt([]byte(a.header.Get("Content-Type"))); text != "" {
 		kind = ", " + text
 	}
-	err := fmt.Errorf("%s answered HTTP %d%s%s: %w", s.client.url.Host, a.status, kind, quoted(s.client.creds.excerpt(a.body)), why)
+	err := fmt.Errorf("%s answered HTTP %d%s%s: %w", s.client.url.Host, a.status, kind,
+		quoted(s.client.creds.excerpt(a.body)), why)
 	s.report.detail.Misconfigured = err.Error()
 	return result{outcome: Misconfigured, err: &fault{outcome: Misconfigured, status: a.status, foreign: true, err: err}}
 }

@@ -48,7 +48,8 @@ func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 			return err
 		}
 	}
-	s.log.Info("chunk rejected; looking for the samples that caused it", "batch_id", b.id, "count", len(r.rows), "http_status", r.status, "server_words", r.words)
+	s.log.Info("chunk rejected; looking for the samples that caused it", "batch_id", b.id, "count", len(r.rows),
+		"http_status", r.status, "server_words", r.words)
 	suspects, left, err := s.takeApart(ctx, b, r)
 	if err != nil {
 		return err

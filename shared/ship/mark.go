@@ -61,7 +61,8 @@ func (s *Shipper) reject(ctx context.Context, b *round, bad []store.Rejection) e
 	s.report.self.wrote(u.Counters)
 	b.rejected += n
 	one := bad[0]
-	s.log.Warn("samples rejected; metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus, "reason", one.Reason,
+	s.log.Warn("samples rejected; metrics-shipper -rejected lists them", "count", n, "http_status", one.HTTPStatus,
+		"reason", one.Reason,
 		"server_words", one.Words, "name", one.Series.Name, "tags", one.Series.Tags, "timestamp_ms", one.TimeMs)
 	return nil
 }

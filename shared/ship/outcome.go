@@ -134,7 +134,8 @@ func (r acceptanceReport) rejectedLines(lines []int, sent int64) (acceptance, er
 		}
 	}
 	if *r.Accepted != left {
-		return acceptance{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs, *r.Accepted, left)
+		return acceptance{}, fmt.Errorf("%w: %d samples accepted, but the lines not rejected hold %d", errNotOurs,
+			*r.Accepted, left)
 	}
 	a.because = strings.Join(why, "; ")
 	return a, nil

@@ -163,7 +163,8 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 			}
 			if v.refused != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "the server rejects samples that it accepted before; they are not sent again",
-					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status), slog.String("server_words", v.refused.words))
+					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status),
+					slog.String("server_words", v.refused.words))
 			}
 		}
 		if s.replay.extended != extended {

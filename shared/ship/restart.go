@@ -80,7 +80,8 @@ func (s *Shipper) watchServer(host string, ended bool) {
 	}
 	s.replay.sendAgain()
 	s.replay.restarts.sign(time.Now())
-	s.log.Info("the server may have restarted; samples that it accepted in the minutes before are sent again", "cause", cause, "host", host)
+	s.log.Info("the server may have restarted; samples that it accepted in the minutes before are sent again", "cause",
+		cause, "host", host)
 }
 
 // restartCause names the sign of a restart, "" if there is none: nothing listened, a

@@ -81,7 +81,9 @@ type search struct {
 // New prepares the upload of db's samples and takes over the state that an earlier
 // run stored. Progress is called from time to time in a long round. An error comes
 // from the configuration, a file that it names, or the database.
-func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, log *slog.Logger, progress func()) (*Shipper, error) {
+func New(ctx context.Context, db *store.DB, cfg config.Config, d status.Daemon, log *slog.Logger,
+	progress func(),
+) (*Shipper, error) {
 	c, err := newClient(cfg, d.Version)
 	if err != nil {
 		return nil, err

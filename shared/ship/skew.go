@@ -167,7 +167,8 @@ func (s *Shipper) CheckSkew(ctx context.Context) (next time.Duration, err error)
 // captive portal may have given. The answer to the probe has a Date of its own.
 func (s *Shipper) identify(ctx context.Context, a answer) (answer, error) {
 	k := &s.clocks.check
-	page := fmt.Errorf("HTTP %d%s: not known to be a metrics server's answer, so its Date is not used", a.status, quoted(k.client.creds.excerpt(a.body)))
+	page := fmt.Errorf("HTTP %d%s: not known to be a metrics server's answer, so its Date is not used", a.status,
+		quoted(k.client.creds.excerpt(a.body)))
 	if k.client != s.client || k.client.endpoint.standingOf(a) == nameless {
 		return a, page
 	}

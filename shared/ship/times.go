@@ -191,7 +191,8 @@ func (s *Shipper) review(ctx context.Context) error {
 	}
 	c.reviewed, c.rejectedMs = true, timeUnknown
 	if count > 0 {
-		s.log.Info("the server's time differs from the one by which samples were rejected; they are pending again", "count", count)
+		s.log.Info("the server's time differs from the one by which samples were rejected; they are pending again",
+			"count", count)
 	}
 	return nil
 }

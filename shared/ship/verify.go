@@ -31,7 +31,8 @@ type Verification struct {
 }
 
 func (v Verification) String() string {
-	return fmt.Sprintf("delivered %d, missing %d, doubled %d, changed %d, sent again %d", v.Delivered, v.Missing, v.Doubled, v.Changed, v.Repaired)
+	return fmt.Sprintf("delivered %d, missing %d, doubled %d, changed %d, sent again %d", v.Delivered, v.Missing,
+		v.Doubled, v.Changed, v.Repaired)
 }
 
 // Good says that the server has every delivered sample, once.
@@ -95,7 +96,9 @@ func (s *Shipper) Verify(ctx context.Context, since time.Duration, repair bool, 
 
 // again compares until no sample is missing, or until the missing samples would have
 // to be visible at the server.
-func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row, visible time.Duration) (v Verification, missing []store.Row, err error) {
+func (s *Shipper) again(ctx context.Context, export url.URL, rows []store.Row, visible time.Duration) (
+	v Verification, missing []store.Row, err error,
+) {
 	for begun := time.Now(); ; {
 		select {
 		case <-ctx.Done():
@@ -124,7 +127,8 @@ func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
 				return v.err
 			}
 			if v.refused != nil {
-				return fmt.Errorf("the server rejects samples that it accepted before: HTTP %d%s", v.refused.status, quoted(v.refused.words))
+				return fmt.Errorf("the server rejects samples that it accepted before: HTTP %d%s", v.refused.status,
+					quoted(v.refused.words))
 			}
 		}
 		rows = rows[n-len(rest):]
@@ -133,7 +137,9 @@ func (s *Shipper) repair(ctx context.Context, rows []store.Row) error {
 }
 
 // compare looks every row up at the server.
-func (s *Shipper) compare(ctx context.Context, export url.URL, rows []store.Row) (v Verification, missing []store.Row, err error) {
+func (s *Shipper) compare(ctx context.Context, export url.URL, rows []store.Row) (
+	v Verification, missing []store.Row, err error,
+) {
 	x, err := newExpected(rows, s.enc.site)
 	if err != nil {
 		return v, nil, err
