@@ -34,7 +34,10 @@ type seen struct {
 	Worst       int // rounds that began within an eighth of the interval
 }
 
-// run makes the boards and lets them live.
+// round is the time of which one round of a board has the samples.
+const round = 30 * time.Second
+
+// run makes the boards and runs them.
 func run(ctx context.Context, p plan) (s seen, err error) {
 	dir, err := os.MkdirTemp("", "fleet")
 	if err != nil {
@@ -55,8 +58,7 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 		}
 	}()
 	// Everything is well in the past, so that no sample waits for its time to come
-	// and a round is one request: newest samples go in one of their own.
-	const round = 30 * time.Second
+	// and a round is one request: the newest samples have one of their own.
 	from := time.Now().Add(-p.outage - time.Duration(p.rounds+2)*round - time.Hour)
 	for i := range p.boards {
 		b, err := newBoard(ctx, dir, i, p, from)
@@ -64,24 +66,10 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 			return s, err
 		}
 		boards = append(boards, b)
-		if p.outage > 0 {
-			if err := b.measure(ctx, p.outage); err != nil {
-				return s, err
-			}
-		}
 	}
-
-	var backlog, backlogBytes float64
-	if p.outage > 0 {
-		// One after the other: this is about bytes.
-		for _, b := range boards {
-			if _, err := b.shipper.Drain(ctx); err != nil {
-				return s, fmt.Errorf("drain: %w", err)
-			}
-		}
-		if backlog, backlogBytes, err = totals(ctx, boards); err != nil {
-			return s, err
-		}
+	backlog, backlogBytes, err := sendOutage(ctx, boards, p.outage)
+	if err != nil {
+		return s, err
 	}
 
 	// The first round of a shipper comes at once; those after it have a phase.
@@ -90,7 +78,7 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 	begun := time.Now()
 	group, live := errgroup.WithContext(live)
 	for _, b := range boards {
-		group.Go(func() error { return b.live(live, round) })
+		group.Go(func() error { return b.live(live) })
 	}
 	if err := group.Wait(); err != nil {
 		return s, err
@@ -105,21 +93,44 @@ func run(ctx context.Context, p plan) (s seen, err error) {
 	if backlog > 0 {
 		s.DrainBytes = backlogBytes / backlog
 	}
+	s.Delivered = int(all)
+	err = s.finish(ctx, boards, from)
+	return s, err
+}
+
+// finish sends what is still pending and counts the samples of all boards.
+func (s *seen) finish(ctx context.Context, boards []*board, from time.Time) error {
 	for _, b := range boards {
 		s.Stored += b.stored
 		s.Measured += b.clock.Sub(from.Truncate(tick))
 		n, err := b.shipper.Drain(ctx)
 		if err != nil {
-			return s, fmt.Errorf("drain: %w", err)
+			return fmt.Errorf("drain: %w", err)
 		}
 		s.Delivered += n
 	}
-	s.Delivered += int(all)
-	return s, nil
+	return nil
+}
+
+// sendOutage makes every board measure for the time of an outage and then send its
+// backlog, one board after the other, and returns what was sent.
+func sendOutage(ctx context.Context, boards []*board, outage time.Duration) (samples, bytes float64, err error) {
+	if outage == 0 {
+		return 0, 0, nil
+	}
+	for _, b := range boards {
+		if err := b.measure(ctx, outage); err != nil {
+			return 0, 0, err
+		}
+		if _, err := b.shipper.Drain(ctx); err != nil {
+			return 0, 0, fmt.Errorf("drain: %w", err)
+		}
+	}
+	return totals(ctx, boards)
 }
 
 // live runs the rounds of a board until ctx ends.
-func (b *board) live(ctx context.Context, round time.Duration) error {
+func (b *board) live(ctx context.Context) error {
 	for {
 		if err := b.measure(ctx, round); err != nil {
 			if ctx.Err() != nil {
