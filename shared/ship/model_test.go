@@ -222,7 +222,11 @@ func FuzzQueue(f *testing.F) {
 func TestQueueOverManyRandomSchedules(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for range 15 {
+	schedules := 15
+	if testing.Short() {
+		schedules = 4
+	}
+	for range schedules {
 		ops := make([]byte, 60)
 		for i := range ops {
 			seed = seed*6364136223846793005 + 1442695040888963407

@@ -35,6 +35,9 @@ func TestAServerThatTakesLittleIsNotPaidInBytes(t *testing.T) {
 		"one sample": {most: 1}, "ten samples": {most: 10}, "20 samples": {most: 20}, "400 to all but single samples": {most: 1000, alone: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && (s.most == 10 || s.most == 20) {
+				t.Skip("between the other cases")
+			}
 			server := httptest.NewServer(s)
 			defer server.Close()
 			b := newBench(t, server.URL+"/api/v1/import")
