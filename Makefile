@@ -126,8 +126,10 @@ release-test: ## check that two releases of one commit are the same
 arm64: ## the programs built for arm64 and run under qemu
 	sh tests/arm64.sh
 
-systemd-test: ## the package under a real systemd, and a real power cut
-	sh tests/systemd/run.sh
+systemd-test: ## the package under a real systemd, and a real power cut; PARTS=hdmi plays an HDMI input
+	sh tests/systemd/run.sh $(PARTS)
+
+PARTS ?= container powercut
 
 fuzz: ## each fuzz target for 30 seconds
 	@sh tests/fuzz.sh 30s

@@ -3,22 +3,25 @@
 #   root         its tree, with systemd as init and a payload unit
 #   root.ext4    the same as a disk
 #   vmlinuz, initrd   Debian's kernel and what it needs to find that disk
+# The kernel is the full one, which has a video device that plays an HDMI input.
+# ModemManager is masked: a board without it is what most parts are about.
 # SUITE=bookworm (systemd 252) or trixie (257). METRICS_LAB is where it is kept.
 set -eu
 self=$(realpath "$0")
 suite=${SUITE:-bookworm}
-dir=${METRICS_LAB:-/var/tmp/belabox-metrics-lab}/$suite
+dir=${METRICS_LAB:-/var/tmp/belabox-metrics-lab}/$suite-full
 mkdir -p "$dir"
 cd "$dir"
 exec 9>lock
 flock 9 # one build at a time
 stamp=$(cksum <"$self")
 
-if [ ! -e rootfs.tar ]; then
-	mmdebstrap --quiet --format=tar --variant=minbase \
-		--include=systemd,systemd-sysv,dbus,udev,kmod,iproute2,procps,sqlite3,curl,linux-image-cloud-amd64,busybox-static \
-		"$suite" rootfs.tar.part >&2
+packages=systemd,systemd-sysv,dbus,udev,kmod,iproute2,procps,sqlite3,curl,linux-image-amd64,busybox-static,v4l-utils,modemmanager,polkitd
+if [ "$(cat packages 2>/dev/null)" != "$packages" ]; then
+	rm -f packages root.done
+	mmdebstrap --quiet --format=tar --variant=minbase --include="$packages" "$suite" rootfs.tar.part >&2
 	mv rootfs.tar.part rootfs.tar
+	echo "$packages" >packages
 fi
 
 if [ "$(cat root.done 2>/dev/null)" != "$stamp" ]; then
@@ -40,7 +43,7 @@ UNIT
 	mkdir -p root/etc/systemd/system/multi-user.target.wants
 	ln -s ../payload.service root/etc/systemd/system/multi-user.target.wants/
 	for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-		getty@tty1.service systemd-timesyncd.service; do
+		getty@tty1.service systemd-timesyncd.service ModemManager.service; do
 		ln -sf /dev/null "root/etc/systemd/system/$unit"
 	done
 	echo board >root/etc/hostname
@@ -57,7 +60,7 @@ if [ ! -e disk.done ]; then
 	mkdir -p initrd.d/bin initrd.d/dev initrd.d/root initrd.d/modules
 	cp root/bin/busybox initrd.d/bin/
 	n=10
-	for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
+	for module in crc16 mbcache jbd2 crc32c_generic crc32c-cryptoapi ext4 virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
 		file=$(find "root/lib/modules/$kernel" -name "$module.ko*" | head -n 1)
 		n=$((n + 1))
 		case $file in
@@ -79,7 +82,7 @@ INIT
 	(cd initrd.d && find . | cpio --quiet -o -H newc | gzip -1) >initrd
 	rm -rf initrd.d
 	rm -f root.ext4
-	mke2fs -q -t ext4 -d root -L root root.ext4 2G >&2
+	mke2fs -q -t ext4 -d root -L root root.ext4 3G >&2
 	touch disk.done
 fi
 echo "$dir"

@@ -2,10 +2,11 @@
 # run.sh [PART...]: the package under a real systemd. Builds it, boots a clean
 # Debian, installs it there and looks whether it does what it promises; then cuts
 # the power under a running collector. One line a claim, and a count at the end.
-# PART: container, powercut; both without.
+# PART: container, powercut; both without. hdmi, which takes ten minutes, plays an
+# HDMI input to the collector.
 #
 # It needs root, and from Debian: systemd-container mmdebstrap qemu-system-x86
-# e2fsprogs cpio lintian victoria-metrics. The trees (about 1 GB) are kept in
+# e2fsprogs cpio lintian victoria-metrics. The trees (about 2 GB) are kept in
 # METRICS_LAB, /var/tmp/belabox-metrics-lab without. SUITE=trixie takes Debian 13.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -66,7 +67,7 @@ else
 	echo "FAILED  lintian finds no error"
 	sed 's/^/        | /' "$work/lintian"
 fi | say
-CGO_ENABLED=0 ${GO:-go} build -o "$work/probe" ./tests/systemd/probe
+CGO_ENABLED=0 ${GO:-go} build -o "$work/" ./tests/systemd/probe ./tests/systemd/atmodem
 
 for part; do
 	case $part in
@@ -75,14 +76,17 @@ for part; do
 		cp "$PWD/docs/operations.md" "$work/payload/"
 		cp "$first" "$work/payload/first.deb"
 		cp "$second" "$work/payload/second.deb"
-		cp "$work/probe" "$(command -v victoria-metrics)" "$work/payload/"
+		cp "$work/probe" "$work/atmodem" "$(command -v victoria-metrics)" "$work/payload/"
 		mkdir "$work/output"
 		during "$work/output/out" "$here/container.sh" "$work/payload" "$work/output" || echo "FAILED  the container ran its payload to the end" | say
 		;;
 	powercut)
 		during "$work/powercut" "$here/powercut.sh" "$first" "$work" || echo "FAILED  the power was cut three times" | say
 		;;
-	*) echo "run.sh: want container or powercut, got $part" >&2 && exit 2 ;;
+	hdmi)
+		during "$work/hdmi.out" "$here/hdmi.sh" "$first" "$work" || echo "FAILED  the machine with an HDMI input ran its payload to the end" | say
+		;;
+	*) echo "run.sh: want container, powercut or hdmi, got $part" >&2 && exit 2 ;;
 	esac
 done
 
