@@ -235,13 +235,25 @@ func (b *board) allSent() bool {
 	return ok && n == 0
 }
 
+// awaitAllSent waits until nothing is pending, nor to be sent again: after many
+// restarts of the server that waits until it has been up for two minutes.
+func (b *board) awaitAllSent(t testing.TB) {
+	t.Helper()
+	awaitFor(t, patience+2*time.Minute, "everything to be sent, and sent again", b.allSent)
+}
+
 // await polls for what must happen.
 func await(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	awaitFor(t, patience, what, happened)
+}
+
+func awaitFor(t testing.TB, limit time.Duration, what string, happened func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for !happened() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for %s", patience, what)
+			t.Fatalf("waited %s for %s", limit, what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -37,7 +37,7 @@ func TestNothingIsMissingAfterTheServerWasKilled(t *testing.T) {
 		return ok && n > before
 	})
 	collector.stop()
-	await(t, "everything to be sent, and sent again", b.allSent)
+	b.awaitAllSent(t)
 	shipper.stop()
 	log, err := os.ReadFile(shipper.log)
 	if err != nil {

@@ -153,7 +153,7 @@ func (s *soak) finish() {
 	t, b := s.t, s.board
 	wal, _ := os.Stat(b.db + "-wal")
 	s.daemons["metrics-collector"].stop()
-	await(t, "everything to be sent, and sent again", b.allSent)
+	b.awaitAllSent(t)
 	s.daemons["metrics-shipper"].stop()
 	s.daemons["metrics-health"].stop()
 	b.drain()

@@ -109,10 +109,10 @@ func atMost(spans []status.Span, limit int) []status.Span {
 	return spans
 }
 
-// resend sends the samples again that a restarted server may have lost. Their rows
-// stay as they are: delivered.
+// resend sends the samples again that a restarted server may have lost, or leaves
+// them for a later round. Their rows stay as they are: delivered.
 func (s *Shipper) resend(ctx context.Context, b *round) error {
-	for len(s.replay.Again) > 0 {
+	for len(s.replay.Again) > 0 && s.replay.restarts.calm(time.Now()) {
 		done, err := s.resendSpan(ctx, b)
 		if err != nil {
 			return err
@@ -155,12 +155,8 @@ func (s *Shipper) resendSpan(ctx context.Context, b *round) (done bool, err erro
 			}
 			s.adjustChunk(r, v)
 			b.resent += len(v.accepted)
-			// A server that is killed again soon loses these samples again. A server that
-			// restarts all the time must not get everything since its first restart each
-			// time.
-			if s.replay.restarts.consecutive <= ignoreAfter {
-				s.replay.remember(time.Now(), v.accepted)
-			}
+			// A server that is killed again soon loses these samples again.
+			s.replay.remember(time.Now(), v.accepted)
 			if v.refused != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "the server rejects samples that it accepted before; they are not sent again",
 					slog.Int("count", len(v.refused.rows)), slog.Int("http_status", v.refused.status),

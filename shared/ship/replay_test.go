@@ -140,22 +140,99 @@ func TestSignsOfARestartInARowDoNotSendAllOfItEachTime(t *testing.T) {
 	f := newFaultServer(t, ok)
 	b := newBench(t, f.url)
 	const rounds = 20
+	var unsettled map[string]int // acknowledged before the last restart
 	for range rounds {
+		_, unsettled = f.state()
 		b.record(10, "a")
 		b.ship.client.link.refused.Store(true)
 		if err := b.round(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, kept := f.state()
-	most := 0
-	for _, n := range kept {
-		most = max(most, n)
+	most := func() (most int) {
+		_, kept := f.state()
+		for _, n := range kept {
+			most = max(most, n)
+		}
+		return most
 	}
-	if most < 2 || most > ignoreAfter+2 {
-		t.Errorf("a sample was sent %d times in %d rounds", most, rounds)
+	if n := most(); n < 2 || n > ignoreAfter+1 {
+		t.Errorf("a sample was sent %d times in %d rounds", n, rounds)
 	}
 	b.want(0, 10*rounds, 0)
+
+	// What every restart may have cost goes again once the server stays up.
+	signs := &b.ship.replay.restarts
+	for _, c := range []struct {
+		up    time.Duration
+		again bool
+	}{{config.Unsettled - time.Second, false}, {config.Unsettled, true}} {
+		signs.lastSign = time.Now().Add(-c.up)
+		_, before := f.state()
+		b.record(10, "a")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		_, after := f.state()
+		for k := range unsettled {
+			if again := after[k] > before[k]; again != c.again {
+				t.Fatalf("%s after the last restart, %s went again: %t", c.up, k, again)
+			}
+		}
+	}
+	if n := most(); n > ignoreAfter+2 {
+		t.Errorf("a sample was sent %d times", n)
+	}
+}
+
+func TestTheWaitGrowsWithTheSignsInARow(t *testing.T) {
+	start := time.Now()
+	for signs, want := range map[int]time.Duration{1: 0, ignoreAfter: 0, ignoreAfter + 1: 25 * time.Second, ignoreAfter + 2: 50 * time.Second, ignoreAfter + 3: 100 * time.Second, 99: config.Unsettled} {
+		r := restarts{consecutive: signs, lastSign: start}
+		if want > 0 && r.calm(start.Add(want-1)) || !r.calm(start.Add(want)) {
+			t.Errorf("after %d signs it does not wait %s", signs, want)
+		}
+	}
+	var r restarts
+	for range 99 {
+		r.sign(start)
+	}
+	r.sign(start.Add(config.Unsettled + 1))
+	if r.consecutive != 1 {
+		t.Errorf("%d signs in a row", r.consecutive)
+	}
+}
+
+// A server that is killed, gets the samples again and is killed again, and so on: what
+// it got last is always sent again after the next kill.
+func TestWhatWasSentAgainIsRememberedLikeAllElse(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url)
+	b.record(10, "a")
+	if err := b.round(); err != nil {
+		t.Fatal(err)
+	}
+	_, first := f.state()
+	const up = 110 * time.Second // long enough for it to get them again, and another sign is in a row
+	for kill := range ignoreAfter + 3 {
+		_, before := f.state()
+		b.ship.client.link.refused.Store(true)
+		b.record(1, "b")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		b.ship.replay.restarts.lastSign = time.Now().Add(-up)
+		b.record(1, "b")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+		_, after := f.state()
+		for k := range first {
+			if after[k] <= before[k] {
+				t.Fatalf("kill %d: %s was not sent again", kill, k)
+			}
+		}
+	}
 }
 
 func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testing.T) {

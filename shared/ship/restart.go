@@ -17,10 +17,15 @@ const (
 
 // restarts counts the signs that the server restarted. Signs are in a row if none
 // came more than config.Unsettled after the one before.
+//
+// What is sent again can be lost again, so it is remembered like all else. After
+// some signs in a row it therefore waits until the server has been up for a while,
+// which grows with each sign: otherwise a server that restarts all the time would get
+// everything since its first restart each time.
 type restarts struct {
 	ended int // connections in a row that ended without an answer
 
-	consecutive int // signs in a row, after each of which samples are sent again
+	consecutive int // signs in a row
 	lastSign    time.Time
 
 	away       bool // a proxy answered that the server does not
@@ -35,6 +40,15 @@ func (r *restarts) sign(now time.Time) {
 	}
 	r.consecutive++
 	r.lastSign = now
+}
+
+// calm says whether the server has been up for long enough to get samples again.
+func (r *restarts) calm(now time.Time) bool {
+	if r.consecutive <= ignoreAfter {
+		return true
+	}
+	wait := (unsettled + stretch) << min(r.consecutive-ignoreAfter-1, 8)
+	return now.Sub(r.lastSign) >= min(wait, config.Unsettled)
 }
 
 // wasAway says whether a proxy could not reach the server, and forgets it. A server
@@ -65,10 +79,10 @@ func (r *restarts) connectionEnded(ended bool, dialled int64) bool {
 }
 
 // afterPowerCut continues after a power cut, which may have been the server's as
-// well: samples that were not settled are sent again, once.
+// well: samples that were not settled are sent again.
 func (s *replay) afterPowerCut() {
 	s.sendAgain()
-	s.restarts.consecutive, s.restarts.lastSign = ignoreAfter+1, time.Now()
+	s.restarts.sign(time.Now())
 }
 
 // watchServer looks for signs that the server restarted since its last answer, and
