@@ -1,6 +1,8 @@
 package ship
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -10,9 +12,13 @@ import (
 const (
 	// maxHosts bounds the names of servers that are remembered.
 	maxHosts = 16
-	// ignoreAfter is the number of signs in a row after which another sign of the same
-	// kind is ignored: a server or proxy that always behaves so tells nothing by it.
+	// ignoreAfter is the number of connections in a row that ended without an answer
+	// after which another one is no sign: a server that always behaves so tells nothing
+	// by it. After as many signs in a row, what goes again waits.
 	ignoreAfter = 3
+	// awayFor is how long a proxy's answers in a row, that it does not reach the server,
+	// are signs.
+	awayFor = time.Hour
 )
 
 // restarts counts the signs that the server restarted. Signs are in a row if none
@@ -28,9 +34,8 @@ type restarts struct {
 	consecutive int // signs in a row
 	lastSign    time.Time
 
-	away       bool // a proxy answered that the server does not
-	proxyDowns int  // in a row
-	lastAway   time.Time
+	away                bool      // a proxy answered that the server does not
+	awaySince, lastAway time.Time // of such answers in a row
 }
 
 // sign counts a sign of a restart.
@@ -52,17 +57,17 @@ func (r *restarts) calm(now time.Time) bool {
 }
 
 // wasAway says whether a proxy could not reach the server, and forgets it. A server
-// that is overloaded all the time gives the same answer, so that it is soon ignored.
+// that is overloaded all the time gives the same answer, which tells nothing after an
+// hour.
 func (r *restarts) wasAway(now time.Time) bool {
 	if !r.away {
 		return false
 	}
 	if now.Sub(r.lastAway) > config.Unsettled {
-		r.proxyDowns = 0
+		r.awaySince = now
 	}
 	r.away, r.lastAway = false, now
-	r.proxyDowns++
-	return r.proxyDowns <= ignoreAfter
+	return now.Sub(r.awaySince) < awayFor
 }
 
 // connectionEnded says whether a connection that ended without an answer is a sign
@@ -78,9 +83,9 @@ func (r *restarts) connectionEnded(ended bool, dialled int64) bool {
 	return false
 }
 
-// afterPowerCut continues after a power cut, which may have been the server's as
-// well: samples that were not settled are sent again.
-func (s *replay) afterPowerCut() {
+// afterRestart continues where an earlier run may have missed a sign: samples that were
+// not settled are sent again.
+func (s *replay) afterRestart() {
 	s.sendAgain()
 	s.restarts.sign(time.Now())
 }
@@ -89,13 +94,20 @@ func (s *replay) afterPowerCut() {
 // puts the samples that it may have lost among those to be sent again.
 func (s *Shipper) watchServer(host string, ended bool) {
 	cause := s.restartCause(host, ended)
-	if cause == "" || len(s.replay.Recent) == 0 {
+	if cause == "" {
+		return
+	}
+	signs := &s.replay.restarts
+	signs.sign(time.Now())
+	if len(s.replay.Recent) == 0 {
 		return
 	}
 	s.replay.sendAgain()
-	s.replay.restarts.sign(time.Now())
-	s.log.Info("the server may have restarted; samples that it accepted in the minutes before are sent again", "cause",
-		cause, "host", host)
+	level := slog.LevelInfo
+	if signs.consecutive > ignoreAfter {
+		level = slog.LevelDebug
+	}
+	s.log.Log(context.Background(), level, "the server may have restarted; samples that it accepted in the minutes before are sent again", "cause", cause, "host", host)
 }
 
 // restartCause names the sign of a restart, "" if there is none: nothing listened, a

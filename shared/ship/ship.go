@@ -134,8 +134,10 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 			continue
 		}
 		s.replay.Settling = left.Settling
-		if old.State != status.Stopped && old.BootID != d.BootID {
-			s.replay.afterPowerCut()
+		// A power cut may have been the server's as well; one that did not answer may have
+		// been restarted since.
+		if old.State != status.Stopped && old.BootID != d.BootID || old.FailingSinceMs > 0 {
+			s.replay.afterRestart()
 		}
 	}
 	return nil
