@@ -159,6 +159,12 @@ func TestABondingSessionFromItsLinesToItsDashboard(t *testing.T) {
 	}
 	await(t, "the stream to be on after the restart", func() bool { return e.value("stream.active", "") == 1 })
 
+	await(t, "a rate of each counter", func() bool {
+		few, ok := b.number(`SELECT count(*) FROM (SELECT count(*) AS n FROM metrics
+			WHERE metric_name IN ('stream.link_nak_total', 'stream.relay_dropped_total') GROUP BY metric_name, tags) WHERE n < 2`)
+		return ok && few == 0
+	})
+
 	// The operator stops the stream.
 	close(stop)
 	<-sent
