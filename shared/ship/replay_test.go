@@ -227,6 +227,25 @@ func TestTheWaitGrowsWithTheSignsInARow(t *testing.T) {
 	}
 }
 
+func TestWhatAnEarlierRunLeftGoesAgainOnceAndThenWaits(t *testing.T) {
+	var s replay
+	s.resume(status.Settling{Again: []status.Span{{AckedMs: 1, FromMs: 1, ToMs: 2}}})
+	now := time.Now()
+	if !s.restarts.calm(now) {
+		t.Error("it waits without a sign")
+	}
+	s.afterRestart()
+	if s.restarts.calm(now) || !s.restarts.calm(now.Add(time.Minute)) {
+		t.Error("after a sign it does not wait, or waits for too long")
+	}
+	s = replay{}
+	s.resume(status.Settling{})
+	s.afterRestart()
+	if !s.restarts.calm(now) {
+		t.Error("the first sign waits")
+	}
+}
+
 // A server that is killed, gets the samples again and is killed again, and so on: what
 // it got last is always sent again after the next kill.
 func TestWhatWasSentAgainIsRememberedLikeAllElse(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/config"
+	"github.com/taniwha3/thugshells/shared/status"
 )
 
 const (
@@ -81,6 +82,15 @@ func (r *restarts) connectionEnded(ended bool, dialled int64) bool {
 		r.ended = 0
 	}
 	return false
+}
+
+// resume continues with what an earlier run left. If it had samples to send again, the
+// next sign is in a row with its signs.
+func (s *replay) resume(left status.Settling) {
+	s.Settling = left
+	if len(left.Again) > 0 {
+		s.restarts.consecutive, s.restarts.lastSign = ignoreAfter, time.Now()
+	}
 }
 
 // afterRestart continues where an earlier run may have missed a sign: samples that were

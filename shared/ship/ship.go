@@ -133,7 +133,7 @@ func (s *Shipper) restore(ctx context.Context, d status.Daemon, rows []status.Ro
 		if err != nil {
 			continue
 		}
-		s.replay.Settling = left.Settling
+		s.replay.resume(left.Settling)
 		// A power cut may have been the server's as well; one that did not answer may have
 		// been restarted since.
 		if old.State != status.Stopped && old.BootID != d.BootID || old.FailingSinceMs > 0 {
