@@ -70,10 +70,15 @@ func Write(ctx context.Context, w io.Writer, in Input) (err error) {
 		made = append(made, path)
 	}
 	path := filepath.Join(dir, "LIST.txt")
-	if err := os.WriteFile(path, []byte(metric.Clean(list.String())), 0o600); err != nil {
+	if err := writeText(path, list.String()); err != nil {
 		return err
 	}
 	return pack(w, append([]string{path}, made...), in.Now)
+}
+
+// writeText writes one file of the bundle, without control characters.
+func writeText(path, text string) error {
+	return os.WriteFile(path, []byte(metric.Clean(text)), 0o600)
 }
 
 func (in Input) parts(s scrubber) []part {
@@ -83,12 +88,12 @@ func (in Input) parts(s scrubber) []part {
 			if err != nil {
 				return err
 			}
-			return os.WriteFile(path, []byte(metric.Clean(s.text(t))), 0o600)
+			return writeText(path, s.text(t))
 		}
 	}
 	return []part{
 		{"health.json", "the status and its reasons", func(_ context.Context, path string) error {
-			return os.WriteFile(path, []byte(metric.Clean(s.json(string(in.Health)))), 0o600)
+			return writeText(path, s.json(string(in.Health)))
 		}},
 		{"versions.txt", "programs, kernel, machine", text(func() (string, error) { return in.Versions, nil })},
 		{"config.yaml", "the configuration as it is in effect, every key", text(func() (string, error) {
@@ -108,7 +113,7 @@ func (in Input) parts(s scrubber) []part {
 		{"inspect.txt", "what metrics-collector -inspect says of the database", func(ctx context.Context, path string) error {
 			var b strings.Builder
 			_, err := inspect.Report(ctx, &b, in.Config.Storage.Path, 20)
-			return errors.Join(err, os.WriteFile(path, []byte(s.text(b.String())), 0o600))
+			return errors.Join(err, writeText(path, s.text(b.String())))
 		}},
 		{"log.txt", fmt.Sprintf("the last lines of the daemons, up to %d", maxLines), text(func() (string, error) { return in.log() })},
 	}

@@ -48,7 +48,7 @@ func (in Input) state(s scrubber) func(context.Context, string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(path, []byte(metric.Clean(s.json(string(text)))), 0o600)
+		return writeText(path, s.json(string(text)))
 	}
 }
 
