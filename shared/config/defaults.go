@@ -82,18 +82,10 @@ func DefaultMetrics() []Metric {
 	every := func(name string, interval time.Duration) Metric {
 		return Metric{Name: name, Interval: interval, Enabled: true, Priority: 2, Config: DefaultMetricConfig(name)}
 	}
-	first := func(name string, interval time.Duration) Metric {
-		m := every(name, interval)
-		m.Priority = 1
+	at := func(priority int, m Metric) Metric {
+		m.Priority = priority
 		return m
 	}
-	last := func(name string, interval time.Duration) Metric {
-		m := every(name, interval)
-		m.Priority = 3
-		return m
-	}
-	events := every("stream.events", 5*time.Second)
-	events.Priority = 0 // what the board is for
 	return []Metric{
 		every("cpu.usage", 10*time.Second),
 		every("cpu.temperature", 30*time.Second),
@@ -103,19 +95,19 @@ func DefaultMetrics() []Metric {
 		every("network.traffic", 10*time.Second),
 		every("system.load", 30*time.Second),
 		every("system.uptime", time.Minute),
-		events,
-		first("stream.links", 10*time.Second),
+		at(0, every("stream.events", 5*time.Second)), // what the board is for
+		at(1, every("stream.links", 10*time.Second)),
 		every("soc.load", 30*time.Second),
 		every("network.health", 30*time.Second),
 		every("unit.usage", 30*time.Second),
 		every("board.power", time.Minute),
 		every("textfile", 30*time.Second),
-		first("modem.status", 30*time.Second),
-		first("hdmi.input", 10*time.Second),
-		first("receiver.srt", 10*time.Second),
-		last("system.pressure", 30*time.Second),
-		last("storage.wear", time.Hour),
-		last("board.info", time.Hour),
+		at(1, every("modem.status", 30*time.Second)),
+		at(1, every("hdmi.input", 10*time.Second)),
+		at(1, every("receiver.srt", 10*time.Second)),
+		at(3, every("system.pressure", 30*time.Second)),
+		at(3, every("storage.wear", time.Hour)),
+		at(3, every("board.info", time.Hour)),
 	}
 }
 
