@@ -20,41 +20,26 @@ import (
 
 // smallStock is a database of a few hundred samples in every state, half of it
 // in its log.
-var smallStock = sync.OnceValues(func() (files [2][]byte, err error) {
-	dir, err := os.MkdirTemp("", "stock")
-	if err != nil {
-		return files, err
-	}
-	defer os.RemoveAll(dir)
-	ctx, path := context.Background(), filepath.Join(dir, "stock.db")
-	db, err := store.Open(ctx, path, store.Options{Device: "board-1", Synchronous: "NORMAL"})
-	if err != nil {
-		return files, err
-	}
-	defer db.Close()
-	err = db.StartSession(ctx, store.Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
-	for i := 0; i < 60 && err == nil; i++ {
-		_, err = db.Record(ctx, store.Update{HoldAll: i < 3, Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
-		switch {
-		case err != nil:
-		case i == 20:
-			var rows []store.Row
-			if rows, err = storetest.Newest(ctx, db, 50); err == nil {
-				_, err = db.Acknowledge(ctx, rows[:40], store.Receipt{BatchID: "x"}, store.Update{})
+var smallStock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
+	return filesOf(func(ctx context.Context, db *store.DB) (err error) {
+		for i := 0; i < 60 && err == nil; i++ {
+			_, err = db.Record(ctx, store.Update{HoldAll: i < 3, Groups: []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), 8)}}})
+			switch {
+			case err != nil:
+			case i == 20:
+				var rows []store.Row
+				if rows, err = storetest.Newest(ctx, db, 50); err == nil {
+					_, err = db.Acknowledge(ctx, rows[:40], store.Receipt{BatchID: "x"}, store.Update{})
+				}
+				if err == nil {
+					_, err = db.Reject(ctx, []store.Rejection{{Row: rows[45], Reason: "no"}}, time.UnixMilli(5), store.Update{})
+				}
+			case i == 30:
+				_, err = db.Checkpoint(ctx, 0)
 			}
-			if err == nil {
-				_, err = db.Reject(ctx, []store.Rejection{{Row: rows[45], Reason: "no"}}, time.UnixMilli(5), store.Update{})
-			}
-		case i == 30:
-			_, err = db.Checkpoint(ctx, 0)
 		}
-	}
-	for i, part := range []string{"", "-wal"} {
-		if err == nil {
-			files[i], err = os.ReadFile(path + part)
-		}
-	}
-	return files, err
+		return err
+	})
 })
 
 // pageRows are the most samples of a page.
@@ -132,11 +117,11 @@ func FuzzADamagedDatabaseIsSalvagedOrRefused(f *testing.F) {
 		f.Add(op(file, 1, 0, 100, 0))
 	}
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		files, err := smallStock()
+		stock, err := smallStock()
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = sqltest.Damage(files, ops[:min(len(ops), 64)])
+		files := sqltest.Damage([2][]byte(stock[:2]), ops[:min(len(ops), 64)])
 		path := filepath.Join(t.TempDir(), "metrics.db")
 		look := filepath.Join(t.TempDir(), "metrics.db") // reading may change a file
 		for i, part := range []string{"", "-wal"} {

@@ -47,8 +47,9 @@ func mustStock(t testing.TB, path string) {
 	}
 }
 
-// stock returns the files of the stocked database, made once.
-var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
+// filesOf returns the files of a database that fill filled and left open, nil for one
+// that it does not have.
+func filesOf(fill func(ctx context.Context, db *store.DB) error) (files [len(parts)][]byte, err error) {
 	dir, err := os.MkdirTemp("", "stock")
 	if err != nil {
 		return files, err
@@ -61,25 +62,8 @@ var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 	}
 	defer db.Close()
 	err = db.StartSession(ctx, store.Session{ID: "s-1", Start: time.UnixMilli(1), Metadata: map[string]string{"boot_id": "b"}})
-	for i := 0; i < stockedTicks && err == nil; i++ {
-		_, err = db.Record(ctx, store.Update{
-			Groups:   []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), stockedSeries)}},
-			Counters: []metric.Count{{Name: "c", Value: float64(i)}},
-			Status:   []status.Row{{Component: "collector", Daemon: "metrics-collector", State: status.Running}},
-		})
-		switch {
-		case err != nil:
-		case i == stockedTicks/2:
-			var rows []store.Row
-			if rows, err = storetest.Newest(ctx, db, stockedTotal/4); err == nil {
-				_, err = db.Acknowledge(ctx, rows, store.Receipt{BatchID: "x"}, store.Update{})
-			}
-		case i == stockedTicks*3/4:
-			_, err = db.Checkpoint(ctx, 0)
-		}
-	}
 	if err == nil {
-		_, err = db.Record(ctx, store.Update{HoldAll: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
+		err = fill(ctx, db)
 	}
 	for i, part := range parts {
 		if err != nil {
@@ -90,6 +74,33 @@ var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 		}
 	}
 	return files, err
+}
+
+// stock returns the files of the stocked database, made once.
+var stock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
+	return filesOf(func(ctx context.Context, db *store.DB) (err error) {
+		for i := 0; i < stockedTicks && err == nil; i++ {
+			_, err = db.Record(ctx, store.Update{
+				Groups:   []store.Group{{Priority: i % 4, Samples: tick(int64(1_700_000_000_000+i*10_000), stockedSeries)}},
+				Counters: []metric.Count{{Name: "c", Value: float64(i)}},
+				Status:   []status.Row{{Component: "collector", Daemon: "metrics-collector", State: status.Running}},
+			})
+			switch {
+			case err != nil:
+			case i == stockedTicks/2:
+				var rows []store.Row
+				if rows, err = storetest.Newest(ctx, db, stockedTotal/4); err == nil {
+					_, err = db.Acknowledge(ctx, rows, store.Receipt{BatchID: "x"}, store.Update{})
+				}
+			case i == stockedTicks*3/4:
+				_, err = db.Checkpoint(ctx, 0)
+			}
+		}
+		if err == nil {
+			_, err = db.Record(ctx, store.Update{HoldAll: true, Groups: []store.Group{{Priority: 2, Samples: tick(5000, stockedSeries)}}})
+		}
+		return err
+	})
 })
 
 func copyPart(t testing.TB, from, to string) {

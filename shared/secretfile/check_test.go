@@ -128,7 +128,9 @@ func newCertificate(t *testing.T) (cert, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}))
 }
 
-func TestRootChecksWhetherTheDaemonCanReadTheKey(t *testing.T) {
+// checkedByRoot is a configuration whose data directory belongs to user 12345.
+func checkedByRoot(t *testing.T) config.Config {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -138,6 +140,11 @@ func TestRootChecksWhetherTheDaemonCanReadTheKey(t *testing.T) {
 	}
 	cfg := config.Default()
 	cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
+	return cfg
+}
+
+func TestRootChecksWhetherTheDaemonCanReadTheKey(t *testing.T) {
+	cfg := checkedByRoot(t)
 	certText, keyText := newCertificate(t)
 	cfg.Remote.ClientCert, cfg.Remote.ClientKey = mustWrite(t, "cert", certText, 0o644), mustWrite(t, "key", keyText, 0o600)
 	for _, c := range []struct {
@@ -177,15 +184,7 @@ func TestCheckSaysWhatItMayNotLookAt(t *testing.T) {
 }
 
 func TestRootChecksForTheUserOfTheDaemon(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-	dir := t.TempDir()
-	if err := os.Chown(dir, 12345, 12345); err != nil {
-		t.Fatal(err)
-	}
-	cfg := config.Default()
-	cfg.Storage.Path, cfg.Remote.URL = filepath.Join(dir, "metrics.db"), "https://vm.example/api/v1/import"
+	cfg := checkedByRoot(t)
 	cfg.Remote.TokenFile = mustWrite(t, "token", secret, 0o600)
 	for owner, want := range map[int]string{0: "belongs to root, and the owner of the data directory, user 12345", 12345: "", 777: "belongs to user 777"} {
 		if err := os.Chown(cfg.Remote.TokenFile, owner, 0); err != nil {
