@@ -19,11 +19,11 @@ func (p *pages) readFreeList(trunk, length uint32) {
 	listed := uint32(0)
 	for trunk > 1 && trunk < p.limit {
 		one, ok := p.get(trunk, false)
-		if !ok || len(one.data) < p.usable || !p.free.add(trunk) {
+		if !ok || len(one.data) < p.size || !p.free.add(trunk) {
 			return
 		}
 		next, n := binary.BigEndian.Uint32(one.data), int(binary.BigEndian.Uint32(one.data[4:8]))
-		if n > p.usable/4-2 || next >= p.limit {
+		if n > p.size/4-2 || next >= p.limit {
 			return
 		}
 		leaves := make([]uint32, n)
@@ -63,7 +63,7 @@ type mapPage struct {
 }
 
 // perMap is how many pages one page of the pointer map describes, itself included.
-func (p *pages) perMap() uint32 { return uint32(p.usable/mapEntry + 1) } //nolint:gosec // at most 65536
+func (p *pages) perMap() uint32 { return uint32(p.size/mapEntry + 1) } //nolint:gosec // at most 65536
 
 // mapOf returns the page of the pointer map that describes a page; a page of the
 // map is its own.

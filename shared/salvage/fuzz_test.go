@@ -42,13 +42,13 @@ func FuzzPage(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, number := range []uint32{1, 2, 3, s.root, s.upper[0], s.pageOf[key{5000, 1}]} {
-		f.Add(s.file[pageStart(number):pageStart(number)+pageSize], number, uint16(pageSize))
+		f.Add(s.file[pageStart(number):pageStart(number)+pageSize], number, uint16(1))
 	}
 	p := newPages(newDevice(bytes.NewReader(s.file), int64(len(s.file))), newDevice(nil, 0))
-	f.Fuzz(func(t *testing.T, data []byte, number uint32, usable uint16) {
-		p.usable = max(480, int(usable))
+	f.Fuzz(func(t *testing.T, data []byte, number uint32, size uint16) {
+		p.size = 512 << (size % 8)
 		scan := &scanner{pages: p}
-		one := page{number: max(1, number), usable: p.usable, data: data[:min(len(data), p.usable)]}
+		one := page{number: max(1, number), size: p.size, data: data[:min(len(data), p.size)]}
 		before := int64(-1)
 		for _, row := range scan.readSamples(one, func(*sample) bool { return true }) {
 			if row.at < 0 || row.at > store.MaxTimeMs || row.series < 1 || row.series > store.MaxSeries || row.state < 0 || row.state > int8(store.Local) {

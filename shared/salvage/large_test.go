@@ -36,7 +36,7 @@ func mustLarge(t testing.TB, path string) (rows int64) {
 	w := bufio.NewWriterSize(f, 1<<20)
 	begin := s.pageOf[key{5000, 1}] // the stock up to its first page of samples
 	template := leafPage(t, s)
-	one := page{number: 2, usable: pageSize, data: template}
+	one := page{number: 2, size: pageSize, data: template}
 	cells := one.cells(nil)
 	used := make([]byte, pageSize)
 	for i := 0; i+5 <= pageSize; i += 5 {
@@ -75,7 +75,7 @@ func leafPage(t testing.TB, s stock) []byte {
 	t.Helper()
 	for _, number := range s.pageOf {
 		data := append([]byte(nil), s.file[pageStart(number):pageStart(number)+pageSize]...)
-		p := page{number: number, usable: pageSize, data: data}
+		p := page{number: number, size: pageSize, data: data}
 		if n := len(p.cells(nil)); p.kind() == indexLeaf && n > 35 {
 			return data
 		}

@@ -12,12 +12,13 @@ const (
 	tableLeaf     = 13
 
 	treeHeader = 8 // bytes
+	leastCell  = 6 // bytes that a cell takes, with its place in the list
 )
 
 // A page is one page of a database, or as much as there is of it.
 type page struct {
 	number uint32
-	usable int // bytes of a whole page that SQLite uses
+	size   int // of a whole page: a power of two
 	data   []byte
 }
 
@@ -42,27 +43,36 @@ func (p page) kind() byte {
 	return 0
 }
 
-// cells appends to into where the cells of the page begin: none if the header of
-// the page makes no sense.
-func (p page) cells(into []int) []int {
-	kind := p.kind()
-	if kind == 0 {
-		return into
-	}
+// header returns where the list of the places of the cells begins, and how many there
+// are. sound says whether that agrees with where the header says that they lie.
+func (p page) header() (list, cells int, sound bool) {
 	head := p.head()
-	n, pointers := int(binary.BigEndian.Uint16(p.data[head+3:])), head+treeHeader
-	if kind == indexInterior || kind == tableInterior {
-		pointers += 4 // the page on the right
+	list, cells = head+treeHeader, int(binary.BigEndian.Uint16(p.data[head+3:]))
+	if kind := p.kind(); kind == indexInterior || kind == tableInterior {
+		list += 4 // the page on the right
 	}
 	content := int(binary.BigEndian.Uint16(p.data[head+5:]))
 	if content == 0 {
 		content = 65536
 	}
-	if pointers+2*n > content || content > p.usable || pointers+2*n > len(p.data) {
+	end := list + 2*cells
+	return list, cells, end <= content && content <= p.size && end <= len(p.data)
+}
+
+// cells appends to into where the cells of the page begin, none if the header has
+// more than fit. If it is not sound, some places may be those of no cell. Of a
+// place, only the bits that a place in the page can have count, as in SQLite: a cell
+// is found although a higher bit flipped.
+func (p page) cells(into []int) []int {
+	if p.kind() == 0 {
 		return into
 	}
-	for i := range n {
-		into = append(into, int(binary.BigEndian.Uint16(p.data[pointers+2*i:])))
+	list, n, _ := p.header()
+	if n > (p.size-treeHeader)/leastCell {
+		return into
+	}
+	for at := list; n > 0 && at+2 <= len(p.data); n, at = n-1, at+2 {
+		into = append(into, int(binary.BigEndian.Uint16(p.data[at:]))&(p.size-1))
 	}
 	return into
 }
@@ -80,11 +90,11 @@ type cell struct {
 // cell returns the cell at a place of a page that has records.
 func (p page) cell(at int) (c cell, ok bool) {
 	kind := p.data[p.head()]
-	if at < p.head()+treeHeader || at >= min(len(p.data), p.usable) {
+	if at < p.head()+treeHeader || at >= min(len(p.data), p.size) {
 		return c, false
 	}
-	data := p.data[at:min(len(p.data), p.usable)]
-	most := (p.usable-12)*64/255 - 23
+	data := p.data[at:min(len(p.data), p.size)]
+	most := (p.size-12)*64/255 - 23
 	switch kind {
 	case indexInterior:
 		if len(data) < 4 {
@@ -93,7 +103,7 @@ func (p page) cell(at int) (c cell, ok bool) {
 		data = data[4:] // the number of the page on the left
 	case indexLeaf:
 	case tableLeaf:
-		most = p.usable - 35
+		most = p.size - 35
 	default:
 		return c, false
 	}
@@ -111,8 +121,8 @@ func (p page) cell(at int) (c cell, ok bool) {
 	c.length = int(length)
 	local := c.length
 	if local > most {
-		least := (p.usable-12)*32/255 - 23
-		if local = least + (c.length-least)%(p.usable-4); local > most {
+		least := (p.size-12)*32/255 - 23
+		if local = least + (c.length-least)%(p.size-4); local > most {
 			local = least
 		}
 		if len(data) < local+4 {
@@ -124,7 +134,7 @@ func (p page) cell(at int) (c cell, ok bool) {
 		return c, false
 	}
 	c.local = data[:local]
-	c.start, c.end = at, min(len(p.data), p.usable)-len(data)+local
+	c.start, c.end = at, min(len(p.data), p.size)-len(data)+local
 	if c.next != 0 {
 		c.end += 4
 	}

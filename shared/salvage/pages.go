@@ -22,7 +22,6 @@ type pages struct {
 	file   *device
 	wal    *wal
 	size   int    // of a page
-	usable int    // bytes of a page that SQLite uses
 	count  uint32 // of pages at the last commit
 	limit  uint32 // higher than the number of any page
 	unread bits   // pages that the device cannot read
@@ -52,7 +51,7 @@ func newPages(file, walFile *device) *pages {
 	if p.wal.pages > 0 {
 		p.count = min(p.wal.pages, p.limit)
 	}
-	p.usable, p.unread = p.size, newBits(p.limit)
+	p.unread = newBits(p.limit)
 	if first, ok := p.get(1, false); ok {
 		p.readFirst(first)
 	}
@@ -69,9 +68,6 @@ func (p *pages) readFirst(first page) {
 		first.kind() != tableLeaf && first.kind() != tableInterior {
 		return
 	}
-	if reserved := int(head[20]); p.size-reserved >= 480 {
-		p.usable = p.size - reserved
-	}
 	p.mapped = binary.BigEndian.Uint32(head[52:]) != 0
 	p.readFreeList(binary.BigEndian.Uint32(head[32:]), binary.BigEndian.Uint32(head[36:]))
 }
@@ -81,12 +77,12 @@ func (p *pages) readFirst(first page) {
 func (p *pages) get(number uint32, atEnd bool) (page, bool) {
 	if f, found := find(p.wal.behind, number); found && atEnd {
 		if data, ok := p.wal.device.read(f.at, p.size); ok {
-			return page{number, p.usable, data}, true
+			return page{number, p.size, data}, true
 		}
 	}
 	if f, found := find(p.wal.good, number); found {
 		if data, ok := p.wal.device.read(f.at, p.size); ok {
-			return page{number, p.usable, data}, true
+			return page{number, p.size, data}, true
 		}
 		p.unread.add(number)
 	}
@@ -95,5 +91,5 @@ func (p *pages) get(number uint32, atEnd bool) (page, bool) {
 		p.unread.add(number)
 		return page{number: number}, false
 	}
-	return page{number, p.usable, data}, len(data) > 0
+	return page{number, p.size, data}, len(data) > 0
 }

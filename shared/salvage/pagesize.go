@@ -27,7 +27,7 @@ func treePages(d *device, size int) (n int) {
 	step := max(1, d.size/int64(size)/guessPages)
 	for at := int64(0); at < d.size; at += step * int64(size) {
 		data, _ := d.read(at, size)
-		one := page{number: uint32(at/int64(size) + 1), usable: size, data: data} //nolint:gosec // only the first matters
+		one := page{number: uint32(at/int64(size) + 1), size: size, data: data} //nolint:gosec // only the first matters
 		if one.isTree() {
 			n += int(step)
 		}
@@ -35,8 +35,14 @@ func treePages(d *device, size int) (n int) {
 	return n
 }
 
-// isTree says whether all cells of a page make sense.
+// isTree says whether the header and all cells of a page make sense.
 func (p page) isTree() bool {
+	if p.kind() == 0 {
+		return false
+	}
+	if _, _, sound := p.header(); !sound {
+		return false
+	}
 	cells := p.cells(nil)
 	if p.kind() != tableInterior {
 		for _, at := range cells {

@@ -134,7 +134,7 @@ func (s *salvage) pageAt(number uint32) (one page, atEnd, ok bool) {
 	}
 	f := s.found.frames[number-frameBit]
 	data, ok := s.pages.wal.device.read(f.at, s.pages.size)
-	return page{f.page, s.pages.usable, data}, true, ok
+	return page{f.page, s.pages.size, data}, true, ok
 }
 
 // likely says whether a row of a damaged page is probably intact: its series and

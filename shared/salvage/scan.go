@@ -27,9 +27,29 @@ type span struct{ start, end int }
 func (s *scanner) load(p page) {
 	p.data = append(s.page.data[:0], p.data...)
 	s.page, s.cells, s.broken = p, s.cells[:0], s.broken[:0]
-	if p.kind() != tableInterior { // which has no rows
-		s.cells = p.cells(s.cells)
+	if p.kind() == 0 || p.kind() == tableInterior { // which has no rows
+		return
 	}
+	s.cells = p.cells(s.cells)
+	if list, _, sound := p.header(); !sound {
+		s.endList(list)
+	}
+}
+
+// endList ends the list of places of a page with a damaged header where the first of
+// its rows begins: further places may be those of deleted rows.
+func (s *scanner) endList(list int) {
+	end := s.page.size
+	for i, at := range s.cells {
+		if list+2*(i+1) > end {
+			s.cells = s.cells[:i]
+			break
+		}
+		if t, _ := s.row(at); t != nil {
+			end = min(end, at)
+		}
+	}
+	s.broken = s.broken[:0]
 }
 
 // row reads the cell at a place of the page as a row. It returns no table for a
@@ -61,7 +81,7 @@ func (s *scanner) follow(c cell) bool {
 			return false
 		}
 		one, ok := s.pages.get(next, s.atEnd)
-		want := min(c.length-len(s.chain), s.pages.usable-4)
+		want := min(c.length-len(s.chain), s.pages.size-4)
 		if !ok || len(one.data) < 4+want {
 			return false
 		}
@@ -97,24 +117,31 @@ func (s *scanner) sampleOf() sample {
 func (s *scanner) readSamples(p page, likely func(*sample) bool) []sample {
 	s.load(p)
 	s.samples, s.spans = s.samples[:0], s.spans[:0]
-	sorted := true
 	for _, at := range s.cells {
-		if t, _ := s.row(at); t != samplesTable {
-			continue
-		}
-		s.samples, s.spans = append(s.samples, s.sampleOf()), append(s.spans, s.span)
-		if n := len(s.samples); n > 1 && !s.samples[n-2].before(&s.samples[n-1]) {
-			sorted = false
+		if t, _ := s.row(at); t == samplesTable {
+			s.samples, s.spans = append(s.samples, s.sampleOf()), append(s.spans, s.span)
 		}
 	}
-	if len(s.broken) > 0 {
+	damaged := len(s.broken) > 0
+	if damaged {
 		s.dropBeforeBroken()
 	}
-	if !sorted && len(s.samples) > 0 {
+	if !s.inOrder() {
+		damaged = true
 		s.keepRising()
 	}
-	if len(s.broken) > 0 || !sorted {
+	if damaged {
 		s.samples = slices.DeleteFunc(s.samples, func(one sample) bool { return !likely(&one) })
 	}
 	return s.samples
+}
+
+// inOrder says whether the keys of the samples rise.
+func (s *scanner) inOrder() bool {
+	for i := 1; i < len(s.samples); i++ {
+		if !s.samples[i-1].before(&s.samples[i]) {
+			return false
+		}
+	}
+	return true
 }

@@ -109,7 +109,7 @@ func (s *salvage) surveyWAL() error {
 		s.report.BehindWAL++
 		s.found.frames = append(s.found.frames, f)
 		number := frameBit | uint32(len(s.found.frames)-1) //nolint:gosec // fewer frames than pages
-		if err := s.surveyPage(page{f.page, s.pages.usable, data}, number, f); err != nil {
+		if err := s.surveyPage(page{f.page, s.pages.size, data}, number, f); err != nil {
 			return err
 		}
 	}
