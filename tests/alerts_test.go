@@ -246,9 +246,9 @@ func rules(t *testing.T) (all []rule) {
 	return all
 }
 
-// TestEveryAlertFiresAndKeepsQuiet replays three hours of boards through a real
+// TestEveryAlertFiresAndStaysSilentWhenItMust replays three hours of boards through a real
 // vmalert: on some of them the alert must fire, on others it must not.
-func TestEveryAlertFiresAndKeepsQuiet(t *testing.T) {
+func TestEveryAlertFiresAndStaysSilentWhenItMust(t *testing.T) {
 	base := startVictoria(t)
 	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	var lines []byte
@@ -359,9 +359,9 @@ func raisedIn(t *testing.T, base string, from, to time.Time) (raised []string) {
 	return raised
 }
 
-// TestAWellBoardRaisesNothing replays the recording: board-1 is well, and what
+// TestAHealthyBoardFiresNoAlert replays the recording: board-1 is well, and what
 // happens to the others is all that is raised.
-func TestAWellBoardRaisesNothing(t *testing.T) {
+func TestAHealthyBoardFiresNoAlert(t *testing.T) {
 	base := startVictoria(t)
 	load(t, base, recording(t))
 	raised := raisedIn(t, base, recordingFrom.Add(20*time.Minute), recordingTo)

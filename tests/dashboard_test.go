@@ -322,9 +322,9 @@ func TestEveryMetricIsOnADashboard(t *testing.T) {
 	}
 }
 
-// TestPanelsHaveTheirOwnPlaces: no two panels lie over each other or share an
+// TestPanelsDoNotOverlap: no two panels lie over each other or share an
 // id, and every page a dashboard links to exists.
-func TestPanelsHaveTheirOwnPlaces(t *testing.T) {
+func TestPanelsDoNotOverlap(t *testing.T) {
 	all := dashboards(t)
 	uids := map[string]bool{}
 	for _, d := range all {
@@ -486,10 +486,10 @@ func (p panel) column(refID string) (heading string) {
 	return heading
 }
 
-// TestPanelsExplainThemselves: each says what it shows, a line has its last,
+// TestEveryPanelHasADescription: each says what it shows, a line has its last,
 // smallest, mean and largest value in the legend, and what another axis would
 // need stands on one.
-func TestPanelsExplainThemselves(t *testing.T) {
+func TestEveryPanelHasADescription(t *testing.T) {
 	for file, d := range dashboards(t) {
 		for _, p := range d.all() {
 			if p.Type == "row" {

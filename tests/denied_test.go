@@ -13,7 +13,7 @@ import (
 
 // A user without the rights to read the database is told what to do, and not
 // shown a status of nothing.
-func TestAUserWithoutRightsIsToldSo(t *testing.T) {
+func TestAUserWithoutRightsGetsAnErrorThatSaysSo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become another user")
 	}

@@ -12,10 +12,10 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// TestThePresentComesBeforeTheBacklog cuts the link, lets a backlog of hours
+// TestNewSamplesAreSentBeforeTheBacklog cuts the link, lets a backlog of hours
 // wait, and mends it: what is new must be at the server within one round, before
 // any of the backlog, and all of the backlog in the end.
-func TestThePresentComesBeforeTheBacklog(t *testing.T) {
+func TestNewSamplesAreSentBeforeTheBacklog(t *testing.T) {
 	t.Parallel()
 	t.Run("after an outage", func(t *testing.T) { presentFirst(t, 200_000, false) })
 	t.Run("started during the outage", func(t *testing.T) { presentFirst(t, 20_000, true) })

@@ -44,7 +44,7 @@ func brokenLinks(t *testing.T, page, text string) (broken []string) {
 	return broken
 }
 
-func TestLinksLeadSomewhere(t *testing.T) {
+func TestEveryLinkOfThePagesHasATarget(t *testing.T) {
 	for _, page := range pages() {
 		for _, link := range brokenLinks(t, page, readPage(t, page)) {
 			t.Errorf("%s: broken link %s", page, link)

@@ -97,9 +97,9 @@ func TestTheConfigurationsShownAreGood(t *testing.T) {
 	}
 }
 
-// TestTheServersFlagsAreTaken runs VictoriaMetrics with the flags that the setup
+// TestTheFlagsOfTheServerAreAccepted runs VictoriaMetrics with the flags that the setup
 // page gives Debian's service, which splits them at spaces.
-func TestTheServersFlagsAreTaken(t *testing.T) {
+func TestTheFlagsOfTheServerAreAccepted(t *testing.T) {
 	program, err := exec.LookPath("victoria-metrics")
 	if err != nil {
 		t.Skip("victoria-metrics is not installed (Debian package victoria-metrics)")

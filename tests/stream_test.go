@@ -316,9 +316,9 @@ func (e *encoder) private(t *testing.T, said map[string]string) {
 	}
 }
 
-// TestNothingOfAnEncoderIsSilence: on a machine without journal, encoder and relay
+// TestWithoutAnEncoderNothingIsLoggedOrSent: on a machine without journal, encoder and relay
 // nothing is said, in the log or to the server.
-func TestNothingOfAnEncoderIsSilence(t *testing.T) {
+func TestWithoutAnEncoderNothingIsLoggedOrSent(t *testing.T) {
 	dir := t.TempDir()
 	b := newBoard(t, "http://127.0.0.1:1", "", fmt.Sprintf(`  - {name: stream.events, interval: 1s, priority: 0, config: {journal: %s/none}}
   - {name: stream.links, interval: 1s, priority: 1, config: {tmp_dir: %[1]s/none}}

@@ -262,7 +262,7 @@ func TestTakenPortEndsWithStatus1(t *testing.T) {
 	}
 }
 
-func TestListensOnLoopbackUnlessTold(t *testing.T) {
+func TestListensOnLoopbackByDefault(t *testing.T) {
 	s, err := readSettings(func(string) string { return "" })
 	if err != nil || s.address != "127.0.0.1:9090" || s.verbose || s.token != "" {
 		t.Errorf("%+v, %v", s, err)

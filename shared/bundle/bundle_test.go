@@ -61,7 +61,7 @@ func unpack(t *testing.T, packed []byte, dir string) map[string]string {
 	}
 }
 
-func TestABundleTellsEverythingButWhatIsPrivate(t *testing.T) {
+func TestABundleContainsEverythingExceptPrivateValues(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()
 	cfg := config.Default()
@@ -157,7 +157,7 @@ an ordinary line with 1793000000000 in it
 	}
 }
 
-func TestABundleWithoutADatabaseSaysWhatIsMissing(t *testing.T) {
+func TestABundleWithoutADatabaseNamesWhatIsMissing(t *testing.T) {
 	cfg := config.Default()
 	cfg.Device.ID, cfg.Storage.Path = "board-1", filepath.Join(t.TempDir(), "none", "metrics.db")
 	var packed bytes.Buffer
@@ -175,7 +175,7 @@ func TestABundleWithoutADatabaseSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestABundleWaitsForNoPipeAndPassesNoControlCharactersOn(t *testing.T) {
+func TestABundleDoesNotWaitForAPipeAndRemovesControlCharacters(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config.Default()
 	cfg.Device.ID, cfg.Storage.Path = "board\u202e1", filepath.Join(dir, "none", "metrics.db")

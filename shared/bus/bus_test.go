@@ -36,7 +36,7 @@ func listening(t *testing.T, handle func(net.Conn)) (address string) {
 	return "unix:path=" + path
 }
 
-func TestABusThatDoesNotAnswerIsLeftAfterItsTime(t *testing.T) {
+func TestABusThatDoesNotAnswerIsGivenUpAfterItsTimeout(t *testing.T) {
 	for name, handle := range map[string]func(net.Conn){
 		"silent":  func(c net.Conn) { io.Copy(io.Discard, c) },
 		"closes":  func(c net.Conn) { c.Close() },

@@ -81,7 +81,7 @@ func named(t testing.TB, roots hostfs.Roots, name string) Scheduled {
 	return Scheduled{}
 }
 
-func TestWhatABoardDoesNotHaveIsSilentAndLookedForAgain(t *testing.T) {
+func TestAMissingDeviceIsSilentAndFoundWhenItComes(t *testing.T) {
 	roots := rootsOf(t, nil)
 	for collector, paths := range boardFiles {
 		c := named(t, roots, collector)
@@ -98,7 +98,7 @@ func TestWhatABoardDoesNotHaveIsSilentAndLookedForAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFileOfABoardFailsAtOnce(t *testing.T) {
+func TestAPathThatIsNotAFileOfABoardFailsAtOnce(t *testing.T) {
 	for collector, paths := range boardFiles {
 		for _, path := range paths {
 			roots := rootsOf(t, map[string]string{"sys/class/hwmon/hwmon0/name": "chip", path + ".txt": ""})
@@ -112,9 +112,9 @@ func TestWhatIsNoFileOfABoardFailsAtOnce(t *testing.T) {
 	}
 }
 
-// TestASpeedThatTheKernelRefusesIsNone reads the file of a link that has none, as
+// TestASpeedThatTheKernelDoesNotReportIsNotStored reads the file of a link that has none, as
 // the kernel has it: to read it is an error.
-func TestASpeedThatTheKernelRefusesIsNone(t *testing.T) {
+func TestASpeedThatTheKernelDoesNotReportIsNotStored(t *testing.T) {
 	const loopback = "/sys/class/net/lo/speed"
 	if _, err := os.ReadFile(loopback); !errors.Is(err, syscall.EINVAL) {
 		t.Skipf("this kernel answers %v", err)
@@ -300,7 +300,7 @@ func TestANewDeviceNeverDisplacesAReportedOne(t *testing.T) {
 	}
 }
 
-func TestWhatHardlyChangesIsToldEveryTenthTime(t *testing.T) {
+func TestAValueThatHardlyChangesIsReportedEveryTenthTime(t *testing.T) {
 	roots := rootsOf(t, map[string]string{
 		"sys/class/devfreq/gpu/cur_freq": "1", "sys/class/devfreq/gpu/max_freq": "2", "sys/class/thermal/cooling_device0/max_state": "3",
 		"sys/class/net/eth0/speed": "1000", "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "4",

@@ -196,7 +196,7 @@ func TestHostileFilesGiveErrorsAndNoInventedValues(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFileFailsAtOnce(t *testing.T) {
+func TestAPathThatIsNotAFileFailsAtOnce(t *testing.T) {
 	for what, put := range map[string]func(path string) error{
 		"a directory": func(path string) error { return os.Mkdir(path, 0o755) },
 		"a FIFO":      func(path string) error { return syscall.Mkfifo(path, 0o600) },

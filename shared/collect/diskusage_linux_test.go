@@ -127,7 +127,7 @@ func totals(t *testing.T, c Collector) (map[string]float64, error) {
 	return got, err
 }
 
-func TestAFilesystemThatHangsCostsOnlyItsOwnFigures(t *testing.T) {
+func TestAFilesystemThatHangsLosesOnlyItsOwnValues(t *testing.T) {
 	server, dir := mountFuse(t, "/dev/sda1")
 	c, err := newDiskUsage(hostfs.Roots{Proc: "/proc"}, config.MetricConfig{}, "config")
 	if err != nil {
@@ -164,9 +164,9 @@ func TestAFilesystemThatHangsCostsOnlyItsOwnFigures(t *testing.T) {
 	}
 }
 
-// TestRoundsWaitOnlyForFilesystemsThatAnswerInTime has filesystems that hang,
+// TestARoundWaitsOnlyForFilesystemsThatAnswerInTime has filesystems that hang,
 // answer late, and answer, in turn.
-func TestRoundsWaitOnlyForFilesystemsThatAnswerInTime(t *testing.T) {
+func TestARoundWaitsOnlyForFilesystemsThatAnswerInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		delay := map[string]time.Duration{}
 		c := &diskUsageCollector{asked: map[askKey]*asking{}, ask: func(f filesystem) room {
@@ -226,7 +226,7 @@ func TestQuestionsWithoutAnswerAreBounded(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotOursToReadIsANoteAndNoFault(t *testing.T) {
+func TestAFileThatMayNotBeReadIsANoteAndNotAFault(t *testing.T) {
 	roots := hosttest.Roots(t.TempDir())
 	hosttest.Write(t, roots.ProcPath("self/mountinfo"), `30 1 8:1 / / rw - ext4 /dev/root rw
 31 30 8:17 / /media/user/STICK rw - ext4 /dev/sdq1 rw

@@ -97,10 +97,10 @@ func (f *fakeDevice) round(t *testing.T, c *hdmiCollector, now time.Time) (said,
 	return strings.TrimSuffix(said, "; "), strings.Join(f.asked, " ")
 }
 
-// TestTheDriverIsAskedNoMoreThanItMustBe: a query that fails is a line in the
+// TestTheDriverIsAskedNoMoreThanNeeded: a query that fails is a line in the
 // kernel's log and a wait. Each step is a time, what changes, and what the driver
 // is asked then.
-func TestTheDriverIsAskedNoMoreThanItMustBe(t *testing.T) {
+func TestTheDriverIsAskedNoMoreThanNeeded(t *testing.T) {
 	f := &fakeDevice{caps: 2, timings: picture(1920, 1080, 60)}
 	c := hdmiOf(t, f, nil)
 	begun := time.UnixMilli(1_790_000_000_000)
@@ -199,7 +199,7 @@ func TestChangesOfAnInputCountOnOverARestart(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoHDMIInputIsSilent(t *testing.T) {
+func TestAVideoDeviceWithoutHDMIInputIsSilent(t *testing.T) {
 	for name, f := range map[string]*fakeDevice{
 		"a webcam":                      {caps: 0, power: 1},
 		"an input without timings":      {caps: 2, power: 1, query: syscall.ENODATA},
@@ -218,7 +218,7 @@ func TestWhatIsNoHDMIInputIsSilent(t *testing.T) {
 	}
 }
 
-func TestTheKernelsOwnFileIsAskedBeforeTheDevice(t *testing.T) {
+func TestTheFileOfTheKernelIsReadBeforeTheDevice(t *testing.T) {
 	const status = "sys/class/hdmirx/hdmirx/status"
 	for _, tt := range []struct{ status, said, asked string }{
 		{"disconnected\n", "signal 0; changes_total 0", ""},
@@ -233,7 +233,7 @@ func TestTheKernelsOwnFileIsAskedBeforeTheDevice(t *testing.T) {
 	}
 }
 
-func TestADeviceThatIsNotThereIsSilentAndOneThatMustNotBeOpenedFails(t *testing.T) {
+func TestAMissingDeviceIsSilentAndAForbiddenOneFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error
 		want int

@@ -75,7 +75,7 @@ func modemSays(t *testing.T, objects bus.Objects) (string, int) {
 	return strings.TrimSuffix(strings.NewReplacer("modem.", "", `{"interface":"wwan0","modem":"01234567"}`, "", "\n", "; ").Replace(got), "; "), Failed(err)
 }
 
-func TestTheStateOfAModemIsToldAsFarAsItIsKnown(t *testing.T) {
+func TestTheStateOfAModemIsReportedAsFarAsItIsKnown(t *testing.T) {
 	type props = bus.Properties
 	const (
 		radio = "rsrp_dbm -95; rsrq_db -10.5; sinr_db 12.5; rssi_dbm -64; "
@@ -130,7 +130,7 @@ func TestTheStateOfAModemIsToldAsFarAsItIsKnown(t *testing.T) {
 	}
 }
 
-func TestModemsAreToldApartAndBounded(t *testing.T) {
+func TestModemsAreDistinguishedAndBounded(t *testing.T) {
 	if got, failed := modemSays(t, objectsOf()); got != "" || failed != 0 {
 		t.Errorf("no modems: %s, %d failed", got, failed)
 	}
@@ -167,7 +167,7 @@ func fromBusctl(t *testing.T, raw any) any {
 	return m
 }
 
-func TestTheGivenModemsAreUnderstood(t *testing.T) {
+func TestRecordedModemsAreUnderstood(t *testing.T) {
 	root := os.Getenv("METRICS_FIXTURES")
 	if root == "" {
 		t.Skip("METRICS_FIXTURES names no directory")

@@ -143,7 +143,7 @@ tmpfs /media tmpfs rw 0 0
 	}
 }
 
-func TestABadLineOfTheMountTableCostsOnlyItself(t *testing.T) {
+func TestABadLineOfTheMountTableIsSkippedAlone(t *testing.T) {
 	mounts, err := parseMountinfo([]byte(`garbage
 30 1 8:1 / / rw - ext4 /dev/sda1 rw
 31 30 8:17 / relative rw - ext4 /dev/sdb1 rw

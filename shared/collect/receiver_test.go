@@ -48,7 +48,7 @@ func body(s string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s) }
 }
 
-func TestWhatAnSRTServerSaysIsReadInEachShape(t *testing.T) {
+func TestTheStatisticsOfAnSRTServerAreReadInEachShape(t *testing.T) {
 	studio := hashOf(secret)
 	for _, tt := range []struct {
 		name, body string
@@ -118,7 +118,7 @@ srt_conns_ms_rtt{id="3",path="` + secret + `",remoteAddr="192.0.2.1:3",state="pu
 	}
 }
 
-func TestAnAnswerThatIsNoneIsOneFailedReading(t *testing.T) {
+func TestAnInvalidAnswerIsOneFailedReading(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"404": http.NotFound,
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) {
@@ -190,7 +190,7 @@ func TestWithoutAnAddressTheReceiverIsNotCollected(t *testing.T) {
 	}
 }
 
-func TestTheGivenPageOfMediaMTXIsRead(t *testing.T) {
+func TestARecordedPageOfMediaMTXIsRead(t *testing.T) {
 	root := os.Getenv("METRICS_FIXTURES")
 	if root == "" {
 		t.Skip("METRICS_FIXTURES names no directory")

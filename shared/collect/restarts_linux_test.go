@@ -21,9 +21,9 @@ func (p properties) Get(iface, name string) (dbus.Variant, *dbus.Error) {
 	return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
 }
 
-// TestRestartsOfTheKnownUnitsAreTold has a program answer in systemd's place, as
+// TestRestartsOfTheKnownUnitsAreReported has a program answer in systemd's place, as
 // systemd 252 does.
-func TestRestartsOfTheKnownUnitsAreTold(t *testing.T) {
+func TestRestartsOfTheKnownUnitsAreReported(t *testing.T) {
 	const systemd = "org.freedesktop.systemd1"
 	address, _ := privateBus(t)
 	run := func() (string, int) {

@@ -270,7 +270,7 @@ func TestTheStreamIsOnWhileItIsConnectedAndTheRelayListens(t *testing.T) {
 	wantLast(t, observe(t, c, now(60)), "stream.active", "", 0)
 }
 
-func TestTheFirstStartTellsTheStateAndCountsNothing(t *testing.T) {
+func TestTheFirstStartReportsTheStateAndCountsNothing(t *testing.T) {
 	s := newStage(t)
 	c := newStreamEvents(s.roots, s.cfg)
 	now := clockOf(t, time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), true)
@@ -284,9 +284,9 @@ func TestTheFirstStartTellsTheStateAndCountsNothing(t *testing.T) {
 	}
 }
 
-// TestCountsGoOnWhereTheyWereStored kills and restarts after every line: what was
+// TestCountsContinueFromTheirStoredValues kills and restarts after every line: what was
 // stored is not counted again, and nothing is left out.
-func TestCountsGoOnWhereTheyWereStored(t *testing.T) {
+func TestCountsContinueFromTheirStoredValues(t *testing.T) {
 	s := newStage(t)
 	wall := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	s.log(s.at(clockOf(t, wall, true), time.Hour, belaUI("hello")...))
@@ -502,7 +502,7 @@ func TestWithoutAJournalThereIsNothingToReport(t *testing.T) {
 	}
 }
 
-func TestWhatOthersClaimOfUnitsIsNotBelieved(t *testing.T) {
+func TestMessagesOfOtherProgramsAboutUnitsAreNotBelieved(t *testing.T) {
 	s := newStage(t)
 	c := newStreamEvents(s.roots, s.cfg)
 	now := clockOf(t, time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), true)

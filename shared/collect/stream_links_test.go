@@ -112,7 +112,7 @@ func stats(updated int64, connections ...string) string {
 	return fmt.Sprintf(`{"schema_version":1,"last_updated_ms":%d,"connections":[%s]}`, updated, strings.Join(connections, ","))
 }
 
-func TestWhatIsMissingIsMissingAndWhatIsWrongIsAFault(t *testing.T) {
+func TestMissingValuesAreAbsentAndWrongOnesAreAFault(t *testing.T) {
 	now := time.UnixMilli(1_800_000_000_000)
 	f := func(name, stats, ips, rates string, samples, failed int, wants ...string) {
 		t.Helper()

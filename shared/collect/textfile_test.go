@@ -38,7 +38,7 @@ func textfiles(t *testing.T, files map[string]string) (string, error) {
 	return strings.Join(kept, ""), err
 }
 
-func TestFilesOfTheOperatorAreTakenWholeOrNotAtAll(t *testing.T) {
+func TestFilesOfTheOperatorAreReadWholeOrNotAtAll(t *testing.T) {
 	var many, more strings.Builder
 	for i := range 150 {
 		fmt.Fprintf(&many, "many%d 1\n", i)
@@ -102,9 +102,9 @@ func TestTheAgeOfAFileIsAMetric(t *testing.T) {
 	}
 }
 
-// TestAFileWithNewLabelsEachTimeIsRefusedBeforeItTakesAllRoom: others, and itself
+// TestAFileWithNewLabelsEachTimeIsRejectedBeforeItTakesAllRoom: others, and itself
 // once it holds still, are taken on; a day later there is room again.
-func TestAFileWithNewLabelsEachTimeIsRefusedBeforeItTakesAllRoom(t *testing.T) {
+func TestAFileWithNewLabelsEachTimeIsRejectedBeforeItTakesAllRoom(t *testing.T) {
 	dir := t.TempDir()
 	c := newTextfile(config.MetricConfig{Directory: dir})
 	begun, series := time.Now(), map[string]bool{}
@@ -147,7 +147,7 @@ func TestAFileWithNewLabelsEachTimeIsRefusedBeforeItTakesAllRoom(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatIsNotThereIsSilentAndAFIFODoesNotHang(t *testing.T) {
+func TestAMissingDirectoryIsSilentAndAFIFODoesNotHang(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "textfile")
 	c := newTextfile(config.MetricConfig{Directory: dir})
 	if samples, err := c.Collect(time.Now()); len(samples) > 0 || Failed(err) != 0 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAPathThatTakesNoSamplesIsToldWithTheRightOne(t *testing.T) {
+func TestAPathThatAcceptsNoSamplesIsReportedWithTheRightOne(t *testing.T) {
 	const base = "http://server.example:8428"
 	for _, path := range []string{
 		"/api/v1/import", "/prometheus/api/v1/import", "/insert/0/prometheus/api/v1/import",

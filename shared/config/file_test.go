@@ -189,7 +189,7 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAreToldAtOnceInTheOrderOfLines(t *testing.T) {
+func TestAllFaultsAreReportedAtOnceInTheOrderOfLines(t *testing.T) {
 	file := `remote:
   upload_interval: -1s
   batch_size: 10
@@ -232,7 +232,7 @@ func TestManyFaultsAreCounted(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOutIsTheDefault(t *testing.T) {
+func TestMissingKeysHaveTheirDefaults(t *testing.T) {
 	want := Default()
 	want.Device.ID = "board"
 	for _, file := range []string{

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestWhatIsAcceptedAndMeansSomethingElseIsAdvisedOf(t *testing.T) {
+func TestAnAcceptedValueWithAnotherMeaningGetsAHint(t *testing.T) {
 	for file, want := range map[string]string{
 		"metrics: [{name: network.traffic, config: {exclude_ifaces: [lo, 'docker*']}}]": `metrics[0].config.exclude_ifaces[1]: "docker*" is a regular expression, in which * and ? repeat the character before them; if you mean a shell pattern, write docker.*`,
 		"metrics: [{name: network.traffic, config: {include_ifaces: ['eth?']}}]":        `write eth.`,
@@ -59,7 +59,7 @@ func TestWhatIsAcceptedAndMeansSomethingElseIsAdvisedOf(t *testing.T) {
 	}
 }
 
-func TestWhatIsRightIsNotAdvisedOf(t *testing.T) {
+func TestACorrectValueGetsNoHint(t *testing.T) {
 	for _, pattern := range append(DefaultExcludeIfaces(), DefaultAllowedDevices, `eth\d*`, `wwan[0-9]*`, `(usb|wwan)+\d?`, `eth.?`, `usb\d{1,2}`, `(?i)wlan.*`, `eth0$`, `^lo$`, `eth0|eth1`, `\w*`, `enx[0-9a-f]{12}`, `a[*]`, `.*`, `eth\*`) {
 		if problem := misreadText("pattern", pattern); problem != "" {
 			t.Errorf("%s: %s", pattern, problem)

@@ -83,9 +83,9 @@ func TestTheDevelopmentFileStaysUnderTheCheckout(t *testing.T) {
 	}
 }
 
-// TestEveryFieldSaysWhatItWants reads the tags, so that a new key cannot be
+// TestEveryKeyHasBoundsAndAYAMLName reads the tags, so that a new key cannot be
 // without bounds.
-func TestEveryFieldSaysWhatItWants(t *testing.T) {
+func TestEveryKeyHasBoundsAndAYAMLName(t *testing.T) {
 	var walk func(of reflect.Type)
 	walk = func(of reflect.Type) {
 		for f := range of.Fields() {

@@ -98,7 +98,7 @@ func TestAFailureThatEndsTheDaemonIsLeftForHealth(t *testing.T) {
 	}
 }
 
-func TestCheckAsksTheProgramToo(t *testing.T) {
+func TestCheckAlsoRunsTheChecksOfTheProgram(t *testing.T) {
 	for _, c := range []struct {
 		faults, unseen string
 		exit           int

@@ -12,7 +12,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 )
 
-func TestNothingFromOutsideReachesALogRaw(t *testing.T) {
+func TestTextFromOutsideIsCleanedInTheLog(t *testing.T) {
 	const evil = "\x1b]0;pwn\x07 \u009b31m \u202e \x7f \u2028 \ufeff \xff a\nb"
 	for _, format := range []string{"json", "console", "journal"} {
 		var out bytes.Buffer
@@ -36,7 +36,7 @@ func TestNothingFromOutsideReachesALogRaw(t *testing.T) {
 	}
 }
 
-func TestNothingFromOutsideReachesTheTerminalRaw(t *testing.T) {
+func TestTextFromOutsideIsCleanedOnTheTerminal(t *testing.T) {
 	const evil = "\x1b]0;pwn\x07\u009b31m\u202e"
 	for _, args := range [][]string{{"-" + evil}, {"-config", "/nowhere/" + evil}, {"-config", "/nowhere/" + evil, "-check"}, {evil}} {
 		var out, errs bytes.Buffer

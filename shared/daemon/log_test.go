@@ -43,7 +43,7 @@ func said(dir string) int {
 	return n
 }
 
-func TestALogThatTakesNothingStopsNeitherTheWorkNorTheEnd(t *testing.T) {
+func TestALogThatAcceptsNoLinesStopsNeitherTheLoopsNorTheExit(t *testing.T) {
 	mustOpen := func(path string, flag int) *os.File {
 		f, err := os.OpenFile(path, flag, 0o600)
 		if err != nil {
@@ -94,7 +94,7 @@ func TestALogThatTakesNothingStopsNeitherTheWorkNorTheEnd(t *testing.T) {
 	}
 }
 
-func TestALogOnAClosedStdoutStopsNothing(t *testing.T) {
+func TestALogOnAClosedStdoutStopsNoLoop(t *testing.T) {
 	dir := board(t, "")
 	exe, err := os.Executable()
 	if err != nil {
@@ -115,7 +115,7 @@ func TestALogOnAClosedStdoutStopsNothing(t *testing.T) {
 	}
 }
 
-func TestLinesThatTheLogDoesNotTakeAreCounted(t *testing.T) {
+func TestLinesThatTheLogCannotAcceptAreCounted(t *testing.T) {
 	dir := board(t, "")
 	r, w := smallPipe(t)
 	p := startOn(t, w, "chatty", dir, nil, "-config", "c.yaml")
@@ -182,7 +182,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-func TestAPatientGivesUpOnAReaderOnce(t *testing.T) {
+func TestALogLineWaitsOnlyOnceForAReaderThatStopped(t *testing.T) {
 	block := make(chan struct{})
 	defer close(block)
 	calls := 0

@@ -57,7 +57,7 @@ func (l *logged) lines(t *testing.T, keys ...string) []string {
 	return lines
 }
 
-func TestEveryKeepsItsBeatWithoutDriftOrBursts(t *testing.T) {
+func TestEveryRunsAtItsIntervalWithoutDriftOrBursts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newLogged()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -87,7 +87,7 @@ func TestEveryKeepsItsBeatWithoutDriftOrBursts(t *testing.T) {
 	})
 }
 
-func TestLoopWaitsWhatTheRunSays(t *testing.T) {
+func TestALoopWaitsAsLongAsItsRunReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newLogged()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -215,7 +215,7 @@ func TestFailuresAreLoggedWhenTheyBeginChangeAndEnd(t *testing.T) {
 	})
 }
 
-func TestAHeartIsStuckPastItsLimitAndBeatsAgain(t *testing.T) {
+func TestALoopIsStuckPastItsLimitAndRecoversWithProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newLogged()
 		p.LoopLimits = map[string]time.Duration{"patient": time.Hour}
@@ -252,9 +252,9 @@ func TestAHeartIsStuckPastItsLimitAndBeatsAgain(t *testing.T) {
 	})
 }
 
-// TestADueRunThatDoesNotBeginIsStuck holds a loop up where fn has returned and
+// TestALoopWhoseDueRunDoesNotStartIsStuck holds a loop up where fn has returned and
 // the next run is late: here in the writing of its log line.
-func TestADueRunThatDoesNotBeginIsStuck(t *testing.T) {
+func TestALoopWhoseDueRunDoesNotStartIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		p := &Process{Log: slog.New(slog.NewJSONHandler(waitingWriter{hold}, nil))}
@@ -281,7 +281,7 @@ type waitingWriter struct{ hold chan struct{} }
 
 func (w waitingWriter) Write(b []byte) (int, error) { <-w.hold; return len(b), nil }
 
-func TestHeartsTellHowEachLoopDoes(t *testing.T) {
+func TestProgressShowsTheStateOfEachLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newLogged()
 		ctx, cancel := context.WithCancel(t.Context())

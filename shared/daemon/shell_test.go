@@ -279,7 +279,7 @@ func matches(got, want string) bool {
 	return got == want
 }
 
-func TestWhatEndsTheDaemonDecidesTheExitStatus(t *testing.T) {
+func TestTheReasonForTheEndDecidesTheExitStatus(t *testing.T) {
 	for _, c := range []struct {
 		mode string
 		exit int
@@ -337,7 +337,7 @@ func TestOneSignalStopsCleanly(t *testing.T) {
 	}
 }
 
-func TestADaemonThatDoesNotStopIsGivenUpWithTheLoopNamed(t *testing.T) {
+func TestADaemonThatDoesNotStopExitsAndNamesTheLoop(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -411,7 +411,7 @@ func TestALockedCommandKeepsTheDaemonOut(t *testing.T) {
 	}
 }
 
-func TestWhatIsCreatedIsForUserAndGroup(t *testing.T) {
+func TestNewFilesAreForUserAndGroup(t *testing.T) {
 	dir := board(t, "logging: {output: log.json}\n")
 	old := syscall.Umask(0) // inherited by the process, which sets its own
 	p := start(t, "daemon", dir, nil, "-config", "c.yaml")
@@ -517,7 +517,7 @@ func (s *systemd) count(message string) int {
 	return n
 }
 
-func TestSystemdIsToldOfReadyPingsAndStopping(t *testing.T) {
+func TestSystemdIsNotifiedOfReadyPingsAndStopping(t *testing.T) {
 	s := notifySocket(t)
 	p := start(t, "daemon", board(t, ""), []string{"NOTIFY_SOCKET=" + s.path, "WATCHDOG_USEC=150000"}, "-config", "c.yaml")
 	await(t, "READY", func() bool { return s.count("READY=1\nSTATUS=running, version dev") == 1 })
@@ -542,9 +542,9 @@ func TestAFailedStartIsNotReady(t *testing.T) {
 	}
 }
 
-// TestTheWatchdogPingIsWithheldFromAStuckLoop also sees that the loop which is
+// TestTheWatchdogPingIsWithheldWhenALoopIsStuck also sees that the loop which is
 // not stuck makes no difference, and that the ping comes back with the loop.
-func TestTheWatchdogPingIsWithheldFromAStuckLoop(t *testing.T) {
+func TestTheWatchdogPingIsWithheldWhenALoopIsStuck(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -577,7 +577,7 @@ func TestTheWatchdogPingIsWithheldFromAStuckLoop(t *testing.T) {
 	}
 }
 
-func TestAnUnreachableSystemdIsSaidOnceAndSurvived(t *testing.T) {
+func TestAnUnreachableSystemdIsLoggedOnceAndSurvived(t *testing.T) {
 	p := start(t, "daemon", board(t, ""), []string{"NOTIFY_SOCKET=/nonexistent/notify", "WATCHDOG_USEC=30000"}, "-config", "c.yaml")
 	p.awaitLog(t, `"msg":"ready"`)
 	p.signal(t, syscall.SIGTERM)

@@ -414,7 +414,7 @@ func TestADatabaseThatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
-func TestAStartThatHangsSaysSinceWhen(t *testing.T) {
+func TestAStartThatHangsReportsItsDuration(t *testing.T) {
 	w := well()
 	w.seen.Locks[collector] = Lock{Held: true, PID: 12, Since: wall.Add(-45 * time.Second)}
 	r := Evaluate(w.seen, w.t, w.now)
@@ -430,7 +430,7 @@ func TestAStartThatHangsSaysSinceWhen(t *testing.T) {
 	}
 }
 
-func TestReportHasTheFactsOfEachPart(t *testing.T) {
+func TestTheReportHasTheFactsOfEachTable(t *testing.T) {
 	w := well()
 	r := w.row("collector/cpu.usage")
 	r.Error, r.ErrorMs, r.Failed = "garbled", wall.Add(-time.Hour).UnixMilli(), 3
@@ -502,7 +502,7 @@ func TestDamperForgetsAndKeepsTheBeginning(t *testing.T) {
 	}
 }
 
-func TestDamperStandsStillWhileTheDatabaseCannotBeRead(t *testing.T) {
+func TestDamperDoesNotChangeWhileTheDatabaseCannotBeRead(t *testing.T) {
 	d := damper{base: 30 * time.Second}
 	at := func(second int, reasons ...Reason) string {
 		r := Report{Reasons: reasons}

@@ -160,7 +160,7 @@ func TestOnlyGetAndHeadAndOnlyKnownPaths(t *testing.T) {
 	}
 }
 
-func TestOnlyOurOwnNamesAreAnswered(t *testing.T) {
+func TestOnlyKnownHostNamesAreAnswered(t *testing.T) {
 	h := hostsOf("board.lan:9100")
 	for host, want := range map[string]bool{
 		"localhost": true, "localhost:9100": true, "LOCALHOST.:9100": true, "127.0.0.1:9100": true, "[::1]:9100": true, "[::1]": true,
@@ -181,7 +181,7 @@ func TestOnlyOurOwnNamesAreAnswered(t *testing.T) {
 	}
 }
 
-func TestReachOfAnAddress(t *testing.T) {
+func TestWhichClientsReachAnAddress(t *testing.T) {
 	for text, want := range map[string]Reach{
 		"127.0.0.1:9100": ReachSelf, "127.8.8.8:1": ReachSelf, "[::1]:9100": ReachSelf, "[::ffff:127.0.0.1]:1": ReachSelf,
 		"0.0.0.0:9100": ReachAll, "[::]:9100": ReachAll, ":9100": ReachAll,
@@ -337,7 +337,7 @@ func TestTooManyQueriesAreTurnedAway(t *testing.T) {
 	}
 }
 
-func TestADiskThatHangsHoldsFewQueriesAndNobodyElse(t *testing.T) {
+func TestADiskThatHangsBlocksFewQueriesAndNothingElse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

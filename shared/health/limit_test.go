@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-func TestAFullListenerMakesRoomForWhoComesUnlessAllAreAtWork(t *testing.T) {
+func TestAFullListenerClosesIdleConnectionsForNewOnes(t *testing.T) {
 	l := &limited{}
 	var conns []*guarded
 	var clients []net.Conn
@@ -55,7 +55,7 @@ func TestAFullListenerMakesRoomForWhoComesUnlessAllAreAtWork(t *testing.T) {
 	}
 }
 
-func TestWhoComesWhileAllAreAtWorkIsToldAtOnce(t *testing.T) {
+func TestANewClientGetsAnAnswerAtOnceWhileAllConnectionsAreBusy(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func residentMB(t *testing.T, pid int, field string) float64 {
 	return float64(kb) / 1024
 }
 
-func TestTenThousandSlowClientsKeepNobodyOut(t *testing.T) {
+func TestTenThousandSlowClientsDoNotBlockOthers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens ten thousand connections")
 	}

@@ -258,7 +258,7 @@ func TestBrowsersWithoutScriptsSeeTheStatus(t *testing.T) {
 }
 
 // Who asks within one judgement is given the same page, which was written and packed once.
-func TestAPageIsWrittenOnceAJudgement(t *testing.T) {
+func TestThePageIsRenderedOncePerEvaluation(t *testing.T) {
 	b := newBoard(t)
 	b.fill(t)
 	s := NewServer(b.watch(t), b.config(), "1.0", time.Now(), slog.New(slog.DiscardHandler))

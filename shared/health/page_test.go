@@ -120,7 +120,7 @@ func TestLinesSumsAndSpreadsAreThoseOfTheSamples(t *testing.T) {
 	}
 }
 
-func TestAValueThatIsNoLongerCurrentSaysItsAge(t *testing.T) {
+func TestAnOutdatedValueIsShownWithItsAge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -186,7 +186,7 @@ func drag(ctx context.Context, t *testing.T, x0, x1, y float64) {
 	}
 }
 
-func TestThePageSaysWhenThereIsNoDatabase(t *testing.T) {
+func TestThePageReportsAMissingDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -209,7 +209,7 @@ func TestThePageSaysWhenThereIsNoDatabase(t *testing.T) {
 
 // A week of a million readings is too much to read whole: the page says so while it
 // shows the week, and not of the range of an hour.
-func TestThePageSaysOfARangeThatItIsNotReadWhole(t *testing.T) {
+func TestThePageReportsThatARangeWasNotReadCompletely(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

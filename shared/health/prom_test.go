@@ -78,7 +78,7 @@ func lint(text string) (series map[string]float64, faults []string) {
 	return series, faults
 }
 
-func TestMetricsSayWhatHealthSays(t *testing.T) {
+func TestMetricsAgreeWithHealth(t *testing.T) {
 	w := well()
 	w.row("skew").Detail = `{"skew_ms":-120,"error_ms":500}`
 	w.clock(true, 0)
@@ -126,7 +126,7 @@ func TestMetricsSayWhatHealthSays(t *testing.T) {
 	}
 }
 
-func TestMetricsHaveOurOwnUse(t *testing.T) {
+func TestMetricsIncludeTheUseOfTheProcess(t *testing.T) {
 	_, text, _ := get(t, "GET", newBoard(t).serve(t)+"/metrics", "")
 	series, faults := lint(text)
 	for _, f := range faults {
@@ -148,7 +148,7 @@ func TestMetricsHaveOurOwnUse(t *testing.T) {
 	}
 }
 
-func TestMetricsOfABoardThatSaysNothing(t *testing.T) {
+func TestMetricsOfABoardWithoutSamples(t *testing.T) {
 	series, faults := lint(Exposition(Evaluate(Observation{Fault: DatabaseMissing, FaultText: "none"}, well().t, well().now)))
 	for _, f := range faults {
 		t.Error(f)
@@ -202,7 +202,7 @@ func TestTextHasTheLastErrorsAndTheDaysBytes(t *testing.T) {
 	}
 }
 
-func TestTextIsForPeopleAndCannotSpeakToTheTerminal(t *testing.T) {
+func TestTextIsReadableAndCannotControlTheTerminal(t *testing.T) {
 	w := well()
 	w.row("collector/cpu.usage").FailingSinceMs = wall.Add(-time.Minute).UnixMilli()
 	w.row("collector/cpu.usage").SuccessMs = 0

@@ -73,7 +73,7 @@ func TestTagsThatCannotBeLabelsAreLeftOut(t *testing.T) {
 	}
 }
 
-func TestHowLongASampleIsThePresent(t *testing.T) {
+func TestASampleIsCurrentForTwoOfTheLongestIntervals(t *testing.T) {
 	for longest, want := range map[time.Duration]time.Duration{
 		10 * time.Second: minFresh, 3 * time.Minute: minFresh, 10 * time.Minute: 20 * time.Minute, 24 * time.Hour: maxFresh,
 	} {

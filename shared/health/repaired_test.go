@@ -8,7 +8,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-func TestARepairIsNewsForAnHour(t *testing.T) {
+func TestARepairIsReportedForAnHour(t *testing.T) {
 	for age, want := range map[time.Duration]string{time.Hour: "degraded database_repaired", time.Hour + time.Millisecond: "ok"} {
 		w := well()
 		w.seen.Snapshot.Status = append(w.seen.Snapshot.Status, status.Row{
@@ -22,7 +22,7 @@ func TestARepairIsNewsForAnHour(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatWentBackIsNewsForAnHour(t *testing.T) {
+func TestADatabaseThatWentBackIsReportedForAnHour(t *testing.T) {
 	for age, want := range map[time.Duration]string{time.Hour: "degraded database_went_back", time.Hour + time.Millisecond: "ok"} {
 		w := well()
 		w.seen.Snapshot.Status = append(w.seen.Snapshot.Status, status.Row{

@@ -182,7 +182,7 @@ func TestWatchFollowsTheFileThroughEverything(t *testing.T) {
 	}
 }
 
-func TestWatchNamesALockedDatabase(t *testing.T) {
+func TestWatchReportsALockedDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -202,7 +202,7 @@ func TestWatchNamesALockedDatabase(t *testing.T) {
 	}
 }
 
-func TestAskersShareOneLook(t *testing.T) {
+func TestConcurrentRequestsShareOneObservation(t *testing.T) {
 	b := newBoard(t)
 	b.fill(t)
 	w := b.watch(t)
@@ -226,7 +226,7 @@ func TestAskersShareOneLook(t *testing.T) {
 	}
 }
 
-func TestAWriterThatEndsDuringALookHasNotCrashed(t *testing.T) {
+func TestAWriterThatEndsDuringAnObservationHasNotCrashed(t *testing.T) {
 	b := newBoard(t)
 	b.fill(t)
 	w := b.watch(t)
@@ -244,7 +244,7 @@ func TestAWriterThatEndsDuringALookHasNotCrashed(t *testing.T) {
 	}
 }
 
-func TestAnAskerThatGoesAwayDoesNotSpoilTheAnswer(t *testing.T) {
+func TestAClientThatDisconnectsDoesNotAffectTheAnswer(t *testing.T) {
 	b := newBoard(t)
 	b.fill(t)
 	w := b.watch(t)
@@ -256,7 +256,7 @@ func TestAnAskerThatGoesAwayDoesNotSpoilTheAnswer(t *testing.T) {
 	}
 }
 
-func TestASilentDiskIsNamedAndNobodyWaitsLong(t *testing.T) {
+func TestADiskThatDoesNotAnswerIsNamedAndDelaysNobodyLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newBoard(t).watch(t)
 		answer := make(chan struct{})
@@ -276,7 +276,7 @@ func TestASilentDiskIsNamedAndNobodyWaitsLong(t *testing.T) {
 	})
 }
 
-func TestJudgeLogsChangesOnly(t *testing.T) {
+func TestTheEvaluationLogsOnlyChanges(t *testing.T) {
 	b := newBoard(t)
 	w := b.watch(t)
 	var lines lineCounter

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestTheKernelSaysWhetherTheClockIsKept(t *testing.T) {
+func TestTheKernelReportsWhetherTheClockIsSynchronized(t *testing.T) {
 	got, err := ClockSynchronised()
 	if err != nil {
 		t.Skip("reading the clock's state is not allowed here:", err)

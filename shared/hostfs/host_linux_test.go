@@ -24,7 +24,7 @@ func TestReadValueGivesUpAtOnceWhereNothingIsReady(t *testing.T) {
 	}
 }
 
-func TestBootTimeIsTheKernelsUptime(t *testing.T) {
+func TestBootTimeIsTheUptimeOfTheKernel(t *testing.T) {
 	before, err := BootTime()
 	if err != nil {
 		t.Fatal(err)

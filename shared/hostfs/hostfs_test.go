@@ -29,7 +29,7 @@ func TestReadFileReturnsATableWhole(t *testing.T) {
 	}
 }
 
-func TestReadRefusesWhatIsNoTable(t *testing.T) {
+func TestReadRejectsTextThatIsNotATable(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestNetDevReadsEachLineForItself(t *testing.T) {
+func TestNetDevReadsEachLineIndependently(t *testing.T) {
 	const table = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo: 1 0 0 0 0 0 0 0 1000 0 0 0 0 0 0 0

@@ -124,7 +124,7 @@ func TestReportOfACopyLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestReportSaysWhatIsAmissAndGoesOn(t *testing.T) {
+func TestTheReportNamesProblemsAndContinues(t *testing.T) {
 	dir := t.TempDir()
 	db := fill(t, filepath.Join(dir, "metrics.db"), 400, 20)
 	if _, err := db.Checkpoint(t.Context(), 0); err != nil {
@@ -151,7 +151,7 @@ func TestReportSaysWhatIsAmissAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestReportSeesBooksThatDoNotBalance(t *testing.T) {
+func TestTheReportShowsALedgerThatDoesNotBalance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	fill(t, path, 10, 6)
 	sqltest.Exec(t, path, "DELETE FROM samples WHERE series_id = 1 AND timestamp_ms = (SELECT min(timestamp_ms) FROM samples)")

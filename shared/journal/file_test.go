@@ -167,7 +167,7 @@ func TestCompressedValuesAreSkippedAndCounted(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsSelectedIsReturned(t *testing.T) {
+func TestOnlySelectedSamplesAreReturned(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.journal")
 	journaltest.Write(t, path, journaltest.Export(1, 1, journaltest.Boot, "_TRANSPORT=kernel", "MESSAGE=one", "X=1")+
 		journaltest.Export(2, 2, journaltest.Boot, "_TRANSPORT=stdout", "MESSAGE=two", "NOTE=_TRANSPORT=kernel")+

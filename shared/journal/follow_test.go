@@ -48,7 +48,7 @@ func want(t *testing.T, got []string, from, n int) {
 	}
 }
 
-func TestTheFirstPollBeginsAtTheEndAndTellsTheRecentPast(t *testing.T) {
+func TestTheFirstPollStartsAtTheEndAndReportsTheRecentPast(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, filepath.Join(dir, live), export(100, 1))
 	f := Follow([]string{filepath.Join(dir, "none"), dir}, Selection{}, Cursor{})
@@ -66,7 +66,7 @@ func TestTheFirstPollBeginsAtTheEndAndTellsTheRecentPast(t *testing.T) {
 	want(t, lines, 101, 5)
 }
 
-func TestOfAVeryLongPastTheLastEntriesAreTold(t *testing.T) {
+func TestOfAVeryLongJournalTheLastEntriesAreRead(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, filepath.Join(dir, live), export(100, 1))
 	f := Follow([]string{dir}, Selection{}, Cursor{})
@@ -76,7 +76,7 @@ func TestOfAVeryLongPastTheLastEntriesAreTold(t *testing.T) {
 	want(t, past, 94, 7)
 }
 
-func TestACursorGoesOnAfterARestart(t *testing.T) {
+func TestACursorContinuesAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	journaltest.Write(t, filepath.Join(dir, live), export(10, 1))
 	f := Follow([]string{dir}, Selection{}, Cursor{})
@@ -334,7 +334,7 @@ func TestADirectoryThatMayNotBeReadIsAnError(t *testing.T) {
 
 // Each way in which a file can break while it is read: the reader goes on, fails
 // where something is lost, and is whole again with the next file.
-func TestAFileThatBreaksWhileItIsReadIsAnErrorAndNoMore(t *testing.T) {
+func TestAFileThatBreaksWhileItIsReadIsOnlyAnError(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

@@ -149,7 +149,7 @@ func TestPercentIsBetween0And100(t *testing.T) {
 	f(1, math.NaN(), 0, false)
 }
 
-func TestTallyCountsOnWhereTheLastRunStopped(t *testing.T) {
+func TestTallyContinuesFromTheLastRun(t *testing.T) {
 	var first Tally
 	first.Add("collector.metrics_collected_total", 5, "collector", "cpu.usage")
 	first.Observe("collector.collection_duration_seconds", 0.05, "collector", "cpu.usage")

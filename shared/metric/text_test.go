@@ -31,7 +31,7 @@ func raw(s string) string {
 // evil is every kind of character that must not be shown.
 var evil = []string{"\x1b]0;pwn\x07", "\u009b31mRED", "\u202eevil\u202c", "\u2066x\u2069", "\x7f", "\x00", "\u2028", "\u2029", "\u200b", "\ufeff", "\u00ad", "\U000e0001", "\ue000", "\xff\xfe", "\xc3", "\u0085", "a\rb", "\b\b\b", "\u061c"}
 
-func TestNothingFromOutsideIsShownRaw(t *testing.T) {
+func TestTextFromOutsideIsEscapedOnThePage(t *testing.T) {
 	for _, s := range append(evil, strings.Join(evil, "é\n")) {
 		for name, got := range map[string]string{"Clean": Clean(s), "OneLine": OneLine(s, 1000), "Quote": Quote(s, 1000), "cut": Quote(s, 2) + OneLine(s, 2)} {
 			if bad := raw(got); bad != "" || !utf8.ValidString(got) {
@@ -44,7 +44,7 @@ func TestNothingFromOutsideIsShownRaw(t *testing.T) {
 	}
 }
 
-func TestWhatPrintsStays(t *testing.T) {
+func TestPrintableTextIsUnchanged(t *testing.T) {
 	for _, s := range []string{"", "plain", "żółw 日本語 العربية עברית €", "a\tb\nc", "é", "🦀", `\u202e`, "\u00a0", "\ufffd"} {
 		if got := Clean(s); got != s {
 			t.Errorf("%q became %q", s, got)

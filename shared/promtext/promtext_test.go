@@ -28,7 +28,7 @@ func flat(samples []Sample) map[string]float64 {
 	return all
 }
 
-func TestWhatIsSentIsReadAsItStands(t *testing.T) {
+func TestATextIsReadAsItWasWritten(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
 		want       map[string]float64
@@ -54,7 +54,7 @@ func TestWhatIsSentIsReadAsItStands(t *testing.T) {
 	}
 }
 
-func TestABadTextIsRefusedWholeWithItsLine(t *testing.T) {
+func TestABadTextIsRejectedWholeWithItsLine(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"cut short in a label", "ok 1\nhalf{a=\"b", "line 2: ends without a line feed"},
 		{"cut short in a value", "ok 1\nhalf 12", "line 2: ends without a line feed"},

@@ -143,7 +143,7 @@ func TestAnswerCountsSamplesAndNamesLines(t *testing.T) {
 	}
 }
 
-func TestRefusedBodyCountsNothing(t *testing.T) {
+func TestARejectedBodyCountsNothing(t *testing.T) {
 	good := []byte(sample("up", 1, now) + sample("down", 2, now))
 	whole := zipped(t, good)
 	manyBad := strings.Repeat("x\n", MaxRejected+1)

@@ -107,7 +107,7 @@ func TestImportWaitsItsTurnAndIsThenPutOff(t *testing.T) {
 }
 
 // Senders whose bodies do not come keep no other out, and are sent away.
-func TestSlowBodiesKeepNobodyOut(t *testing.T) {
+func TestSlowBodiesDoNotBlockOtherClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		p := newPipes()
@@ -144,7 +144,7 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 }
 
 // What is being read is bounded, whatever the senders promise.
-func TestWhatIsReadAtATimeIsBounded(t *testing.T) {
+func TestTheBytesReadAtATimeAreBounded(t *testing.T) {
 	r := New(Options{Log: noLog})
 	r.reading.Store(maxReading)
 	body := sample("up", 1, time.Now().UnixMilli())

@@ -13,7 +13,7 @@ import (
 )
 
 // A device that fails to read for a moment looks like damage to another process.
-func TestASoundDatabaseThatSomebodyCalledDamagedIsUsedOn(t *testing.T) {
+func TestASoundDatabaseThatWasReportedAsDamagedStaysInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	shipper := mustOpen(t, path)

@@ -45,7 +45,7 @@ func mustGrow(t testing.TB, path string) {
 	overwrite(t, path, at, []byte(strings.Repeat("\xff", 3*store.PageSize)))
 }
 
-func TestWhatStaysInAReplacedFileIsCountedHoweverLongTheNextTakes(t *testing.T) {
+func TestSamplesInAReplacedFileAreCountedHoweverLongTheNextTakes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
@@ -67,7 +67,7 @@ func TestWhatStaysInAReplacedFileIsCountedHoweverLongTheNextTakes(t *testing.T) 
 	mustWork(t, db)
 }
 
-func TestASectorThatIsGoneForGoodIsGivenUpAtTheSixthLook(t *testing.T) {
+func TestASectorThatStaysUnreadableIsSkippedAtTheSixthAttempt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -125,7 +125,7 @@ func samplesPage(t testing.TB, path string) int64 {
 	return (page - 1) * store.PageSize
 }
 
-func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
+func TestPagesThatADeviceFailsToReadForAMomentAreNotLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	mustEmptyLog(t, path)
@@ -160,7 +160,7 @@ func TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost(t *testing.T) {
 	}
 }
 
-func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
+func TestDamageThatOnlyADeletionMeetsIsRepaired(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -187,7 +187,7 @@ func TestDamageThatOnlyDeletingMeetsIsRepaired(t *testing.T) {
 	}
 }
 
-func TestDamageOfAnEarlierSchemaIsSaid(t *testing.T) {
+func TestDamageOfAnEarlierSchemaIsReported(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	sqltest.Exec(t, path, sqltest.Schema2, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 5000)
 		INSERT INTO metrics (timestamp_ms, metric_name, metric_value, value_type, uploaded, dedup_key) SELECT 1700000000000+i, 'cpu.usage', i, 0, 0, 'k' || i FROM n`)

@@ -11,7 +11,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
-func TestADamagedDatabaseIsRepairedOrLeftAlone(t *testing.T) {
+func TestADamagedDatabaseIsRepairedOrLeftUntouched(t *testing.T) {
 	garbage := []byte(strings.Repeat("\xa5\x5a\x17\xe1", 256))
 	for _, c := range []struct {
 		name   string

@@ -13,7 +13,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-func TestADamagedLogIsReportedAndKeptOnce(t *testing.T) {
+func TestADamagedWALIsReportedAndKeptOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -62,7 +62,7 @@ func damagedLogOnce(t *testing.T, at int64) {
 }
 
 // Until the first checkpoint a database is all in its log.
-func TestALogWithoutItsDatabaseIsRecovered(t *testing.T) {
+func TestAWALWithoutItsDatabaseIsRecovered(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

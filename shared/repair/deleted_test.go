@@ -100,7 +100,7 @@ func TestErrorsOfWritingDuringASalvageCostNothing(t *testing.T) {
 	}
 }
 
-func TestADeletedDatabaseIsWrittenAnewWhenThereIsRoomAgain(t *testing.T) {
+func TestADeletedDatabaseIsWrittenAgainWhenThereIsRoom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -141,7 +141,7 @@ func TestADeletedDatabaseIsWrittenAnewWhenThereIsRoomAgain(t *testing.T) {
 	}
 }
 
-func TestALogThatIsDeletedUnderAReaderIsWaitedForOrCounted(t *testing.T) {
+func TestAWALThatIsDeletedUnderAReaderIsAwaitedOrCounted(t *testing.T) {
 	for _, ends := range []bool{true, false} {
 		path := filepath.Join(t.TempDir(), "metrics.db")
 		var log strings.Builder

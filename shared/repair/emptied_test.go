@@ -12,7 +12,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
-func TestWhatIsEmptiedUnderWayIsSavedOrCounted(t *testing.T) {
+func TestAFileEmptiedWhileOpenIsSavedOrCounted(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		do        func(t *testing.T, path string)
@@ -71,7 +71,7 @@ func TestWhatIsEmptiedUnderWayIsSavedOrCounted(t *testing.T) {
 	}
 }
 
-func TestACopyOverTheOpenDatabaseIsNoticedBeforeTheNextTransaction(t *testing.T) {
+func TestACopyOverTheOpenDatabaseIsDetectedBeforeTheNextTransaction(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		do    func(t *testing.T, path, backup string)

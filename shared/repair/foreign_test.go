@@ -11,7 +11,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-func TestWhatIsNotOursIsLeftUntouched(t *testing.T) {
+func TestAForeignDatabaseIsLeftUntouched(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		make    func(t *testing.T, path string)

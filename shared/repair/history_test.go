@@ -75,7 +75,7 @@ func said(t *testing.T, db *owned) string {
 	return ""
 }
 
-func TestWhatIsEmptyAtTheStartIsNotBelieved(t *testing.T) {
+func TestAnEmptyFileAtTheStartIsNotBelieved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -166,7 +166,7 @@ func TestWhatIsEmptyAtTheStartIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestNoSampleThatIsMissingIsCountedTwiceOrForgotten(t *testing.T) {
+func TestEverySampleThatIsMissingIsCountedOnce(t *testing.T) {
 	ledger := func(captured, delivered int64) store.Ledger {
 		return store.Ledger{Captured: captured, Delivered: delivered, Pending: captured - delivered}
 	}
@@ -191,7 +191,7 @@ func TestNoSampleThatIsMissingIsCountedTwiceOrForgotten(t *testing.T) {
 	}
 }
 
-func FuzzAWitnessIsReadAsItWasWrittenOrNotAtAll(f *testing.F) {
+func FuzzARecordOfTheLedgerIsReadAsWrittenOrNotAtAll(f *testing.F) {
 	f.Add(witnessText(store.Ledger{Captured: 10, Delivered: 3, Lost: 1}), byte(0), 0)
 	f.Add("", byte(1), 3)
 	f.Fuzz(func(t *testing.T, text string, flip byte, at int) {

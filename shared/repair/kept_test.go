@@ -14,7 +14,7 @@ import (
 )
 
 // Wherever a repair ends, the next start goes on from there.
-func TestARepairThatWasCutShortIsTakenUpAgain(t *testing.T) {
+func TestAnInterruptedRepairIsContinued(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

@@ -137,7 +137,7 @@ func TestAnotherWriterWaitsForTheOwner(t *testing.T) {
 }
 
 // The owner writes at the end of the tables, the shipper reads all of them.
-func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
+func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheCollector(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	mustStock(t, path)
 	mustEmptyLog(t, path)
@@ -190,7 +190,7 @@ func TestDamageThatOnlyTheShipperMeetsIsRepairedByTheOwner(t *testing.T) {
 	}
 }
 
-func TestMendingDisturbsNobodyForLong(t *testing.T) {
+func TestARepairUnderLoadLosesNoReportedRow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

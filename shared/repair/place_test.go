@@ -202,7 +202,7 @@ func TestAFilesystemThatIsNotMountedAtTheStartIsWaitedFor(t *testing.T) {
 	}
 }
 
-func FuzzMountTablesAreReadWhateverIsInThem(f *testing.F) {
+func FuzzMountTablesAreReadWithAnyContents(f *testing.F) {
 	f.Add("UUID=1 /mnt/a\\040b ext4 defaults 0 2\n", "/mnt/a b/metrics.db")
 	f.Add("x \\1 \\999 \\", "/")
 	f.Fuzz(func(t *testing.T, table, path string) {

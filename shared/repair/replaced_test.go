@@ -64,7 +64,7 @@ func TestAFileThatComesBackIsNotCountedAsLost(t *testing.T) {
 	}
 }
 
-func TestWhatStaysBehindAReaderInAReplacedFileIsCounted(t *testing.T) {
+func TestSamplesBehindAReaderInAReplacedFileAreCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)
@@ -91,7 +91,7 @@ func TestWhatStaysBehindAReaderInAReplacedFileIsCounted(t *testing.T) {
 	}
 }
 
-func TestAReplacedFileIsKeptApartHoweverOftenMendingIsBrokenOff(t *testing.T) {
+func TestAReplacedFileIsKeptSeparateHoweverOftenTheRepairIsInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	var log strings.Builder
 	db := mustOwn(t, path, &log)

@@ -80,7 +80,7 @@ func TestAPageIsReadThreeTimesAndThenCounted(t *testing.T) {
 	}
 }
 
-func TestTheNewestAreKeptWhenTimeOrRoomEnds(t *testing.T) {
+func TestTheNewestSamplesAreKeptWhenTimeOrRoomEnds(t *testing.T) {
 	s := mustStock(t)
 	newest := slices.MaxFunc(slices.Collect(maps.Keys(s.rows)), func(a, b key) int { return int(a.at - b.at) }).at
 	for name, c := range map[string]struct {
@@ -174,7 +174,7 @@ func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheRowThatTellsOfTheDamageIsInTheNewFile(t *testing.T) {
+func TestTheRowThatReportsTheDamageIsInTheNewFile(t *testing.T) {
 	s := mustStock(t)
 	var noted Report
 	report, to := mustRun(t, zero(slices.Clone(s.file), 0, pageSize), nil, Known{Note: func(r Report) status.Row {
@@ -200,7 +200,7 @@ func TestTheRowThatTellsOfTheDamageIsInTheNewFile(t *testing.T) {
 	}
 }
 
-func TestNothingIsTakenOverIfThatIsAskedFor(t *testing.T) {
+func TestNothingIsCopiedOnRequest(t *testing.T) {
 	s := mustStock(t)
 	report, to := mustRun(t, s.file, nil, Known{Nothing: true})
 	rows, err := readRows(to)

@@ -11,7 +11,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-func TestALostNameIsFoundByItsHashOrSaysThatItIsLost(t *testing.T) {
+func TestALostNameIsFoundByItsHashOrReportedAsLost(t *testing.T) {
 	s := mustStock(t)
 	number := uint32(0)
 	p := newPages(newDevice(bytes.NewReader(s.file), int64(len(s.file))), newDevice(nil, 0))

@@ -77,7 +77,7 @@ var makeLogged = sync.OnceValues(func() (l logged, err error) {
 // frameAt is where the n-th frame of a WAL is.
 func frameAt(n int) int { return walHeader + (n-1)*(frameHeader+pageSize) }
 
-func TestWhatIsOnlyInTheWALIsKept(t *testing.T) {
+func TestSamplesThatAreOnlyInTheWALAreKept(t *testing.T) {
 	l := mustLogged(t)
 	const perTick = stockSeries
 	for _, c := range []struct {

@@ -23,7 +23,7 @@ func skewOf(boot string, at time.Duration, detail string) status.Row {
 	return status.Row{Component: status.SkewRow, BootID: boot, SuccessBootMs: at.Milliseconds(), Detail: detail}
 }
 
-func TestWhatVouchesForTheClock(t *testing.T) {
+func TestWhichEvidenceConfirmsTheClock(t *testing.T) {
 	no := func() (bool, error) { return false, nil }
 	yes := func() (bool, error) { return true, nil }
 	forbidden := func() (bool, error) { return false, errors.New("not permitted") }
@@ -76,7 +76,7 @@ func TestWhatVouchesForTheClock(t *testing.T) {
 	}
 }
 
-func TestWhatNTPSaysIsApartFromWhatIsTrusted(t *testing.T) {
+func TestTheNTPStateIsSeparateFromTrust(t *testing.T) {
 	yes, no := true, false
 	for _, c := range []struct {
 		name    string
@@ -190,7 +190,7 @@ func at(wall time.Time, boot time.Duration) status.Moment {
 	return status.Moment{Wall: wall.Add(boot), Boot: boot}
 }
 
-func TestRoundsHoldUntilTheTimeIsKnown(t *testing.T) {
+func TestSamplesAreHeldUntilTheTimeIsKnown(t *testing.T) {
 	var log strings.Builder
 	r, db := mustSampler(t, &log, everyTen)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {
@@ -296,7 +296,7 @@ func TestSamplesThatWaitedInMemoryGetTheRightTime(t *testing.T) {
 	}
 }
 
-func TestARestartWithinTheBootSeesTheStepThatItMissed(t *testing.T) {
+func TestARestartWithinTheBootDetectsAClockStepThatItMissed(t *testing.T) {
 	var log strings.Builder
 	r, db := mustSampler(t, &log, everyTen)
 	if err := db.StartSession(t.Context(), store.Session{ID: "s", Start: time.Now(), Metadata: map[string]string{"boot_id": "b"}}); err != nil {

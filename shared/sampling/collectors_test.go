@@ -33,7 +33,7 @@ func records(t *testing.T, log, prefix string) (all []map[string]any) {
 	return all
 }
 
-func TestACollectorThatPanicsCostsItsOwnSamplesAndIsToldOnce(t *testing.T) {
+func TestACollectorThatPanicsLosesOnlyItsOwnSamplesAndIsReportedOnce(t *testing.T) {
 	var log strings.Builder
 	sick := true
 	var values []int
@@ -80,7 +80,7 @@ func TestACollectorThatPanicsCostsItsOwnSamplesAndIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOutOnPurposeIsLoggedOnceAndIsNoFailure(t *testing.T) {
+func TestDeliberateOmissionsAreLoggedOnceAndAreNoFailure(t *testing.T) {
 	var log strings.Builder
 	round := 0
 	leaves := collectFunc(func(now time.Time) ([]metric.Sample, error) {

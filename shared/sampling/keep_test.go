@@ -79,7 +79,7 @@ func stored(t *testing.T, db *store.DB) (place, count, rows int) {
 	return place, count, rows
 }
 
-func TestAKeeperIsAskedOnlyWhenItKnowsWhereItStoppedAndGoesOnThere(t *testing.T) {
+func TestAPlacedCollectorRunsOnlyWhenItsPlaceIsKnownAndContinuesThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
@@ -111,9 +111,9 @@ func TestAKeeperIsAskedOnlyWhenItKnowsWhereItStoppedAndGoesOnThere(t *testing.T)
 	})
 }
 
-// TestAKeepersPlaceWaitsWithItsSamples: while nothing can be stored, nothing is;
+// TestThePlaceOfACollectorWaitsWithItsSamples: while nothing can be stored, nothing is;
 // then all of it is, in one.
-func TestAKeepersPlaceWaitsWithItsSamples(t *testing.T) {
+func TestThePlaceOfACollectorWaitsWithItsSamples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
@@ -150,9 +150,9 @@ func TestAKeepersPlaceWaitsWithItsSamples(t *testing.T) {
 	})
 }
 
-// TestARestoredKeeperGoesOnWithTheOthers: asked at another time than they are, it
+// TestARestoredPlacedCollectorRunsWithTheOthers: asked at another time than they are, it
 // would make each round two transactions.
-func TestARestoredKeeperGoesOnWithTheOthers(t *testing.T) {
+func TestARestoredPlacedCollectorRunsWithTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
@@ -189,10 +189,10 @@ func TestARestoredKeeperGoesOnWithTheOthers(t *testing.T) {
 	})
 }
 
-// TestWhatAKeeperFoundIsStoredWithTheNextSamples: a minute of news each five
+// TestEventsOfAPlacedCollectorAreStoredWithTheNextSamples: a minute of news each five
 // seconds beside a collector of each ten takes six transactions. What was not
 // stored when the daemon is killed is found again; at a stop nothing is left.
-func TestWhatAKeeperFoundIsStoredWithTheNextSamples(t *testing.T) {
+func TestEventsOfAPlacedCollectorAreStoredWithTheNextSamples(t *testing.T) {
 	var log strings.Builder
 	now := status.Moment{Wall: time.Now(), Boot: time.Hour}
 	round := func(r *Sampler) {
@@ -245,7 +245,7 @@ func TestWhatAKeeperFoundIsStoredWithTheNextSamples(t *testing.T) {
 	}
 }
 
-func TestAKeeperWithMoreToReadIsAskedSoon(t *testing.T) {
+func TestAPlacedCollectorWithMoreToReadRunsAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true, soon: true}
@@ -263,9 +263,9 @@ func TestAKeeperWithMoreToReadIsAskedSoon(t *testing.T) {
 	})
 }
 
-// TestARoundWithNothingToSayWritesNothing: the file's log does not grow, and the
+// TestARoundWithoutSamplesWritesNothing: the file's log does not grow, and the
 // heartbeat is never late.
-func TestARoundWithNothingToSayWritesNothing(t *testing.T) {
+func TestARoundWithoutSamplesWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{}
@@ -306,7 +306,7 @@ func TestARoundWithNothingToSayWritesNothing(t *testing.T) {
 
 // The first round only learns where keepers stopped: one that may find nothing is due
 // at once then, and only after that as seldom as one that found nothing.
-func TestAKeeperThatDidNotRunYetIsNotTakenForOneThatFoundNothing(t *testing.T) {
+func TestAPlacedCollectorThatDidNotRunYetDiffersFromOneThatFoundNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{}

@@ -11,9 +11,9 @@ import (
 	"github.com/taniwha3/thugshells/shared/store/storetest"
 )
 
-// TestNothingIsSaidOfACollectorThatHasNothingToRead: a machine without modems
+// TestACollectorWithNothingToReadIsNotReported: a machine without modems
 // pays for no series about the collector of modems, until one is plugged in.
-func TestNothingIsSaidOfACollectorThatHasNothingToRead(t *testing.T) {
+func TestACollectorWithNothingToReadIsNotReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		plugged := false

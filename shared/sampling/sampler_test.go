@@ -168,7 +168,7 @@ func TestACollectorThatNeverAnswersDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeReadIsCountedAndSaidOnce(t *testing.T) {
+func TestUnreadableEntriesAreCountedAndReportedOnce(t *testing.T) {
 	var log strings.Builder
 	half := collectFunc(func(now time.Time) ([]metric.Sample, error) {
 		s, _ := good("half")(now)

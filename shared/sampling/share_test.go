@@ -17,7 +17,7 @@ import (
 // and the skew of the clock with each.
 const othersPerHour = 60*1 + 20*4 + 60*3 + 20*5 + 6*6 + 60
 
-func TestWhatWeSayAboutOurselvesIsATenthAtMost(t *testing.T) {
+func TestSelfMetricsAreATenthAtMost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

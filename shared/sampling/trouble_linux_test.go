@@ -135,7 +135,7 @@ func (d *driver) round() error {
 	return errors.Join(err, opened)
 }
 
-func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
+func TestAFullDiskLosesNothingAndTheDaemonsRecover(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -213,7 +213,7 @@ func TestAFullDiskLosesNothingAndIsLeftBehind(t *testing.T) {
 
 // With blocks of 1 KiB, which mkfs.ext4 takes for small filesystems, SQLite's
 // map of the log's index can be short of a block: writing to it is SIGBUS.
-func TestADiskThatIsFullAtTheStartKillsNobody(t *testing.T) {
+func TestADiskThatIsFullAtTheStartEndsNoDaemon(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -224,7 +224,7 @@ func TestADiskThatIsFullAtTheStartKillsNobody(t *testing.T) {
 	for _, kib := range []int64{0, 12, 20, 28, 36, 60} {
 		dir := mustMountExt4(t, 16, 1024)
 		fill(t, dir, kib<<10)
-		cmd := exec.Command(os.Args[0], "-test.run=^TestADiskThatIsFullAtTheStartKillsNobody$")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestADiskThatIsFullAtTheStartEndsNoDaemon$")
 		cmd.Env = append(os.Environ(), "FULL_DISK="+dir)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%d KiB free: %v\n%s", kib, err, out)
@@ -409,7 +409,7 @@ func asNobody(t *testing.T, dir string) bool {
 	return true
 }
 
-func TestAWrongModeIsSaidAndWaitedFor(t *testing.T) {
+func TestAWrongModeIsReportedAndAwaited(t *testing.T) {
 	base := os.Getenv("AS_NOBODY")
 	if base == "" {
 		if os.Geteuid() != 0 {
@@ -466,7 +466,7 @@ func everyTenMany() []collect.Scheduled {
 	return []collect.Scheduled{{Collector: many, Name: "many", Interval: 10 * time.Second, Priority: 2}}
 }
 
-func TestWhatWaitsInMemoryIsStoredAtTheEnd(t *testing.T) {
+func TestSamplesInMemoryAreStoredAtTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	must(t, os.Mkdir(path, 0o755))
 	var log strings.Builder

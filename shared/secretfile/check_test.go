@@ -19,7 +19,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 )
 
-func TestCheckLooksAtWhatTheShipperWillUse(t *testing.T) {
+func TestCheckExaminesTheFilesThatTheShipperWillUse(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) string {
 		t.Helper()
@@ -168,7 +168,7 @@ func TestRootChecksWhetherTheDaemonCanReadTheKey(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatItMayNotLookAt(t *testing.T) {
+func TestCheckReportsFilesThatItMayNotRead(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may look at everything; tests/testdata/script has it as a user")
 	}
@@ -197,7 +197,7 @@ func TestRootChecksForTheUserOfTheDaemon(t *testing.T) {
 	}
 }
 
-func TestCheckSaysThatCertificatesWereNotLoaded(t *testing.T) {
+func TestCheckReportsThatCertificatesWereNotLoaded(t *testing.T) {
 	cfg := config.Default()
 	cfg.Remote.URL = "https://vm.example/api/v1/import"
 	if faults, unseen := Check(cfg, Places{}, nil); len(faults)+len(unseen) > 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-func TestCountersGoOnWhereTheLastRunStopped(t *testing.T) {
+func TestCountersContinueFromTheLastRun(t *testing.T) {
 	first := New("metrics-shipper", time.Now())
 	first.Tally.Add("uploader.metrics_uploaded_total", 7)
 	first.process(1000)

@@ -96,7 +96,7 @@ func TestBacklogStopsWhenTheLinksGetBusy(t *testing.T) {
 	b.want(0, 500, 0)
 }
 
-func TestOneRefusedSeriesDoesNotKeepTheOthersWhileTheLinksAreBusy(t *testing.T) {
+func TestOneRejectedSeriesDoesNotBlockTheOthersWhileTheLinksAreBusy(t *testing.T) {
 	proc := t.TempDir()
 	os.MkdirAll(filepath.Join(proc, "net"), 0o755)
 	f := newFaultServer(t, refusesSeries("bad"))

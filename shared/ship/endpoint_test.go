@@ -103,7 +103,7 @@ func gzipped(text string) string {
 	return b.String()
 }
 
-func TestOnlyAServerThatHasShownItselfDelivers(t *testing.T) {
+func TestOnlyAnAnswerOfAProvenServerDelivers(t *testing.T) {
 	page := func(status int, body string, header ...string) (a, b, c reply) {
 		h := map[string]string{}
 		for i := 0; i < len(header); i += 2 {
@@ -194,7 +194,7 @@ func TestOnlyAServerThatHasShownItselfDelivers(t *testing.T) {
 	}
 }
 
-func TestAPageThatRefusesEverythingIsTriedAgainAfterAnInterval(t *testing.T) {
+func TestAPageThatRejectsEverythingIsTriedAgainAfterAnInterval(t *testing.T) {
 	for _, status := range []int{400, 402, 413, 451} {
 		r := reply{status: status, header: map[string]string{"Content-Type": "text/html; charset=utf-8"}, body: "<html>blocked</html>"}
 		p := newPortalServer(t, r, r, r)
@@ -238,7 +238,7 @@ func TestAPortalGetsOneSampleARound(t *testing.T) {
 	}
 }
 
-func TestAnEndpointWithoutANameIsProbedOnceAndItsFirstAnswerProvesNothing(t *testing.T) {
+func TestAnEndpointWithoutAServerNameIsProbedOnceAndItsFirstAnswerProvesNothing(t *testing.T) {
 	p := newPortalServer(t, reply{status: 400}, reply{status: 204}, reply{status: 204}) // a portal answers the first request
 	b := newBench(t, p.URL+"/api/v1/import")
 	b.record(10, "a")
@@ -265,7 +265,7 @@ func TestAnEndpointWithoutANameIsProbedOnceAndItsFirstAnswerProvesNothing(t *tes
 	}
 }
 
-func TestAServerThatNamedItselfGoesOnDoingSo(t *testing.T) {
+func TestAServerThatSentItsNameMustKeepSendingIt(t *testing.T) {
 	p := newPortalServer(t, reply{}, reply{}, reply{})
 	p.becomes(realServer())
 	b := newBench(t, p.URL+"/api/v1/import")

@@ -223,7 +223,7 @@ var packed = sync.OnceValue(func() string {
 	return text.String()
 })
 
-func TestDrainSendsAllOrSaysThatItCouldNot(t *testing.T) {
+func TestDrainSendsAllOrFails(t *testing.T) {
 	f := newFaultServer(t, ok)
 	b := newBench(t, f.url, func(c *config.Config) { c.Remote.BatchSize = 100 })
 	b.record(700, "a")

@@ -101,7 +101,7 @@ func TestBadSamplesAreFoundAndTheOthersAreDeliveredInTheSameRound(t *testing.T) 
 	}
 }
 
-func TestLinesThatAnAnswerNamesAreTakenApart(t *testing.T) {
+func TestLinesThatAnAnswerNamesAreIsolated(t *testing.T) {
 	bad := ""
 	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
 		samples, lines, err := readBody(r.Header, r.Body)
@@ -148,7 +148,7 @@ func TestLinesThatAnAnswerNamesAreTakenApart(t *testing.T) {
 }
 
 // A server that turns bad in the middle of the search must not cost a sample.
-func TestNoSampleIsBlamedForAServerThatTurnsBad(t *testing.T) {
+func TestNoSampleIsRejectedForAServerThatStartsToFail(t *testing.T) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		goesBad, goesWell := rnd.IntN(12), 12+rnd.IntN(12)
@@ -183,7 +183,7 @@ func TestNoSampleIsBlamedForAServerThatTurnsBad(t *testing.T) {
 	}
 }
 
-func TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter(t *testing.T) {
+func TestASampleIsRejectedOnlyIfOthersAreAcceptedBeforeBetweenAndAfter(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		good map[int]bool // requests, from the first refused one on, that are answered well
@@ -326,7 +326,7 @@ func TestACanaryThatWasDeliveredBeforeIsNotCountedAgain(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatWasMarkedIsCountedAndNoCountGoesBack(t *testing.T) {
+func TestOnlyMarkedRowsAreCountedAndNoCountDecreases(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	deliver := func(rows []store.Row) (marked int) {
 		t.Helper()

@@ -34,7 +34,7 @@ func said(status int, kind, body string) answer {
 	return a
 }
 
-func TestReportsNarrowADeliveryAndLiesMarkNothing(t *testing.T) {
+func TestAReportNarrowsADeliveryAndAWrongOneMarksNothing(t *testing.T) {
 	lines := []int{20, 5, 25}
 	all, silent := acceptance{all: true}, acceptance{silent: true}
 	f := func(status int, body string, want acceptance) {

@@ -24,7 +24,7 @@ func named(host string) step {
 	}
 }
 
-func TestWhatARestartedServerMayHaveLostIsSentAgain(t *testing.T) {
+func TestSamplesThatARestartedServerMayHaveLostAreSentAgain(t *testing.T) {
 	vanishes := func(f *faultServer, conn net.Conn, r *http.Request) bool {
 		named("one")(f, conn, r)
 		return false // and the connection ends without a word
@@ -133,7 +133,7 @@ func TestRefusedConnectionInBetweenCountsAsARestart(t *testing.T) {
 	}
 }
 
-func TestWhoElseTellsTheTimeIsNotTheServer(t *testing.T) {
+func TestAnotherClockServerIsNoSignOfARestart(t *testing.T) {
 	f := newFaultServer(t, ok)
 	b := newBench(t, f.url, func(c *config.Config) { c.Monitoring.ClockSkewURL = "http://127.0.0.2:1/health" }) // nothing listens
 	waits := []time.Duration{}
@@ -227,7 +227,7 @@ func TestTheWaitGrowsWithTheSignsInARow(t *testing.T) {
 	}
 }
 
-func TestWhatAnEarlierRunLeftGoesAgainOnceAndThenWaits(t *testing.T) {
+func TestSamplesOfAnEarlierRunAreSentAgainOnceAndThenWait(t *testing.T) {
 	var s replay
 	s.resume(status.Settling{Again: []status.Span{{AckedMs: 1, FromMs: 1, ToMs: 2}}})
 	now := time.Now()
@@ -248,7 +248,7 @@ func TestWhatAnEarlierRunLeftGoesAgainOnceAndThenWaits(t *testing.T) {
 
 // A server that is killed, gets the samples again and is killed again, and so on: what
 // it got last is always sent again after the next kill.
-func TestWhatWasSentAgainIsRememberedLikeAllElse(t *testing.T) {
+func TestSamplesSentAgainAreRememberedLikeOthers(t *testing.T) {
 	f := newFaultServer(t, ok)
 	b := newBench(t, f.url)
 	b.record(10, "a")
@@ -278,7 +278,7 @@ func TestWhatWasSentAgainIsRememberedLikeAllElse(t *testing.T) {
 	}
 }
 
-func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testing.T) {
+func TestAServerThatAlwaysEndsConnectionsIsNotConsideredRestartedForEver(t *testing.T) {
 	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
 		named("one")(f, conn, r)
 		return false
@@ -302,7 +302,7 @@ func TestAServerThatAlwaysEndsConnectionsIsNotTakenForRestartedForEver(t *testin
 	}
 }
 
-func TestAnOverloadedServerIsNotTakenForRestartedForEver(t *testing.T) {
+func TestAnOverloadedServerIsNotConsideredRestartedForEver(t *testing.T) {
 	requests := 0
 	f := newFaultServer(t, func(f *faultServer, conn net.Conn, r *http.Request) bool {
 		if requests++; requests%3 == 2 {
@@ -533,7 +533,7 @@ func TestBudgetRules(t *testing.T) {
 	}
 }
 
-func TestADaysBytesOutliveAClockThatIsWrong(t *testing.T) {
+func TestTheBytesOfADaySurviveAWrongClock(t *testing.T) {
 	today := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	const day = 24 * time.Hour
 	left := newBudget(0, 1000, today)

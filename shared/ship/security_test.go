@@ -82,7 +82,7 @@ func TestCredentialsComeFromSystemdFirstAndNotInTheClear(t *testing.T) {
 	}
 }
 
-func TestTokenIsReadAgainWhenItChangesAndOn401(t *testing.T) {
+func TestTheTokenIsReadAgainWhenItChangesAndAfter401(t *testing.T) {
 	path := mustWrite(t, "token", "old", 0o600)
 	var valid atomic.Value
 	valid.Store("old")
@@ -355,7 +355,7 @@ func TestTLSIsCheckedAndItsFaultsAreNamed(t *testing.T) {
 	}
 }
 
-func TestRedirectIsNotFollowedAndTakesNoToken(t *testing.T) {
+func TestARedirectIsNotFollowedAndGetsNoToken(t *testing.T) {
 	var elsewhere atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		elsewhere.Add(1)
@@ -385,7 +385,7 @@ func TestASecretIsTakenOutBeforeTheWordsAreCut(t *testing.T) {
 	}
 }
 
-func TestAProxyThatRefusesIsNamedAndItsAnswerBlamesNoSample(t *testing.T) {
+func TestAProxyThatRejectsIsNamedAndNoSampleIsRejected(t *testing.T) {
 	for status, outcome := range map[int]string{407: "misconfigured", 403: "misconfigured", 400: "later", 502: "later"} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		at, err := url.Parse(proxy.URL)

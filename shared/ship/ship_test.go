@@ -422,7 +422,7 @@ func TestNoRequestIsOverTheLimit(t *testing.T) {
 	b.want(0, 60_000, 0)
 }
 
-func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
+func TestSamplesThatTheServerWouldDropAreRejectedBeforeSending(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	b.record(1, "good")
 	now := time.Now().UnixMilli()
@@ -468,7 +468,7 @@ func TestWhatTheServerWouldDropIsSetAsideBeforeSending(t *testing.T) {
 	}
 }
 
-func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
+func TestCountsContinueAfterARestartAndStatusShowsWhatHappened(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	code := 204
 	serve := transportFunc(func(*http.Request) (*http.Response, error) {
@@ -502,7 +502,7 @@ func TestCountsGoOnAfterARestartAndStatusSaysWhatHappened(t *testing.T) {
 	}
 }
 
-func TestFirstRoundIsSmallAndAtOnceAndTheNextOnTheBeat(t *testing.T) {
+func TestTheFirstRoundIsSmallAndImmediateAndTheNextIsOnSchedule(t *testing.T) {
 	b := newBench(t, "http://server.example/api/v1/import")
 	requests := 0
 	b.ship.client.transport = transportFunc(func(*http.Request) (*http.Response, error) { requests++; return respond(204, ""), nil })
@@ -606,7 +606,7 @@ func TestAShipperThatWaitsForItsFirstSamplesHasAHeartbeat(t *testing.T) {
 	}
 }
 
-func TestANameInLocalSaysThatMDNSIsNotAsked(t *testing.T) {
+func TestANameInLocalIsExplainedByMissingMDNS(t *testing.T) {
 	for host, told := range map[string]bool{"metrics.local": true, "metrics.local.": true, "metrics.invalid": false} {
 		b := newBench(t, "http://"+host+":8428/api/v1/import")
 		b.record(1, "a")

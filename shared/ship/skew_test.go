@@ -61,7 +61,7 @@ func TestSkewFollowsTheServersStepAndIgnoresCachedAnswers(t *testing.T) {
 	}
 }
 
-func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
+func TestSkewIsReportedWithTheHostWhenItExceedsTheLimit(t *testing.T) {
 	for _, off := range []time.Duration{-10 * time.Second, 10 * time.Second, 0} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodGet || r.URL.Path != "/health" {
@@ -101,7 +101,7 @@ func TestSkewIsSaidWithTheHostWhenItIsBeyondTheLimit(t *testing.T) {
 	}
 }
 
-func TestTheUploadsTellTheTimeWhenNobodyElseDoes(t *testing.T) {
+func TestTheUploadsProvideTheTimeWhenNothingElseDoes(t *testing.T) {
 	b := newBench(t, newFaultServer(t, ok).url, func(c *config.Config) { c.Monitoring.ClockSkewURL = "http://127.0.0.2:1/health" })
 	b.record(1, "a")
 	if err := b.round(); err != nil {
@@ -119,7 +119,7 @@ func TestTheUploadsTellTheTimeWhenNobodyElseDoes(t *testing.T) {
 	}
 }
 
-func TestAPageThatAnswersInTheServersPlaceJudgesNoSample(t *testing.T) {
+func TestAPageThatAnswersInsteadOfTheServerRejectsNoSample(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", time.Now().AddDate(-10, 0, 0).UTC().Format(http.TimeFormat))
 		w.Header().Set("Content-Type", "text/html")
@@ -142,7 +142,7 @@ func TestAPageThatAnswersInTheServersPlaceJudgesNoSample(t *testing.T) {
 	}
 }
 
-func TestWhoElseTellsTheTimeGetsNoToken(t *testing.T) {
+func TestAnotherClockServerGetsNoToken(t *testing.T) {
 	var seen atomic.Value
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Server-Hostname", "clock")
@@ -166,7 +166,7 @@ func TestWhoElseTellsTheTimeGetsNoToken(t *testing.T) {
 }
 
 // A board without a clock of its own may wake years off, with samples of before.
-func TestAWrongClockBlamesNoSample(t *testing.T) {
+func TestAWrongClockRejectsNoSample(t *testing.T) {
 	for _, off := range []time.Duration{60 * 24 * time.Hour, -60 * 24 * time.Hour, 0} { // of the samples, by this clock
 		there := false
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

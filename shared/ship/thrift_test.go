@@ -30,7 +30,7 @@ func (s *stingyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // An hour of a server that takes little costs few bytes, and health has a reason.
-func TestAServerThatTakesLittleIsNotPaidInBytes(t *testing.T) {
+func TestAServerThatAcceptsLittleCostsFewBytes(t *testing.T) {
 	for name, s := range map[string]*stingyServer{
 		"one sample": {most: 1}, "ten samples": {most: 10}, "20 samples": {most: 20}, "400 to all but single samples": {most: 1000, alone: true},
 	} {

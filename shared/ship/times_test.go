@@ -139,7 +139,7 @@ func TestAnswersThatDisagreeConfirmNothing(t *testing.T) {
 	b.want(10, 0, 0)
 }
 
-func TestWhatIsRightByATrustedClockIsSentWhateverADateSays(t *testing.T) {
+func TestASampleWithATrustedTimeIsSentWhateverTheDate(t *testing.T) {
 	for by, sent := range map[string]bool{"kernel": true, "timesyncd": true, "server": false, "operator": false} {
 		b, d := newDated(t)
 		now, err := store.Now()
@@ -166,7 +166,7 @@ func TestWhatIsRightByATrustedClockIsSentWhateverADateSays(t *testing.T) {
 }
 
 // Samples that have to wait for a confirmed time do not hold up the others.
-func TestHeldSamplesLetOthersPass(t *testing.T) {
+func TestHeldSamplesDoNotBlockOthers(t *testing.T) {
 	b, _ := newDated(t)
 	b.record(300, "a")
 	last := b.last

@@ -64,7 +64,7 @@ func TestRetryAfterIsSecondsOrADateAndAtMostAnHour(t *testing.T) {
 	f("", date, 0)
 }
 
-func TestBeatIsTheDevicesOwnAndOnceAnInterval(t *testing.T) {
+func TestEachDeviceHasItsOwnUploadMomentOncePerInterval(t *testing.T) {
 	const interval = 30 * time.Second
 	start := time.Unix(1_800_000_000, 0)
 	spread := map[int]int{}

@@ -174,7 +174,7 @@ func (s *simulation) run(t *testing.T, r recording, d time.Duration) {
 
 // The limits are those that the daemons have to keep, headers included. They are
 // bytes, so that no machine is too slow for them.
-func TestWhatTheWireCostsSteadyAndOverOutages(t *testing.T) {
+func TestTheBytesOnTheWireInSteadyStateAndAfterOutages(t *testing.T) {
 	const (
 		steadily     = 9.6 // bytes a sample
 		afterMinutes = 8.0 // those of the backlog of a two-minute outage
@@ -236,7 +236,7 @@ func TestWhatTheWireCostsSteadyAndOverOutages(t *testing.T) {
 	})
 }
 
-func TestWhatMoreSeriesCostOnTheWire(t *testing.T) {
+func TestTheCostOfMoreSeriesOnTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulation(t)
 		r := playRecording(t, "board-3-links.jsonl")

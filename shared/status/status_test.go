@@ -89,7 +89,7 @@ func TestADetailOfOtherTypesIsReadAsFarAsItGoes(t *testing.T) {
 	}
 }
 
-func TestARowGoesOnAfterARestart(t *testing.T) {
+func TestAStatusRowContinuesAfterARestart(t *testing.T) {
 	at := func(seconds int) Moment {
 		return Moment{time.Unix(1e9+int64(seconds), 0), time.Duration(seconds) * time.Second}
 	}

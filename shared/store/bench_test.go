@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// TestWhatADayCosts writes a day of the default workload, shipped each third
+// TestTheBytesThatADayCosts writes a day of the default workload, shipped each third
 // tick, with a checkpoint each hour, for both settings of storage.synchronous.
-func TestWhatADayCosts(t *testing.T) {
+func TestTheBytesThatADayCosts(t *testing.T) {
 	skipUnmeasured(t)
 	const ticks, n, hour = 8640, 60, 360
 	for _, synchronous := range []string{"FULL", "NORMAL"} {

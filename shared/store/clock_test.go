@@ -233,7 +233,7 @@ func TestTheSameSampleAgainIsNoLoss(t *testing.T) {
 	}
 }
 
-func TestSureSamplesAreNeverHeld(t *testing.T) {
+func TestSamplesWithATrustedClockAreNeverHeld(t *testing.T) {
 	b := &board{t: t, db: mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))}
 	b.restart("boot-1", 0)
 	b.look(false)

@@ -176,7 +176,7 @@ func contend(t *testing.T, dir, synchronous string, backlog int, every time.Dura
 	return took
 }
 
-func TestNobodyIsTurnedAwayWhileABacklogIsShipped(t *testing.T) {
+func TestNoQueryFailsWhileABacklogIsSent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

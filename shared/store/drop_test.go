@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestWhatIsGivenUpIsCountedAndLeastMissed(t *testing.T) {
+func TestDeletedUndeliveredSamplesAreCountedLowestPriorityFirst(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	start := func(id string) {
 		if err := db.StartSession(t.Context(), Session{ID: id, Start: time.UnixMilli(1)}); err != nil {

@@ -106,9 +106,9 @@ func TestEventsGetTheirTimesWithTheSamples(t *testing.T) {
 	}
 }
 
-// TestWhatWasCountedAndWhereComeTogether: an update that fails leaves neither the
+// TestCountsAndTheirPlaceAreStoredTogether: an update that fails leaves neither the
 // samples nor the state nor the counts nor the events.
-func TestWhatWasCountedAndWhereComeTogether(t *testing.T) {
+func TestCountsAndTheirPlaceAreStoredTogether(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	if _, err := db.write.Exec("CREATE TEMP TRIGGER no BEFORE INSERT ON counters BEGIN SELECT RAISE(ABORT, 'no'); END"); err != nil {
 		t.Fatal(err)

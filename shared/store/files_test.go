@@ -92,7 +92,7 @@ func readAs(t *testing.T, dir, path string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func TestAReaderWithReadOnlyRightsTellsTheStatesApart(t *testing.T) {
+func TestAReaderWithReadOnlyRightsDistinguishesTheStates(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

@@ -112,7 +112,7 @@ func TestEveryRowOfASchema2FileIsKept(t *testing.T) {
 	}
 }
 
-func TestAllRoadsLeadToOneSchema(t *testing.T) {
+func TestEveryMigrationPathEndsInTheSameSchema(t *testing.T) {
 	var want []string
 	for i, start := range []string{"", sqltest.Schema1, sqltest.Schema2} {
 		path := filepath.Join(t.TempDir(), "metrics.db")

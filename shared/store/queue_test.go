@@ -36,7 +36,7 @@ func texts(rows []Row) (list []string) {
 	return list
 }
 
-func TestFreshIsTheNewestFirstOfAllPrioritiesWithinItsTime(t *testing.T) {
+func TestNewestSinceReturnsAllPrioritiesNewestFirst(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	mustRecord(t, db, named("1:a:2", "2:a:2", "2:b:0", "3:a:3", "3:b:1", "4:a:2"))
 	rows, err := db.NewestSince(t.Context(), nil, 2, Except{}, 4)

@@ -41,7 +41,7 @@ func mustBe(t testing.TB, db *DB, want int64, query string, args ...any) {
 	}
 }
 
-func TestFinishedSamplesGoOldestFirstAndStayInTheBooks(t *testing.T) {
+func TestDeliveredSamplesAreDeletedOldestFirstAndStayInTheLedger(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	for at := range int64(100) {
 		mustRecord(t, db, Update{Groups: []Group{{Priority: 2, Samples: tick(at*10, 20)}}})

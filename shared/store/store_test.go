@@ -210,7 +210,7 @@ func mustEmptyLog(t testing.TB, path string) {
 	}
 }
 
-func TestOneStatusIsReadAsItIsInAll(t *testing.T) {
+func TestAStatusRowReadAloneEqualsTheOneReadWithAll(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	mustRecord(t, db, Update{Status: []status.Row{{Component: "a", Daemon: "d", Version: "1", SuccessBootMs: 7, Succeeded: 3}, {Component: "b", Daemon: "d"}}})
 	all, err := db.Statuses(t.Context())

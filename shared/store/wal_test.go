@@ -36,7 +36,7 @@ func fill(t testing.TB, db *DB, from int64, ticks int) {
 	}
 }
 
-func TestALogIsCutOrBegunAfresh(t *testing.T) {
+func TestAWALIsCutOrReusedFromItsBeginning(t *testing.T) {
 	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
 	fill(t, db, 1000, 30)
 	full := walSize(t, db)
@@ -62,7 +62,7 @@ func TestALogIsCutOrBegunAfresh(t *testing.T) {
 	}
 }
 
-func TestAReaderThatStaysIsSeenAndSurvived(t *testing.T) {
+func TestAReaderThatStaysIsDetectedAndSurvived(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	fill(t, db, 1000, 10)
@@ -95,7 +95,7 @@ func TestAReaderThatStaysIsSeenAndSurvived(t *testing.T) {
 
 // A reader that began last lets all be moved, and still keeps the log from being
 // used again from its beginning: it would grow without end.
-func TestALogThatIsMovedButInUseIsNotDone(t *testing.T) {
+func TestAWALThatIsMovedButInUseIsNotFinished(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	fill(t, db, 1000, 10)
@@ -110,7 +110,7 @@ func TestALogThatIsMovedButInUseIsNotDone(t *testing.T) {
 }
 
 // No method may leave a reading transaction open: it would pin the log.
-func TestNothingThatReadsPinsTheLog(t *testing.T) {
+func TestNoReaderPinsTheWAL(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	fill(t, db, 1000, 10)
@@ -154,7 +154,7 @@ func TestNothingThatReadsPinsTheLog(t *testing.T) {
 	}
 }
 
-func TestTheLogStaysShortOverManyRounds(t *testing.T) {
+func TestTheWALStaysShortOverManyRounds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)
 	longest := int64(0)

@@ -11,7 +11,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/status"
 )
 
-func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
+func TestTheSizeLimitHoldsThroughAnOutageAndDeletedSamplesAreCounted(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 2 })
 	most := int64(0)
 	for range 120 {
@@ -46,7 +46,7 @@ func TestTheBoundHoldsThroughAnOutageAndWhatGoesIsCounted(t *testing.T) {
 // while a test runs.
 const sliceOfSelf = 100
 
-func TestDeliveredSamplesGoBeforeAnyPendingOne(t *testing.T) {
+func TestDeliveredSamplesAreDeletedBeforePendingOnes(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
 	f.collect(150)
 	f.deliver(6000) // the newest: the older ones are still on their way
@@ -63,7 +63,7 @@ func TestDeliveredSamplesGoBeforeAnyPendingOne(t *testing.T) {
 	}
 }
 
-func TestWhatSettledGoesBeforeWhatWasJustDelivered(t *testing.T) {
+func TestSamplesDeliveredLongAgoAreDeletedBeforeRecentOnes(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
 	f.at = time.Now().Add(-20 * time.Hour).UnixMilli()
 	f.collect(100)
@@ -83,7 +83,7 @@ func TestWhatSettledGoesBeforeWhatWasJustDelivered(t *testing.T) {
 	}
 }
 
-func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
+func TestSamplesDeliveredDuringASweepAreDeletedBeforePendingOnes(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 2, 365*24*time.Hour })
 	f.collect(200)
 	f.deliver(3000)
@@ -110,7 +110,7 @@ func TestWhatIsDeliveredBehindASweepGoesBeforeAnyPendingOne(t *testing.T) {
 	t.Error("no sample was lost: the test is void")
 }
 
-func TestTheBoundHoldsWhileSamplesAreDeliveredAllTheTime(t *testing.T) {
+func TestTheSizeLimitHoldsWhileSamplesAreDeliveredAllTheTime(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB, c.Storage.Retention = 1, 365*24*time.Hour })
 	f.collect(700)
 	for i := range 400 {
@@ -131,7 +131,7 @@ func TestTheBoundHoldsWhileSamplesAreDeliveredAllTheTime(t *testing.T) {
 	}
 }
 
-func TestShortOfSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
+func TestWithLittleSpaceTheFileShrinksAndKeepsAnEighth(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 8 })
 	f.collect(2000)
 	f.steps()

@@ -17,7 +17,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
+func TestAReaderThatPinsTheWALIsReportedAndSurvived(t *testing.T) {
 	f := newFixture(t, func(c *config.Config) { c.Storage.MaxSizeMB = 1 })
 	f.collect(10)
 	other, err := sql.Open("sqlite3", "file:"+f.path+"?mode=ro")
@@ -73,7 +73,7 @@ func TestAReaderThatPinsTheLogIsReportedAndSurvived(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsNotOpenYetIsAwaitedQuietly(t *testing.T) {
+func TestADatabaseThatIsNotOpenYetIsAwaitedWithoutMessages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := store.New(path, store.Options{Device: "d"})
 	defer db.Close()
@@ -100,7 +100,7 @@ func TestADatabaseThatIsNotOpenYetIsAwaitedQuietly(t *testing.T) {
 	}
 }
 
-func TestStopLeavesAnEmptyLogAndASignOfIt(t *testing.T) {
+func TestAStopLeavesAnEmptyWALAndRecordsIt(t *testing.T) {
 	f := newFixture(t, func(*config.Config) {})
 	f.collect(10)
 	f.steps()
@@ -118,7 +118,7 @@ func TestStopLeavesAnEmptyLogAndASignOfIt(t *testing.T) {
 	}
 }
 
-func TestTheBoundIsDividedBetweenRowsAndLog(t *testing.T) {
+func TestTheSizeLimitIsDividedBetweenRowsAndWAL(t *testing.T) {
 	const mb = miB
 	for _, c := range []struct {
 		name                  string

@@ -65,7 +65,7 @@ func TestTwoHundredThousandNamesGoThroughASmallDatabase(t *testing.T) {
 	}
 }
 
-func TestNewNamesDuringAnOutageAreRefusedAndNoSampleIsGivenUpForThem(t *testing.T) {
+func TestNewNamesDuringAnOutageAreRejectedAndDisplaceNoSample(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

@@ -68,7 +68,7 @@ func (g givenCase) Ioctl(request uint32, arg []byte) error {
 	return nil
 }
 
-func TestTheGivenAnswersOfADriverAreUnderstood(t *testing.T) {
+func TestRecordedAnswersOfADriverAreUnderstood(t *testing.T) {
 	root := os.Getenv("METRICS_FIXTURES")
 	if root == "" {
 		t.Skip("METRICS_FIXTURES names no directory")

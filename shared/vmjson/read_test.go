@@ -138,7 +138,7 @@ func TestReadNamesWhatTheServerWouldSkipInSilence(t *testing.T) {
 	f(`{"metric":`+up+`,"values":[1],"timestamps":[1],}`, "expected")
 }
 
-func TestLongLineIsRefusedAndNotHeld(t *testing.T) {
+func TestALongLineIsRejectedAndNotBuffered(t *testing.T) {
 	good := `{"metric":{"__name__":"up"},"values":[1],"timestamps":[1]}`
 	limit := len(good)
 	f := func(text string, want ...gotLine) {

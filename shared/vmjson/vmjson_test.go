@@ -153,7 +153,7 @@ func TestAppendPanicsOnWhatTheServerWouldLose(t *testing.T) {
 	}
 }
 
-func TestHeadRefusesWhatTheServerWouldDropOrChange(t *testing.T) {
+func TestHeadRejectsNamesThatTheServerWouldDropOrChange(t *testing.T) {
 	many := func(n int) string {
 		var b strings.Builder
 		for i := range n {

@@ -1,5 +1,5 @@
-// Package mutation checks the proof: it builds the product with a fault planted
-// in it, and the tests that are there to find such a fault must fail.
+// Package mutation checks the tests: it builds the product with a fault planted in
+// it, and the tests that must find this fault have to fail.
 package mutation
 
 import (
@@ -30,7 +30,7 @@ const (
 	serverIs = "TestNothingIsMissingAfterTheServerWasKilled"
 )
 
-// few rounds are enough for a fault that shows at all.
+// A fault that the kill tests can find shows within these few rounds.
 var few = []string{"CRASH_ROUNDS=40", "CRASH_SEED=1", "SERVER_KILLS=2"}
 
 const (
@@ -60,11 +60,11 @@ var mutations = []mutation{
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true,
 	},
 	{
-		name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
+		name: "skip a row of a request", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
 		pkg: "./shared/ship", run: "TestBodyIsNeverOverTheLimitAndNothingIsLeftOut", always: true,
 	},
 	{
-		name: "skip a row on its way", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
+		name: "skip a row of a request", file: "shared/ship/encode.go", old: appendLine, new: skipRow,
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
@@ -73,76 +73,76 @@ var mutations = []mutation{
 		pkg: "./shared/store", run: "TestBacklogGoesByPriorityThenByTime",
 	},
 	{
-		name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
+		name: "do not close the gzip stream", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
 		pkg: "./shared/ship", run: "TestRequestIsOneLineForEachSeriesWithTheHeaders", always: true,
 	},
 	{
-		name: "forget to close gzip", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
+		name: "do not close the gzip stream", file: "shared/ship/encode.go", old: "e.gz.Close()", new: "e.gz.Flush()",
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
 		name: "ignore a busy checkpoint", file: "shared/store/wal.go", old: "case busy != 0:", new: "case busy < 0:",
-		pkg: "./shared/store", run: "TestAReaderThatStaysIsSeenAndSurvived", always: true,
+		pkg: "./shared/store", run: "TestAReaderThatStaysIsDetectedAndSurvived", always: true,
 	},
 	{
-		name: "say nothing of a busy checkpoint", file: "shared/upkeep/checkpoint.go", old: "if c.Busy {", new: "if c.Busy && c.Frames < 0 {",
-		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheLogIsReportedAndSurvived",
+		name: "do not report a busy checkpoint", file: "shared/upkeep/checkpoint.go", old: "if c.Busy {", new: "if c.Busy && c.Frames < 0 {",
+		pkg: "./shared/upkeep", run: "TestAReaderThatPinsTheWALIsReportedAndSurvived",
 	},
 	{
 		name: "mark more than was accepted", file: "shared/ship/request.go", old: "c.rows[:r.first]", new: "c.rows",
 		pkg: "./shared/ship", run: "TestPartOfAChunkIsMarkedAsTheAnswerSays",
 	},
 	{
-		name: "leave a delivery out of the books", file: "shared/store/acknowledge.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
+		name: "count one delivery too few in the ledger", file: "shared/store/acknowledge.go", old: `map[string]int{"delivered": marked}`, new: `map[string]int{"delivered": marked - 1}`,
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
-		name: "blame a row before the way there", file: "shared/ship/canary.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
+		name: "reject a row although the server rejects everything", file: "shared/ship/canary.go", old: "\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
 		new: "\tif b.id != \"\" {\n\t\treturn nil\n\t}\n\terr = fmt.Errorf(\"%s answers HTTP %d to everything%s\"",
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
-		name: "come back before Retry-After", file: "shared/ship/pacing.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
+		name: "send again before Retry-After has passed", file: "shared/ship/pacing.go", old: "wait = max(wait, f.wait)", new: "wait = max(wait, 0)",
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem",
 	},
 	{
-		name: "take a restarted server at its word", file: "shared/ship/replay.go", old: sendAgain, new: "s.Again = nil",
-		pkg: "./shared/ship", run: "TestWhatARestartedServerMayHaveLostIsSentAgain",
+		name: "do not send again what a restarted server may have lost", file: "shared/ship/replay.go", old: sendAgain, new: "s.Again = nil",
+		pkg: "./shared/ship", run: "TestSamplesThatARestartedServerMayHaveLostAreSentAgain",
 	},
 	{
-		name: "take a restarted server at its word", file: "shared/ship/replay.go", old: sendAgain, new: "s.Again = nil",
+		name: "do not send again what a restarted server may have lost", file: "shared/ship/replay.go", old: sendAgain, new: "s.Again = nil",
 		pkg: "./tests", run: serverIs, env: few,
 	},
 	{
-		name: "judge times by a clock that nobody vouches for", file: "shared/ship/times.go", old: "\t\treturn timeUnknown, err\n\t}\n\tclock,", new: "\t\treturn time.Now().UnixMilli(), err\n\t}\n\tclock,",
-		pkg: "./shared/ship", run: "TestAWrongClockBlamesNoSample",
+		name: "reject by a clock that nothing confirms", file: "shared/ship/times.go", old: "\t\treturn timeUnknown, err\n\t}\n\tclock,", new: "\t\treturn time.Now().UnixMilli(), err\n\t}\n\tclock,",
+		pkg: "./shared/ship", run: "TestAWrongClockRejectsNoSample",
 	},
 	{
-		name: "take anybody's end for the server's", file: "shared/ship/skew.go", old: "if k.url.Host != c.url.Host {", new: "if k.url.Host == \"\" {",
-		pkg: "./shared/ship", run: "TestWhoElseTellsTheTimeIsNotTheServer",
+		name: "treat the end of another connection as a restart of the server", file: "shared/ship/skew.go", old: "if k.url.Host != c.url.Host {", new: "if k.url.Host == \"\" {",
+		pkg: "./shared/ship", run: "TestAnotherClockServerIsNoSignOfARestart",
 	},
 	{
-		name: "the token for whoever tells the time", file: "shared/ship/client.go", old: "if to.Host == c.url.Host && to.Scheme == c.url.Scheme {", new: "if to.Host != \"\" {",
-		pkg: "./shared/ship", run: "TestWhoElseTellsTheTimeGetsNoToken",
+		name: "send the token to another clock server", file: "shared/ship/client.go", old: "if to.Host == c.url.Host && to.Scheme == c.url.Scheme {", new: "if to.Host != \"\" {",
+		pkg: "./shared/ship", run: "TestAnotherClockServerGetsNoToken",
 	},
 	{
-		name: "unpack an answer whatever its size", file: "shared/ship/client.go", old: "io.ReadAll(io.LimitReader(packed, maxAnswerBytes+1))", new: "io.ReadAll(packed)",
+		name: "unpack answers of any size", file: "shared/ship/client.go", old: "io.ReadAll(io.LimitReader(packed, maxAnswerBytes+1))", new: "io.ReadAll(packed)",
 		pkg: "./shared/ship", run: "TestMemoryStaysFlatOverEndlessAnswers",
 	},
 	{
-		name: "requests of any size", file: "shared/ship/lanes.go", old: "s.pacing.budget.chunkBytes(), rule)", new: "math.MaxInt, rule)",
+		name: "send requests of any size", file: "shared/ship/lanes.go", old: "s.pacing.budget.chunkBytes(), rule)", new: "math.MaxInt, rule)",
 		pkg: "./shared/ship", run: "TestNoRequestIsOverTheLimit",
 	},
 	{
-		name: "blame without a canary between", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tvar confirmed", new: "\tvar confirmed",
-		pkg: "./shared/ship", run: "TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter",
+		name: "reject without a canary between", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tvar confirmed", new: "\tvar confirmed",
+		pkg: "./shared/ship", run: "TestASampleIsRejectedOnlyIfOthersAreAcceptedBeforeBetweenAndAfter",
 	},
 	{
-		name: "blame without a canary after", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tif len(s.search.badSeries)", new: "\tif len(s.search.badSeries)",
-		pkg: "./shared/ship", run: "TestNoSampleIsBlamedUnlessOthersAreTakenBeforeBetweenAndAfter",
+		name: "reject without a canary after", file: "shared/ship/isolate.go", old: "\tif err := s.canary(ctx, b, r); err != nil {\n\t\treturn err\n\t}\n\tif len(s.search.badSeries)", new: "\tif len(s.search.badSeries)",
+		pkg: "./shared/ship", run: "TestASampleIsRejectedOnlyIfOthersAreAcceptedBeforeBetweenAndAfter",
 	},
 	{
-		name: "wait for no rate", file: "shared/ship/budget.go", old: "if b.tokens >= 0 {", new: "if b.tokens != 0.5 {",
+		name: "ignore the rate limit", file: "shared/ship/budget.go", old: "if b.tokens >= 0 {", new: "if b.tokens != 0.5 {",
 		pkg: "./shared/ship", run: "TestRateIsKeptOverManyRequests",
 	},
 	{
@@ -150,51 +150,51 @@ var mutations = []mutation{
 		pkg: "./shared/repair", run: "FuzzADamagedDatabaseIsSalvagedOrRefused",
 	},
 	{
-		name: "take what a device fails to read for lost", file: "shared/repair/salvage.go", old: "case r.Unreadable == 0 && r.Broken == 0 ||", new: "case r.Unreadable >= 0 && r.Broken >= 0 ||",
-		pkg: "./shared/repair", run: "TestWhatADeviceFailsToReadForAMomentIsNotTakenForLost",
+		name: "count pages that the device fails to read as lost", file: "shared/repair/salvage.go", old: "case r.Unreadable == 0 && r.Broken == 0 ||", new: "case r.Unreadable >= 0 && r.Broken >= 0 ||",
+		pkg: "./shared/repair", run: "TestPagesThatADeviceFailsToReadForAMomentAreNotLost",
 	},
 	{
-		name: "open an empty database beside its log", file: "shared/store/guard.go", old: "info.Size() == 0 && hasBytes(", new: "info.Size() < 0 && hasBytes(",
+		name: "open an empty database beside its WAL", file: "shared/store/guard.go", old: "info.Size() == 0 && hasBytes(", new: "info.Size() < 0 && hasBytes(",
 		pkg: "./shared/repair", run: "TestADatabaseOf0BytesIsLeftToTheCollector",
 	},
 	{
-		name: "write into a log that was cut", file: "shared/store/fault.go", old: "if fileSize(g.path+\"-wal\") < before {", new: "if fileSize(g.path+\"-wal\") < min(before, 0) {",
-		pkg: "./shared/repair", run: "TestWhatIsEmptiedUnderWayIsSavedOrCounted",
+		name: "write into a WAL that was cut", file: "shared/store/fault.go", old: "if fileSize(g.path+\"-wal\") < before {", new: "if fileSize(g.path+\"-wal\") < min(before, 0) {",
+		pkg: "./shared/repair", run: "TestAFileEmptiedWhileOpenIsSavedOrCounted",
 	},
 	{
-		name: "believe a file whose time alone has changed", file: "shared/store/overwritten.go", old: "now != g.written && now", new: "now.size != g.written.size && now",
-		pkg: "./shared/repair", run: "TestACopyOverTheOpenDatabaseIsNoticedBeforeTheNextTransaction",
+		name: "trust a file of which only the time has changed", file: "shared/store/overwritten.go", old: "now != g.written && now", new: "now.size != g.written.size && now",
+		pkg: "./shared/repair", run: "TestACopyOverTheOpenDatabaseIsDetectedBeforeTheNextTransaction",
 	},
 	{
-		name: "forget how far the database came", file: "shared/repair/history.go", old: "captured := last.Captured - now.Captured", new: "captured := now.Captured - now.Captured",
-		pkg: "./shared/repair", run: "TestWhatIsEmptyAtTheStartIsNotBelieved",
+		name: "forget the counts of the database", file: "shared/repair/history.go", old: "captured := last.Captured - now.Captured", new: "captured := now.Captured - now.Captured",
+		pkg: "./shared/repair", run: "TestAnEmptyFileAtTheStartIsNotBelieved",
 	},
 	{
-		name: "a database on the disk below", file: "shared/repair/place.go", old: "now != mount && isBelow(mount, now)", new: "now == mount && now == \"\"",
+		name: "make a database on the disk below a mount point", file: "shared/repair/place.go", old: "now != mount && isBelow(mount, now)", new: "now == mount && now == \"\"",
 		pkg: "./shared/repair", run: "TestNoDatabaseIsMadeOnTheDiskBelowAMountPointThatWentAway",
 	},
 	{
-		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
+		name: "send the backlog before new samples", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
 		pkg: "./shared/ship", run: "TestNewestGoesFirstThenTheBacklogByPriority",
 	},
 	{
-		name: "the past before the present", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
-		pkg: "./tests", run: "TestThePresentComesBeforeTheBacklog/started",
+		name: "send the backlog before new samples", file: "shared/ship/lanes.go", old: liveFirst, new: backlogFirst,
+		pkg: "./tests", run: "TestNewSamplesAreSentBeforeTheBacklog/started",
 	},
 	{
-		name: "believe whatever answers 204", file: "shared/ship/endpoint.go", old: "\treturn unproven\n", new: "\treturn shown\n",
-		pkg: "./shared/ship", run: "TestOnlyAServerThatHasShownItselfDelivers",
+		name: "trust any server that answers 204", file: "shared/ship/endpoint.go", old: "\treturn unproven\n", new: "\treturn shown\n",
+		pkg: "./shared/ship", run: "TestOnlyAnAnswerOfAProvenServerDelivers",
 	},
 	{
 		name: "reject by a single Date", file: "shared/ship/times.go", old: "\treturn hold, nil\n", new: "\treturn refuse, err\n",
 		pkg: "./shared/ship", run: "TestAWrongDateHoldsUntilItIsConfirmedAndWhatItRejectedComesBack",
 	},
 	{
-		name: "no deadline on the connection", file: "shared/ship/link.go", old: "\t\tl.conn.SetDeadline(deadline)", new: "\t\tl.conn.SetDeadline(time.Time{})",
+		name: "set no deadline on the connection", file: "shared/ship/link.go", old: "\t\tl.conn.SetDeadline(deadline)", new: "\t\tl.conn.SetDeadline(time.Time{})",
 		pkg: "./shared/ship", run: "TestAConnectionEndsWithItsDeadline",
 	},
 	{
-		name: "give up when something fails", file: "shared/daemon/loop.go", old: "errors.As(err, &fatal) {", new: "errors.As(err, &fatal) || err != nil {",
+		name: "end the daemon at the first error", file: "shared/daemon/loop.go", old: "errors.As(err, &fatal) {", new: "errors.As(err, &fatal) || err != nil {",
 		pkg: "./tests", run: "TestAFrozenDaemonStopsNoOtherAndLosesNothing",
 	},
 }
@@ -207,7 +207,7 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 	if want == "" && testing.Short() {
 		t.Skip("builds the product once for each fault")
 	}
-	sound := map[string]error{} // what the tests say without a fault, by package and test
+	sound := map[string]error{} // results of the tests without a fault, by package and test
 	var table strings.Builder
 	found, planted := 0, 0
 	for _, m := range mutations {
@@ -222,7 +222,7 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 				sound[key] = m.baseline(t)
 			}
 			if sound[key] != nil {
-				t.Errorf("%s: fails without a fault too: %v", m.name, sound[key])
+				t.Errorf("%s: fails also without the fault: %v", m.name, sound[key])
 				continue
 			}
 		}
@@ -234,14 +234,14 @@ func TestEveryPlantedFaultIsFound(t *testing.T) {
 		default:
 			found++
 		}
-		fmt.Fprintf(&table, "%-48s %-30s %-90s %.0fs\n", m.name, m.file, killer, time.Since(begun).Seconds())
+		fmt.Fprintf(&table, "%-62s %-30s %-90s %.0fs\n", m.name, m.file, killer, time.Since(begun).Seconds())
 	}
 	t.Logf("planted %d, found %d\n%s", planted, found, table.String())
 }
 
-// TestEveryFaultHasItsPlace checks that the text that each fault replaces is in its
+// TestTheTextThatAMutationReplacesIsInItsFileOnce checks that the text that each fault replaces is in its
 // file, once.
-func TestEveryFaultHasItsPlace(t *testing.T) {
+func TestTheTextThatAMutationReplacesIsInItsFileOnce(t *testing.T) {
 	for _, m := range mutations {
 		text, err := os.ReadFile(filepath.Join("..", "..", m.file))
 		if err != nil {
@@ -249,7 +249,7 @@ func TestEveryFaultHasItsPlace(t *testing.T) {
 			continue
 		}
 		if n := strings.Count(string(text), m.old); n != 1 {
-			t.Errorf("%s: %s has the text to replace %d times: mend the mutation\n%s", m.name, m.file, n, m.old)
+			t.Errorf("%s: %s has the text to replace %d times: correct the mutation\n%s", m.name, m.file, n, m.old)
 		}
 	}
 }
@@ -269,7 +269,7 @@ func (m mutation) plant(t *testing.T) (killer string, err error) {
 		return "", err
 	}
 	if n := strings.Count(string(text), m.old); n != 1 {
-		return "", fmt.Errorf("%s has the text to replace %d times: mend the mutation\n%s", m.file, n, m.old)
+		return "", fmt.Errorf("%s has the text to replace %d times: correct the mutation\n%s", m.file, n, m.old)
 	}
 	dir := t.TempDir()
 	changed, overlay := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json")

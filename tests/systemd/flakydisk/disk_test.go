@@ -50,7 +50,7 @@ func mustWrite(t *testing.T, d *disk, fill byte, n int64, durable bool) {
 	}
 }
 
-func TestACutLosesWhatWasNotFlushed(t *testing.T) {
+func TestAPowerCutLosesWritesThatWereNotFlushed(t *testing.T) {
 	d, path := newTestDisk(t)
 	mustWrite(t, d, 'a', 1, false)
 	if err := d.flush(); err != nil {
@@ -84,7 +84,7 @@ func TestACutLosesWhatWasNotFlushed(t *testing.T) {
 	}
 }
 
-func TestACutComesInTheMiddleOfWrites(t *testing.T) {
+func TestAPowerCutFallsIntoTheMiddleOfWrites(t *testing.T) {
 	d, path := newTestDisk(t)
 	d.cut(3)
 	var written int64
@@ -96,7 +96,7 @@ func TestACutComesInTheMiddleOfWrites(t *testing.T) {
 	}
 }
 
-func TestACutMayKeepSomeInAnyOrder(t *testing.T) {
+func TestAPowerCutMayKeepUnflushedWritesInAnyOrder(t *testing.T) {
 	d, path := newTestDisk(t)
 	for n := range int64(60) {
 		mustWrite(t, d, 'x', n, false)
