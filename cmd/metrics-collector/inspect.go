@@ -20,7 +20,7 @@ type view struct {
 
 func (v *view) flags(fs *flag.FlagSet) {
 	fs.StringVar(&v.file, "database", "", "inspect or export `FILE`, such as a copy, instead of storage.path")
-	fs.IntVar(&v.top, "top", 20, "inspect: how many series to show")
+	fs.IntVar(&v.top, "top", 20, "with -inspect: how many series to show")
 	fs.StringVar(&v.since, "since", "", "export from `TIME` on: 2026-01-31T12:00:00Z, or 24h for the last day")
 }
 

@@ -1,4 +1,4 @@
-// Metrics-collector samples the machine into the database and keeps the
+// Metrics-collector stores readings of this machine in the database and keeps the
 // database usable.
 package main
 
@@ -24,7 +24,7 @@ func main() {
 	var pr printer
 	os.Exit(daemon.Main(daemon.Program{
 		Name:    name,
-		Summary: "samples the machine into the database",
+		Summary: "stores readings of this machine in the database",
 		Lock:    func(c config.Config) string { return c.LockPath(name) },
 		Run:     run,
 		Check:   func(c config.Config) (faults, unseen []string) { return secretfile.Check(c, secretfile.Here(), nil) },

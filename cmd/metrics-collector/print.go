@@ -23,7 +23,7 @@ import (
 type printer struct{ prometheus bool }
 
 func (v *printer) flags(fs *flag.FlagSet) {
-	fs.BoolVar(&v.prometheus, "prometheus", false, "print: in Prometheus' text format, under the names at the server")
+	fs.BoolVar(&v.prometheus, "prometheus", false, "with -print: in Prometheus' text format, under the names at the server")
 }
 
 func (v *printer) command() daemon.Command {

@@ -41,7 +41,7 @@ func writeBundle(ctx context.Context, p *daemon.Process, path string) (err error
 		Journals: journal.Here(),
 	})
 	if err == nil {
-		_, err = fmt.Fprintf(p.Stdout, "wrote %s; LIST.txt in it says what it holds\n", path)
+		_, err = fmt.Fprintf(p.Stdout, "wrote %s; LIST.txt in it lists its contents\n", path)
 	}
 	return err
 }

@@ -24,7 +24,7 @@ func mustExist(p *daemon.Process) error {
 		return fmt.Errorf("no database at %s; the collector makes it", path)
 	}
 	if err != nil {
-		return fmt.Errorf("look for the database: %w", err)
+		return fmt.Errorf("find the database: %w", err)
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func since(before, after cpuTimes) (cpuDelta, error) {
 		d.total += delta[i]
 	}
 	if sumAfter < sumBefore {
-		return cpuDelta{}, fmt.Errorf("went back from %d ticks to %d; it is left out of this round and counts from there", sumBefore, sumAfter)
+		return cpuDelta{}, fmt.Errorf("went back from %d ticks to %d; skipped in this round, and counted from the new value", sumBefore, sumAfter)
 	}
 	d.idle = delta[idle] + delta[iowait]
 	d.iowait = delta[iowait]

@@ -73,7 +73,7 @@ func parseStat(data []byte) (cpuStat, error) {
 		case core < 0 && s.all == nil:
 			s.all = &t
 		case twice || core < 0:
-			f.addf("line %s: comes twice; the first counts", quote(line))
+			f.addf("line %s: appears twice; the first one is used", quote(line))
 		case len(s.cores) >= maxCores:
 			f.addf("line %s: more than %d cores; line skipped", quote(line), maxCores)
 		default:

@@ -112,7 +112,7 @@ func TestMeminfoThatContradictsItselfGivesNoDifference(t *testing.T) {
 	if got, want := text(t, samples, now), "memory.total_bytes 102400\nmemory.swap_total_bytes 10240\n"; got != want || Failed(err) != 3 {
 		t.Errorf("%s %v", got, err)
 	}
-	if !regexp.MustCompile(`MemTotal comes twice; the first counts`).MatchString(err.Error()) {
+	if !regexp.MustCompile(`MemTotal appears twice; the first one is used`).MatchString(err.Error()) {
 		t.Errorf("%v", err)
 	}
 }

@@ -89,7 +89,7 @@ func (c *diskUsageCollector) askAll(all []filesystem) []room {
 			a.answer, a.slow = nil, false
 		default:
 			a.slow = true
-			answers[i].err = fmt.Errorf("the filesystem at %q has not answered for %s; it is asked again once it has",
+			answers[i].err = fmt.Errorf("the filesystem at %q has not answered for %s; it is queried again once it has",
 				all[i].points[0], time.Since(a.since).Round(time.Second/10))
 		}
 	}
@@ -102,7 +102,7 @@ func (c *diskUsageCollector) start(f filesystem, now time.Time) (*asking, error)
 	a := c.asked[key]
 	if a == nil {
 		if len(c.asked) >= 2*maxMounts {
-			return nil, fmt.Errorf("the filesystem at %q is not asked: %d others have not answered", f.points[0], maxMounts)
+			return nil, fmt.Errorf("the filesystem at %q is not queried: %d others have not answered", f.points[0], maxMounts)
 		}
 		a = &asking{}
 		c.asked[key] = a

@@ -123,7 +123,7 @@ func parseDiskstats(data []byte, wanted func(name []byte) bool) ([]disk, error) 
 			continue
 		}
 		if seen[d.name] {
-			f.addf("line %s: %s comes twice; the first counts", quote(line), d.name)
+			f.addf("line %s: %s appears twice; the first one is used", quote(line), d.name)
 			continue
 		}
 		seen[d.name] = true

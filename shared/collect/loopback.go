@@ -109,7 +109,7 @@ func readPage(from io.Reader) ([]byte, error) {
 				return nil, fmt.Errorf("a length of %s", quote([]byte(value)))
 			}
 		case "transfer-encoding":
-			return nil, fmt.Errorf("the answer is in pieces (%s), which HTTP/1.0 does not have", quote([]byte(value)))
+			return nil, fmt.Errorf("the answer has the Transfer-Encoding %s, which HTTP/1.0 does not have", quote([]byte(value)))
 		}
 	}
 	body, err := io.ReadAll(io.LimitReader(r, maxPage+1))

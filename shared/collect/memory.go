@@ -81,7 +81,7 @@ func parseMeminfo(data []byte) (map[string]uint64, error) {
 				continue
 			}
 			if said[want] {
-				f.addf("line %s: %s comes twice; the first counts", quote(line), want)
+				f.addf("line %s: %s appears twice; the first one is used", quote(line), want)
 				continue
 			}
 			said[want] = true

@@ -75,7 +75,7 @@ func parsePressure(data []byte) (pressure, error) {
 		case !ok:
 			err = errors.New("no total")
 		case err == nil && *into != nil:
-			err = errors.New("comes twice; the first counts")
+			err = errors.New("appears twice; the first one is used")
 		}
 		if err != nil {
 			f.addf("line %s: %w; line skipped", quote(line), err)

@@ -178,7 +178,7 @@ func parseMediaMTX(body []byte) (map[string]stream, error) {
 	samples, err := promtext.Parse(body, maxPageSamples)
 	if err != nil {
 		if where, ok := errors.AsType[*promtext.Error](err); ok {
-			err = fmt.Errorf("line %d is not what Prometheus reads", where.Line) // it may quote a name
+			err = fmt.Errorf("line %d is not in Prometheus' text format", where.Line) // it may quote a name
 		}
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func parseMediaMTX(body []byte) (map[string]stream, error) {
 		path := labels["path"]
 		if other, taken := connections[path]; taken && other != labels["id"] {
 			if path == "" {
-				return nil, errors.New("several publishers and no path: this version of the server does not tell them apart")
+				return nil, errors.New("several publishers and no path: this version of the server does not distinguish them")
 			}
 			continue // a second connection of one stream, while the first is not over
 		}

@@ -57,7 +57,7 @@ func parseCodecLoad(data []byte) ([]codecCore, error) {
 		case err != nil:
 			f.addf("line %s: %w; line skipped", quote(line), err)
 		case seen[core.name]:
-			f.addf("line %s: %s comes twice; the first counts", quote(line), core.name)
+			f.addf("line %s: %s appears twice; the first one is used", quote(line), core.name)
 		case len(cores) == maxCodecCores:
 			f.addf("line %s: more than %d cores; line skipped", quote(line), maxCodecCores)
 		default:

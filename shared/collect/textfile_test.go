@@ -53,7 +53,7 @@ func TestFilesOfTheOperatorAreReadWholeOrNotAtAll(t *testing.T) {
 		{"two files", map[string]string{"a.prom": "x{b=\"2\",a=\"1\"} 1\n", "b.prom": "y 2\n"}, "x{\"a\":\"1\",\"b\":\"2\"} 1\ny 2\n", ""},
 		{"what is no such file", map[string]string{"a.txt": "x 1\n", "a.prom.tmp": "x 1", "README": ""}, "", ""},
 		{"one bad of two", map[string]string{"a.prom": "x 1\nhalf{a=\"b", "b.prom": "y 2\n"}, "y 2\n", "/a.prom: line 2: "},
-		{"time stamps", map[string]string{"a.prom": "x 1 1795430300000\n"}, "", "/a.prom: line 1: x has a time stamp"},
+		{"time stamps", map[string]string{"a.prom": "x 1 1795430300000\n"}, "", "/a.prom: line 1: x has a timestamp"},
 		{"a series of two files", map[string]string{"a.prom": "x{a=\"1\"} 1\n", "b.prom": "y 1\nx{a=\"1\"} 2\n"}, "x{\"a\":\"1\"} 1\n", "/b.prom: line 2: x with these labels is in a.prom already"},
 		{"a metric of ours", map[string]string{"a.prom": "y 1\ncpu_temperature_celsius 99\n"}, "", "/a.prom: line 2: cpu_temperature_celsius is the name of a metric that this program has itself"},
 		{"a part of a histogram of ours", map[string]string{"a.prom": "uploader_upload_duration_seconds_bucket{le=\"1\"} 99\n"}, "", "that this program has itself"},

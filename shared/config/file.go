@@ -153,5 +153,5 @@ func (w *walker) syntax(err error, data []byte) {
 	if err != nil {
 		line = 1
 	}
-	w.fault(line, "", "not YAML here or further down: %s", m[2])
+	w.fault(line, "", "not valid YAML on this line or below: %s", m[2])
 }

@@ -165,9 +165,9 @@ func TestEveryFaultNamesItsLineAndKey(t *testing.T) {
 
 		// the file
 		{"two documents", "device:\n---\nhost:\n", "2: want one YAML document, got a second one"},
-		{"syntax", "device:\n  id: a\n bad\n", "2: not YAML here or further down: did not find expected key"},
-		{"tab", "device:\n\tid: a\n", "2: not YAML here or further down: found character that cannot start any token"},
-		{"unclosed", "a: [1,\n", "1: not YAML here or further down: did not find expected node content"},
+		{"syntax", "device:\n  id: a\n bad\n", "2: not valid YAML on this line or below: did not find expected key"},
+		{"tab", "device:\n\tid: a\n", "2: not valid YAML on this line or below: found character that cannot start any token"},
+		{"unclosed", "a: [1,\n", "1: not valid YAML on this line or below: did not find expected node content"},
 		{"unknown alias", "device:\n  id: *hunter2\n", "2: want the value written out, got an alias (*); put a text that begins with * in quotes"},
 		{"NUL", "device:\n  id: a\x00b\n", "2: want text, got the control character 0x00"},
 		{"DEL", "# a\n# \x7f\n", "2: want text, got the control character 0x7f"},

@@ -55,7 +55,7 @@ func misreadText(want, text string) string {
 	case placeholder.MatchString(text) && !strings.HasPrefix(want, "pattern"):
 		return fmt.Sprintf("%s is used literally; placeholders are not replaced", quote(text))
 	case strings.ContainsFunc(text, unseen):
-		return fmt.Sprintf("%s holds a character that looks like a space or like nothing; it is part of the value", quote(text))
+		return fmt.Sprintf("%s contains a character that is invisible or looks like a space; it is part of the value", quote(text))
 	case quoted(text):
 		return fmt.Sprintf(`the quotes of %s are part of the value; use ' or ", or none`, quote(text))
 	}
@@ -66,10 +66,10 @@ func misreadText(want, text string) string {
 		return misreadPath(want, text)
 	case "mountpoint":
 		if strings.ContainsAny(text, "*?[") {
-			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not known here", quote(text))
+			return fmt.Sprintf("%s is one mountpoint of this name; patterns are not supported here", quote(text))
 		}
 		if strings.HasPrefix(text, "/dev/") {
-			return fmt.Sprintf("%s is a device; write the folder where it is mounted", quote(text))
+			return fmt.Sprintf("%s is a device; write the directory where it is mounted", quote(text))
 		}
 	}
 	return ""
@@ -78,11 +78,11 @@ func misreadText(want, text string) string {
 func misreadPath(want, text string) string {
 	switch {
 	case strings.HasPrefix(text, "~"):
-		return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home", quote(text))
+		return fmt.Sprintf("%s is a path in the working directory; ~ is not replaced by a home directory", quote(text))
 	case scheme.MatchString(text), strings.HasPrefix(text, "file:"), strings.Contains(text, "?mode="), strings.Contains(text, "?_"):
-		return fmt.Sprintf("%s is the name of a file; addresses and their parameters are not known here", quote(text))
+		return fmt.Sprintf("%s is the name of a file; URLs and parameters are not supported here", quote(text))
 	case strings.HasSuffix(text, "/"):
-		return fmt.Sprintf("%s is a folder; write the name of a file in it", quote(text))
+		return fmt.Sprintf("%s is a directory; write the name of a file in it", quote(text))
 	case want == "new path" && text != "stdout" && text != "stderr" && !strings.ContainsAny(text, "/."):
 		return fmt.Sprintf("%s is a file in the working directory; write ./%s if it is meant", quote(text), text)
 	}
@@ -118,13 +118,13 @@ func misreadPattern(p string) string {
 	case strings.ContainsAny(p, " ,") && !strings.ContainsAny(p, "{["):
 		return fmt.Sprintf("%s is one pattern, which no name matches; write one item for each", quote(p))
 	case strings.HasPrefix(p, "!"):
-		return fmt.Sprintf("%s matches no name: ! does not turn a pattern around; use the list of what is left out, or of what is taken", quote(p))
+		return fmt.Sprintf("%s matches no name: ! does not negate a pattern; use the list of names to leave out, or of names to include", quote(p))
 	case braces.MatchString(p):
-		return fmt.Sprintf("%s matches no name: braces are no choice here; write (a|b)", quote(p))
+		return fmt.Sprintf("%s matches no name: braces do not list alternatives here; write (a|b)", quote(p))
 	case strings.Contains(p, "%"):
-		return fmt.Sprintf("%s matches no name: %% is a character like others; numbers are matched by [0-9]+", quote(p))
+		return fmt.Sprintf("%s matches no name: %% has no special meaning; [0-9]+ matches numbers", quote(p))
 	case strings.Contains(p, "/"):
-		return fmt.Sprintf("%s matches no name: names come without a folder", quote(p))
+		return fmt.Sprintf("%s matches no name: write names without a directory", quote(p))
 	}
 	if fixed := fromGlob(p); fixed != p {
 		return fmt.Sprintf("%s is a regular expression, in which * and ? repeat the character before them; if you mean a shell pattern, write %s", quote(p), fixed)

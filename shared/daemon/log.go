@@ -42,7 +42,7 @@ func newLogger(c config.Logging, stdout, stderr io.Writer) (log *slog.Logger, cl
 	queue := newLogQueue(out, func(w io.Writer) slog.Handler { return handlerFor(c.Format, out, w, slog.LevelDebug) })
 	return slog.New(handlerFor(c.Format, out, queue, level)), func() error {
 		if !queue.close(closeLimit) {
-			return errors.New("it does not take the last lines")
+			return errors.New("it did not accept the last lines")
 		}
 		return closeFile()
 	}, nil

@@ -111,7 +111,7 @@ func (q *logQueue) confess() {
 	if n == 0 {
 		return
 	}
-	r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log did not take lines in time; they were dropped", 0)
+	r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log output was blocked; lines were dropped", 0)
 	r.AddAttrs(slog.Int64("lines", n))
 	if err := q.format(q.out).Handle(context.Background(), r); err != nil {
 		q.drop(n)

@@ -128,7 +128,7 @@ func (p *Process) await(ctx context.Context, release func(), run func() result, 
 		select {
 		case end = <-done:
 		case <-time.After(stopLimit):
-			err := fmt.Errorf("still running %s after the signal to stop, %s: giving up on it", stopLimit, p.running())
+			err := fmt.Errorf("still running %s after the stop signal, %s: exiting without waiting further", stopLimit, p.running())
 			return result{exitFailure, err}, true
 		}
 	}

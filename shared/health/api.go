@@ -36,7 +36,7 @@ func (s *Server) runQuery(r *http.Request, fn func(context.Context, *store.Reade
 	select {
 	case s.tickets <- struct{}{}:
 	default:
-		return problem(http.StatusServiceUnavailable, "too many queries at once; ask again in a second")
+		return problem(http.StatusServiceUnavailable, "too many queries at once; try again in a second")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
 	defer cancel()
@@ -47,7 +47,7 @@ func (s *Server) runQuery(r *http.Request, fn func(context.Context, *store.Reade
 		case s.query <- struct{}{}:
 			defer func() { <-s.query }()
 		case <-ctx.Done():
-			answer <- problem(http.StatusServiceUnavailable, "other queries took too long; ask again in a second")
+			answer <- problem(http.StatusServiceUnavailable, "other queries took too long; try again in a second")
 			return
 		}
 		var a reply

@@ -44,7 +44,7 @@ func (s *Server) charts(r *http.Request) reply {
 	case err != nil:
 		return problem(http.StatusBadRequest, err.Error())
 	case q.names != nil || q.rate:
-		return problem(http.StatusBadRequest, "there are since, until and step; the metrics are those of the page")
+		return problem(http.StatusBadRequest, "only since, until and step are allowed; the metrics are those of the page")
 	}
 	return s.runQuery(r, func(ctx context.Context, db *store.Reader) (reply, error) {
 		found, err := db.SeriesNamed(ctx, chartNames, maxChartSeries)

@@ -91,7 +91,7 @@ func (s *Server) page(r *http.Request) reply {
 	body := head + plainStatus(report) + tail
 	packed, err := pack(body)
 	if err != nil {
-		return problem(http.StatusInternalServerError, "the page cannot be packed")
+		return problem(http.StatusInternalServerError, "the page cannot be compressed")
 	}
 	s.written.of = of
 	s.written.page = reply{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, packed: packed, etag: etagOf(body), cache: cacheAndAsk}

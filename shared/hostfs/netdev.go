@@ -42,7 +42,7 @@ func NetDev(data []byte, wanted func(name []byte) bool) iter.Seq2[Interface, err
 			case errors.Is(err, errNotWanted):
 				continue
 			case err == nil && seen[i.Name]:
-				err = fmt.Errorf("%.60q comes twice; the first counts", i.Name)
+				err = fmt.Errorf("%.60q appears twice; the first one is used", i.Name)
 			case err == nil:
 				seen[i.Name] = true
 			}

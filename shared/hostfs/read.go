@@ -58,7 +58,7 @@ func ReadFileUpTo(path string, most int) ([]byte, error) {
 		}
 		buf = buf[:len(buf)+n]
 		if len(buf) > most {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes, not such a file", most)}
+			return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes; this is not a file of that kind", most)}
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (j *File) read(buf *[]byte, offset, n, most uint64) ([]byte, error) {
 	}
 	*buf = (*buf)[:got]
 	if uint64(got) < n {
-		return nil, fmt.Errorf("%w: it ends within what it says it holds", ErrDamaged)
+		return nil, fmt.Errorf("%w: it ends before the length that it states", ErrDamaged)
 	}
 	return (*buf)[:n], nil
 }

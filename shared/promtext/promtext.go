@@ -188,7 +188,7 @@ func (p *parser) known(s *Sample) error {
 	}
 	key := series.String()
 	if line := p.seen[key]; line > 0 {
-		return fmt.Errorf("%s comes twice with the same labels, first on line %d", s.Name, line)
+		return fmt.Errorf("%s appears twice with the same labels, first on line %d", s.Name, line)
 	}
 	p.seen[key] = p.line
 	return nil

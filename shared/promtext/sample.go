@@ -39,7 +39,7 @@ func parseSample(line string) (Sample, error) {
 		return s, fmt.Errorf("a blank after the value of %s", s.Name)
 	}
 	if rest != "" {
-		return s, fmt.Errorf("%s has a time stamp: a sample has the time at which it is read", s.Name)
+		return s, fmt.Errorf("%s has a timestamp; remove it, because the time of reading is used", s.Name)
 	}
 	s.Value = v
 	return s, nil
@@ -72,12 +72,12 @@ func parseLabels(text string) ([]Label, string, error) {
 	}
 }
 
-// sorted puts labels in order and refuses one that comes twice.
+// sorted puts labels in order and refuses one that appears twice.
 func sorted(labels []Label, rest string) ([]Label, string, error) {
 	slices.SortFunc(labels, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(labels); i++ {
 		if labels[i].Name == labels[i-1].Name {
-			return nil, "", fmt.Errorf("the label %s comes twice", labels[i].Name)
+			return nil, "", fmt.Errorf("the label %s appears twice", labels[i].Name)
 		}
 	}
 	return labels, rest, nil
@@ -93,7 +93,7 @@ func parseLabel(text string) (Label, string, error) {
 	case !labelName(l.Name):
 		return l, "", fmt.Errorf("%s is not the name of a label", quote(l.Name))
 	case l.Name == "__name__" || l.Name == "device_id":
-		return l, "", fmt.Errorf("the label %s is not for files to give", l.Name)
+		return l, "", fmt.Errorf("the label %s is reserved and must not be in a file", l.Name)
 	}
 	rest, ok := strings.CutPrefix(strings.TrimLeft(text[end:], " \t"), "=")
 	if ok {

@@ -161,7 +161,7 @@ func (r *Sampler) logChange(a *scheduled, failed int, err error) {
 			a.loggedNotes = map[collect.Note]bool{}
 		}
 		a.loggedNotes[note] = true
-		r.log.Info("collector skips something", "collector", a.Name, "what", string(note))
+		r.log.Info("collector skips part of its sources on purpose", "collector", a.Name, "what", string(note))
 	}
 }
 

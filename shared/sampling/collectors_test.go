@@ -95,7 +95,7 @@ func TestDeliberateOmissionsAreLoggedOnceAndAreNoFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(log.String(), "skips something"); n != 4 { // somebody's, and sticks 0, 1 and 2
+	if n := strings.Count(log.String(), "skips part of its sources"); n != 4 { // somebody's, and sticks 0, 1 and 2
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 	all, err := db.Statuses(t.Context())

@@ -63,7 +63,7 @@ func (s Source) mayGoTo(to *url.URL, allowed bool) error {
 func (s Source) Read() (string, error) {
 	text, err := read(s.Path, s.Systemd, os.Geteuid())
 	if err == nil && s.User == "" && strings.Contains(text, " ") {
-		err = errors.New("holds a space, which no token has")
+		err = errors.New("contains a space; a token has none")
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.Key, err)

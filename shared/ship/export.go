@@ -115,7 +115,7 @@ func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) er
 	defer c.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := time.AfterFunc(c.timeout, func() { cancel(fmt.Errorf("nothing came for %s", c.timeout)) })
+	stalled := time.AfterFunc(c.timeout, func() { cancel(fmt.Errorf("no data came for %s", c.timeout)) })
 	defer stalled.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {

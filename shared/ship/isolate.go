@@ -68,7 +68,7 @@ func (s *Shipper) isolate(ctx context.Context, b *round, r *refusal) error {
 // searchSpent is the fault of a chunk with bad samples on a day whose bytes for finding
 // them are used up. The next chunks are smaller, so that good samples still arrive.
 func (s *Shipper) searchSpent(r *refusal) error {
-	what := fmt.Sprintf("%s answered HTTP %d to %d samples%s, and the bytes for finding the bad ones are used up for today",
+	what := fmt.Sprintf("%s answered HTTP %d to %d samples%s, and today's bytes for finding the bad ones are used up",
 		s.client.url.Host, r.status, len(r.rows), quoted(r.words))
 	s.pacing.littleTaken = true
 	s.report.detail.LittleTaken = what
