@@ -275,10 +275,7 @@ func newVictoria(t testing.TB, flags ...string) *victoria {
 	if _, err := exec.LookPath("victoria-metrics"); err != nil {
 		t.Skip("victoria-metrics is not installed (Debian package victoria-metrics)")
 	}
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	v := &victoria{t: t, dir: t.TempDir(), port: port, base: "http://127.0.0.1:" + port, flags: flags}
 	v.start()
 	return v

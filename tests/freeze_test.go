@@ -19,10 +19,7 @@ func TestAFrozenDaemonStopsNoOtherAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	vm := newVictoria(t)
 	w := newWire(t, vm.base)
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	b := newBoard(t, w.url(), "", fmt.Sprintf("health: {listen: '127.0.0.1:%s'}\n", port))
 	f := &frozen{t: t, b: b, w: w, health: "http://127.0.0.1:" + port + "/health/live", longest: time.Duration(fromEnv(t, "FREEZE_SECONDS", 6)) * time.Second}
 	collector, shipper, health := b.start("metrics-collector"), b.start("metrics-shipper"), b.start("metrics-health")

@@ -6,6 +6,7 @@ package tests
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,10 +71,11 @@ func TestScripts(t *testing.T) {
 			env.Values[portalKey{}] = new(portal)
 			env.Values[testKey{}] = env.T()
 			for _, name := range []string{"VM", "HEALTH", "RECEIVER"} {
-				port, err := freePort()
+				port, release, err := reservePort()
 				if err != nil {
 					return err
 				}
+				env.Defer(release)
 				env.Setenv(name, "127.0.0.1:"+port)
 				env.Setenv(name+"_PORT", port)
 			}
@@ -116,14 +119,72 @@ metrics:
   - {name: system.uptime, interval: 1s}
 `
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// reservePort returns a free port of 127.0.0.1 for a program that is started later. A
+// socket that is bound to it and does not listen keeps the kernel from giving the port
+// to others; a program that listens at it with SO_REUSEADDR, as Go's do, may have it.
+func reservePort() (port string, release func(), err error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	release = func() { syscall.Close(fd) }
+	err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	if err == nil {
+		err = syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	var at syscall.Sockaddr
+	if err == nil {
+		at, err = syscall.Getsockname(fd)
+	}
+	if err != nil {
+		release()
+		return "", nil, err
+	}
+	return strconv.Itoa(at.(*syscall.SockaddrInet4).Port), release, nil
+}
+
+// mustReservePort reserves a port until the test ends.
+func mustReservePort(t testing.TB) string {
+	t.Helper()
+	port, release, err := reservePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	return port
+}
+
+func TestAReservedPortIsGivenToNoOtherAndCanBeListenedAt(t *testing.T) {
+	port := mustReservePort(t)
+	// The kernel may choose only from this port.
+	const localPortRange = 51 // IP_LOCAL_PORT_RANGE
+	n, _ := strconv.Atoi(port)
+	unknown := false
+	only := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if failed := c.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, localPortRange, n<<16|n)
+		}); failed != nil {
+			return failed
+		}
+		unknown = errors.Is(err, syscall.ENOPROTOOPT)
+		return err
+	}}
+	switch l, err := only.Listen(t.Context(), "tcp", "127.0.0.1:0"); {
+	case unknown:
+		t.Log("this kernel has no IP_LOCAL_PORT_RANGE")
+	case err == nil:
+		l.Close()
+		t.Errorf("port %s is given to another listener", port)
+	case !errors.Is(err, syscall.EADDRINUSE):
+		t.Error(err)
+	}
+	for range 2 { // a program may restart
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	}
 }
 
 // running holds the processes that a script started.

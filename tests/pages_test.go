@@ -148,10 +148,7 @@ func (b *bench) prepare(t *testing.T) {
 	if b.bin, err = programs(); err != nil {
 		t.Fatal(err)
 	}
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	b.dir = t.TempDir()
 	server, health, cfg := startVictoria(t), "127.0.0.1:"+port, filepath.Join(b.dir, "config.yaml")
 	text := fmt.Sprintf("device: {id: board-1}\nstorage: {path: %s}\nremote: {url: '%s/api/v1/import'}\nhealth: {listen: '%s'}\n",

@@ -20,10 +20,7 @@ import (
 func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
 	var ports []string
 	for range 3 {
-		port, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
+		port := mustReservePort(t)
 		ports = append(ports, port)
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:"+ports[0])

@@ -21,10 +21,7 @@ func startVictoria(t *testing.T, flags ...string) (base string) {
 	if err != nil {
 		t.Skip("victoria-metrics is not installed (Debian package victoria-metrics)")
 	}
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	base = "http://127.0.0.1:" + port
 	cmd := exec.Command(program, append([]string{
 		"-storageDataPath=" + t.TempDir(), "-httpListenAddr=127.0.0.1:" + port,

@@ -24,10 +24,7 @@ func TestSoak(t *testing.T) {
 	minutes := fromEnv(t, "SOAK_MINUTES", 30)
 	seed := fromEnv(t, "SOAK_SEED", int(time.Now().UnixNano()&0x7fffffff))
 	fmt.Printf("SOAK_SEED=%d SOAK_MINUTES=%d\n", seed, minutes)
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	s := &soak{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 0)), vm: newVictoria(t), daemons: map[string]*program{}, figures: map[string]*figures{}, events: map[string]int{}}
 	s.wire = newWire(t, s.vm.base)
 	s.health = "http://127.0.0.1:" + port + "/health"

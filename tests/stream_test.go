@@ -255,10 +255,7 @@ func TestABondingSessionFromItsLinesToItsDashboard(t *testing.T) {
 // serveHealth runs metrics-health on the board and returns its address.
 func (b *board) serveHealth(t *testing.T) string {
 	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	text, err := os.ReadFile(b.config)
 	if err != nil {
 		t.Fatal(err)

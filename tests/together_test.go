@@ -19,10 +19,7 @@ func TestAllThreeStartTogetherOnNoFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	for i := range 50 {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "metrics.db")

@@ -70,10 +70,7 @@ func startVmauth(t *testing.T, page, server string) (base string) {
 // over and returns its address.
 func startAt(t *testing.T, program string, args ...string) (base string) {
 	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := mustReservePort(t)
 	runBeside(t, exec.Command(program, append(args, "-httpListenAddr=127.0.0.1:"+port)...))
 	base = "http://127.0.0.1:" + port
 	deadline := time.Now().Add(patience)
