@@ -168,21 +168,18 @@ func fromBusctl(t *testing.T, raw any) any {
 }
 
 func TestRecordedModemsAreUnderstood(t *testing.T) {
-	root := os.Getenv("METRICS_FIXTURES")
-	if root == "" {
-		t.Skip("METRICS_FIXTURES names no directory")
-	}
-	dir := filepath.Join(root, "encoder/modemmanager")
+	dir := filepath.Join(fixtureTree(t), "encoder", "modemmanager")
 	data, err := os.ReadFile(filepath.Join(dir, "expected.json"))
 	if err != nil {
 		t.Skip(err)
 	}
 	var expected map[string][]struct {
+		Path    string
 		State   float64
 		Reason  float64  `json:"failed_reason"`
 		Percent *float64 `json:"signal_percent"`
 		Mask    int      `json:"access_technologies_mask"`
-		Reg     int      `json:"registration"`
+		Reg     *int     `json:"registration"`
 		Roaming bool
 		Missing bool `json:"sim_missing"`
 		Signal  map[string]map[string]float64
@@ -211,36 +208,42 @@ func TestRecordedModemsAreUnderstood(t *testing.T) {
 				}
 			}
 		}
-		samples, err := newModems().read(objects, time.Now())
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-		}
-		got := map[string]float64{}
-		for _, s := range samples {
-			got[s.Name] = s.Value
-			if s.Name == "modem.info" && strings.Contains(s.Tags, `"technology":"lte"`) != (modems[0].Mask == 1<<14) {
-				t.Errorf("%s: %s", file, s.Tags)
-			}
-		}
 		bit := func(b bool) float64 {
 			if b {
 				return 1
 			}
 			return 0
 		}
-		e := modems[0]
-		want := map[string]float64{
-			"modem.state": e.State, "modem.failed_reason": e.Reason, "modem.sim_missing": bit(e.Missing), "modem.info": 1,
-			"modem.registered": bit(e.Reg == 1 || e.Reg == 5), "modem.roaming": bit(e.Roaming),
-		}
-		if e.Percent != nil {
-			want["modem.signal_percent"] = *e.Percent
-		}
-		for key, v := range e.Signal["lte"] {
-			want["modem."+key+map[string]string{"rsrp": "_dbm", "rsrq": "_db"}[key]] = v
-		}
-		if d := cmp.Diff(want, got); d != "" {
-			t.Errorf("%s: -want +got:\n%s", file, d)
+		for _, e := range modems {
+			samples, err := newModems().read(bus.Objects{e.Path: objects[e.Path]}, time.Now())
+			if err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+			got := map[string]float64{}
+			for _, s := range samples {
+				got[s.Name] = s.Value
+				if s.Name == "modem.info" && strings.Contains(s.Tags, `"technology":"lte"`) != (e.Mask>>14 == 1) {
+					t.Errorf("%s: %s", file, s.Tags)
+				}
+			}
+			want := map[string]float64{"modem.state": e.State, "modem.failed_reason": e.Reason, "modem.sim_missing": bit(e.Missing), "modem.info": 1}
+			if e.Reg != nil {
+				want["modem.registered"], want["modem.roaming"] = bit(*e.Reg == 1 || *e.Reg == 5), bit(e.Roaming)
+			}
+			if e.Percent != nil {
+				want["modem.signal_percent"] = *e.Percent
+			}
+			for _, technology := range []string{"nr5g", "lte", "umts", "gsm"} {
+				for key, v := range e.Signal[technology] {
+					want["modem."+map[string]string{"rsrp": "rsrp_dbm", "rsrq": "rsrq_db", "snr": "sinr_db", "rssi": "rssi_dbm"}[key]] = v
+				}
+				if len(e.Signal[technology]) > 0 {
+					break
+				}
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s %s: -want +got:\n%s", file, e.Path, d)
+			}
 		}
 	}
 }
