@@ -48,7 +48,7 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 
 	g, loops := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.LoopOn(loops, "repair", c.wakeRepair, c.repair) })
-	g.Go(func() error { return p.LoopOn(loops, "upkeep", c.wakeUpkeep, c.keeper.Step) })
+	g.Go(func() error { return p.LoopOn(loops, "upkeep", c.wakeUpkeep, c.upkeep.Step) })
 	g.Go(func() error { return p.Loop(loops, "collect", c.collect) })
 	p.Ready()
 	return g.Wait()
@@ -60,7 +60,7 @@ func (c *collector) collect(ctx context.Context) (next time.Duration, err error)
 	if c.db.Fault() != nil {
 		c.askRepair() // the round waits for it
 	}
-	next, err = c.rounds.Round(ctx)
+	next, err = c.sampler.Round(ctx)
 	c.askRepair()
 	wake(c.wakeUpkeep)
 	return next, err
@@ -96,7 +96,7 @@ func (c *collector) close(ctx context.Context) error {
 	if c.db.Fault() != nil { // samples that wait in memory are lost otherwise
 		_, err = c.owner.Step(ctx)
 	}
-	err = errors.Join(err, c.rounds.Stop(ctx), c.keeper.Stop(ctx))
+	err = errors.Join(err, c.sampler.Stop(ctx), c.upkeep.Stop(ctx))
 	c.owner.Stop()
 	return errors.Join(err, c.db.Close())
 }

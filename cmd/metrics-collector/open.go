@@ -23,10 +23,10 @@ import (
 
 // A collector is what the daemon and -once run.
 type collector struct {
-	db     *store.DB
-	owner  *repair.Owner     // opens and repairs the database
-	rounds *sampling.Sampler // stores samples in it
-	keeper *upkeep.Keeper    // checkpoints and deletes
+	db      *store.DB
+	owner   *repair.Owner     // opens and repairs the database
+	sampler *sampling.Sampler // stores samples in it
+	upkeep  *upkeep.Keeper    // checkpoints and deletes
 
 	wakeRepair, wakeUpkeep chan struct{}
 	retryMs                atomic.Int64 // Unix time of the next try of a repair that failed, 0: it did not
@@ -63,9 +63,9 @@ func open(ctx context.Context, p *daemon.Process) (*collector, error) {
 	owner, keeper := repair.New(db, p.Log), upkeep.New(db, p.Config, d, p.Log)
 	keeper.TrimKept = owner.TrimKept
 	return &collector{
-		db: db, owner: owner, keeper: keeper,
+		db: db, owner: owner, upkeep: keeper,
 		wakeRepair: make(chan struct{}, 1), wakeUpkeep: make(chan struct{}, 1),
-		rounds: sampling.New(db, all, d, p.Config.Time.Untrusted, p.Log.With("session_id", session.ID)),
+		sampler: sampling.New(db, all, d, p.Config.Time.Untrusted, p.Log.With("session_id", session.ID)),
 	}, nil
 }
 
@@ -100,7 +100,7 @@ func once(ctx context.Context, p *daemon.Process) (exit int, err error) {
 			return 1, errors.Join(err, c.db.Close())
 		}
 	}
-	stored, err := c.rounds.Once(ctx)
+	stored, err := c.sampler.Once(ctx)
 	fmt.Fprintf(p.Stdout, "stored %d samples in %s\n", stored, p.Config.Storage.Path)
 	if err := errors.Join(err, c.close(ctx)); err != nil {
 		return 1, err

@@ -96,7 +96,7 @@ func (c *hdmiCollector) Collect(now time.Time) ([]metric.Sample, error) {
 }
 
 // Restore goes on counting the changes where an earlier run stopped.
-func (c *hdmiCollector) Restore(k Kept) {
+func (c *hdmiCollector) Restore(k LastRun) {
 	for _, in := range c.inputs {
 		for _, n := range k.Counts {
 			if n.Name == hdmiChanges && n.Tags == in.tags && n.Value > 0 {

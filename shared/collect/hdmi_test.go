@@ -176,7 +176,7 @@ func TestChangesOfAnInputCountOnOverARestart(t *testing.T) {
 		return said, kept
 	}
 	c := hdmiOf(t, f, nil)
-	c.Restore(Kept{})
+	c.Restore(LastRun{})
 	if said, kept := changes(c, 0); said != 0 || kept != nil {
 		t.Errorf("at first %v, kept %v", said, kept)
 	}
@@ -189,7 +189,7 @@ func TestChangesOfAnInputCountOnOverARestart(t *testing.T) {
 		t.Errorf("nothing changed: %v, kept %v", said, kept)
 	}
 	c = hdmiOf(t, f, nil)
-	c.Restore(Kept{Counts: []metric.Count{{Name: hdmiChanges, Tags: metric.Tags("input", "other"), Value: 9}, *kept}})
+	c.Restore(LastRun{Counts: []metric.Count{{Name: hdmiChanges, Tags: metric.Tags("input", "other"), Value: 9}, *kept}})
 	if said, kept := changes(c, 30); said != 1 || kept != nil {
 		t.Errorf("after a restart %v, kept %v", said, kept)
 	}

@@ -80,7 +80,7 @@ func (c *streamEvents) Collect(now time.Time) ([]metric.Sample, error) {
 }
 
 // Restore takes over the place in the journal and the counts up to there.
-func (c *streamEvents) Restore(k Kept) {
+func (c *streamEvents) Restore(k LastRun) {
 	var s streamState
 	if json.Unmarshal([]byte(k.State), &s) == nil {
 		c.state = s

@@ -290,7 +290,7 @@ func TestCountsContinueFromTheirStoredValues(t *testing.T) {
 	s := newStage(t)
 	wall := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	s.log(s.at(clockOf(t, wall, true), time.Hour, belaUI("hello")...))
-	kept := Kept{ClockTrusted: true}
+	kept := LastRun{ClockTrusted: true}
 	tags := metric.Tags("event", "link_failed", "link", "10.0.0.2")
 	for i := range 20 {
 		wall = wall.Add(5 * time.Second)
@@ -321,7 +321,7 @@ func TestEventsHaveTheirOwnTimesAlsoWhenReadLate(t *testing.T) {
 	wall := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	now := clockOf(t, wall, true)
 	s.log(s.at(now, time.Hour, belaUI("hello")...))
-	kept := Kept{ClockTrusted: true}
+	kept := LastRun{ClockTrusted: true}
 	o := observe(t, c, now)
 	state, _ := json.Marshal(o.State)
 	kept.State, kept.Counts = string(state), o.Counts

@@ -33,7 +33,7 @@ type scheduled struct {
 	noData    bool        // the last answer was collect.ErrNoData
 	found     bool        // it has had something to read, or need not: see collect.Scheduled
 
-	keeping
+	resuming
 
 	loggedFailures int                   // failed readings that were logged last; 0: none
 	loggedNotes    map[collect.Note]bool // nil: none
@@ -78,8 +78,8 @@ func (a *scheduled) collect(now collect.Moment) (o collect.Observation, err erro
 			o, err = collect.Observation{}, &panicError{v, debug.Stack()}
 		}
 	}()
-	if a.keeper != nil {
-		return a.keeper.Observe(now)
+	if a.resumer != nil {
+		return a.resumer.Observe(now)
 	}
 	o.Samples, err = a.Collect(now.Wall)
 	return o, err
@@ -123,7 +123,7 @@ func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) co
 			slog.Float64("duration_ms", float64(got.took.Microseconds())/1000))
 	}
 	r.logChange(a, failed, got.err)
-	a.keep(got.Observation)
+	a.remember(got.Observation)
 	return got.Observation
 }
 

@@ -41,11 +41,11 @@ func (r *Sampler) restore(ctx context.Context) error {
 			}
 		}
 	}
-	kept := keptOf(statuses, counts)
+	kept := lastRunOf(statuses, counts)
 	for _, a := range r.all {
-		if a.keeper != nil {
+		if a.resumer != nil {
 			kept.State = states[status.ReadingRow(a.Name)]
-			a.keeper.Restore(kept)
+			a.resumer.Restore(kept)
 			a.component.SetDetail(detailOf(kept.State))
 			a.due = time.Now() // it was left out until now
 		}

@@ -43,7 +43,7 @@ type Sampler struct {
 	begun  time.Time
 
 	opened        int64     // the store.DB.Opening of the file that was written last
-	restored      bool      // the state of an earlier run was taken over
+	restored      bool      // the state of the last run was read from the database
 	countersDirty bool      // self-metrics were reported from counters that are not stored yet
 	queued        bool      // the queue has samples of an earlier round
 	beaten        time.Time // when the last heartbeat was stored
@@ -62,8 +62,8 @@ func New(db *store.DB, all []collect.Scheduled, d status.Daemon, untrusted strin
 	for _, s := range all {
 		shortest = min(shortest, s.Interval)
 		a := &scheduled{Scheduled: s, component: status.NewComponent(d, status.ReadingRow(s.Name), s.Interval), due: now}
-		if keeper, ok := s.Collector.(collect.Keeper); ok {
-			a.keeper, a.noData = keeper, true
+		if resumer, ok := s.Collector.(collect.Resumer); ok {
+			a.resumer, a.noData = resumer, true
 		}
 		r.all = append(r.all, a)
 		if !s.Optional {
@@ -83,7 +83,7 @@ func (r *Sampler) Round(ctx context.Context) (next time.Duration, err error) {
 	for _, a := range r.all {
 		if !a.due.After(begun) {
 			due = append(due, a)
-			// From one start for all: what is due at the same time is one transaction.
+			// All count from one start, so collectors with one interval stay in one round.
 			a.due = after(r.begun, a.Interval, begun)
 		}
 	}
@@ -151,7 +151,10 @@ func (r *Sampler) collect(ctx context.Context, due []*scheduled, wall time.Time)
 	return r.collectAt(ctx, due, now)
 }
 
+// collectAt is collect at a given time. Two kinds of round store nothing: one that has
+// only heartbeats, and one whose samples may wait for the next round.
 func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Moment) (int, error) {
+	// Read: all start together, and their answers are awaited one after the other.
 	due = r.withPlace(due)
 	for _, a := range due {
 		a.start(collect.Moment{Wall: now.Wall, Boot: now.Boot, BootID: r.clock.bootID, ClockTrusted: r.clock.trusted})
@@ -165,6 +168,9 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 	if r.quiet(due, u.Groups, now.Wall) {
 		return 0, nil
 	}
+
+	// Prepare: the clock says whether samples are held; samples that an earlier round
+	// could not store come first.
 	if r.canWait(due, now.Wall) {
 		r.clock.update(now, func() status.Row { return r.skew(ctx, nil) })
 		if r.storedLately(now.Wall) {
@@ -172,11 +178,10 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 			return 0, nil
 		}
 	}
-	// Samples must not be lost because the database cannot be used now.
-	ready := r.ready(waiting, ctx)
-	if r.restored { // without an earlier run's counts the counters would go back
-		if own := r.self.Due(now.Wall); len(own) > 0 {
-			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Self: true, Samples: own})
+	ready := r.ready(waiting, ctx) // if it is an error, the samples wait in the queue
+	if r.restored {                // without an earlier run's counts the counters would go back
+		if metrics := r.self.Due(now.Wall); len(metrics) > 0 {
+			u.Groups = append(u.Groups, store.Group{Priority: status.SelfPriority, Self: true, Samples: metrics})
 			r.countersDirty = true
 		}
 	}
@@ -186,6 +191,8 @@ func (r *Sampler) collectAt(ctx context.Context, due []*scheduled, now status.Mo
 	for _, g := range u.Groups {
 		n += len(g.Samples)
 	}
+
+	// Store: one transaction, unless there is nothing to store and no heartbeat is due.
 	// A timer may be a little early, and a heartbeat may be a second late.
 	beat := now.Wall.Sub(r.beaten).Abs() >= idle-time.Second
 	if ready == nil && n == 0 && len(due) == 0 && len(u.Groups) == 0 && r.clock.stored && !beat {
@@ -217,7 +224,7 @@ func (r *Sampler) record(ctx context.Context, u store.Update, n int, ready error
 	}
 	r.countersDirty, r.beaten = false, now.Wall
 	for _, a := range r.all {
-		a.unkept = false
+		a.unsaved = false
 	}
 	r.queue.clear()
 	r.wrote(u.Status)

@@ -85,33 +85,11 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 	maps.Copy(lost, u.Lost)
 	entries := map[string]int{}
 	if len(u.Groups) > 0 {
-		if err := db.syncSeries(ctx, tx); err != nil {
+		var held int
+		if stored, held, fresh, err = db.writeGroups(ctx, tx, u, lost); err != nil {
 			return 0, nil, err
 		}
-		h, err := db.holdOf(ctx, tx, u)
-		if err != nil {
-			return 0, nil, err
-		}
-		for _, held := range []bool{true, false} { // the samples that are held, then the others
-			of, state, shift := clockHold{held, db.session, 0}, Pending, int64(0)
-			if held {
-				of, state, shift = h, Held, h.shiftMs
-			}
-			groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return (h.held && !g.ClockTrusted) != held })
-			n, new, err := db.insert(ctx, tx, groups, state, of.session, shift, lost)
-			if err != nil {
-				return 0, nil, err
-			}
-			stored += n
-			fresh = append(fresh, new...)
-			heldBy := int64(0)
-			if held {
-				entries["held"], heldBy = n, of.session
-			}
-			if err := writeEvents(ctx, tx, groups, heldBy, shift); err != nil {
-				return 0, nil, err
-			}
-		}
+		entries["held"] = held
 	}
 	entries["captured"] = stored
 	for _, reason := range slices.Sorted(maps.Keys(lost)) {
@@ -127,4 +105,36 @@ func (db *DB) writeUpdate(ctx context.Context, tx *sql.Tx, u Update) (stored int
 		return 0, nil, err
 	}
 	return stored, fresh, writeCounters(ctx, tx, u.Counters)
+}
+
+// writeGroups writes the samples and events of an update: first those that are held
+// because the clock is not trusted, then the others. It adds samples that cannot be
+// stored to lost, and returns how many were stored, how many of them are held, and
+// the series that are new.
+func (db *DB) writeGroups(ctx context.Context, tx *sql.Tx, u Update, lost map[string]int) (stored, held int, fresh []*Series, err error) {
+	if err := db.syncSeries(ctx, tx); err != nil {
+		return 0, 0, nil, err
+	}
+	h, err := db.holdOf(ctx, tx, u)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	isHeld := func(g Group) bool { return h.held && !g.ClockTrusted }
+	toHold := slices.DeleteFunc(slices.Clone(u.Groups), func(g Group) bool { return !isHeld(g) })
+	held, fresh, err = db.insert(ctx, tx, toHold, Held, h.session, h.shiftMs, lost)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	if err := writeEvents(ctx, tx, toHold, h.session, h.shiftMs); err != nil {
+		return 0, 0, nil, err
+	}
+	toSend := slices.DeleteFunc(slices.Clone(u.Groups), isHeld)
+	pending, more, err := db.insert(ctx, tx, toSend, Pending, db.session, 0, lost)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	if err := writeEvents(ctx, tx, toSend, 0, 0); err != nil {
+		return 0, 0, nil, err
+	}
+	return held + pending, held, append(fresh, more...), nil
 }

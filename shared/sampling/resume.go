@@ -22,22 +22,22 @@ const (
 	restFor = 9 * time.Second
 )
 
-// keeping is the state of a collector that keeps its place over restarts.
-type keeping struct {
-	keeper collect.Keeper // nil: it keeps none
-	counts []metric.Count
-	state  any  // nil: none yet
-	unkept bool // state and counts have to be stored
-	more   bool // it has more to read
-	wait   bool // its last samples may be stored with the next samples of others
+// resuming is the state of a collector that keeps its place over restarts.
+type resuming struct {
+	resumer collect.Resumer // nil: it keeps none
+	counts  []metric.Count
+	state   any  // nil: none yet
+	unsaved bool // state and counts have to be stored
+	more    bool // it has more to read
+	wait    bool // its last samples may be stored with the next samples of others
 }
 
-// withPlace leaves out the keepers while they do not know their place of the last run.
+// withPlace leaves out the resumers while they do not know their place of the last run.
 func (r *Sampler) withPlace(due []*scheduled) []*scheduled {
 	if r.restored {
 		return due
 	}
-	return slices.DeleteFunc(slices.Clone(due), func(a *scheduled) bool { return a.keeper != nil })
+	return slices.DeleteFunc(slices.Clone(due), func(a *scheduled) bool { return a.resumer != nil })
 }
 
 // adjust makes collectors that have more to read due again at once, and those that have
@@ -60,8 +60,8 @@ func (a *scheduled) searchInterval() time.Duration {
 	return a.Interval * max(1, (searchEvery+a.Interval-1)/max(1, a.Interval))
 }
 
-// keep remembers what has to be stored beside the samples.
-func (a *scheduled) keep(o collect.Observation) {
+// remember notes what has to be stored beside the samples.
+func (a *scheduled) remember(o collect.Observation) {
 	a.more, a.wait = o.Soon, o.Wait
 	if o.State != nil {
 		a.state = o.State
@@ -72,7 +72,7 @@ func (a *scheduled) keep(o collect.Observation) {
 	if o.Keep {
 		// A row that changes is written. A place alone, without samples, is written only
 		// at the end.
-		a.unkept = true
+		a.unsaved = true
 		a.component.SetDetail(o.State)
 	}
 }
@@ -99,20 +99,20 @@ func (r *Sampler) quiet(due []*scheduled, groups []store.Group, now time.Time) b
 		return false
 	}
 	return !slices.ContainsFunc(due, func(a *scheduled) bool {
-		return a.unkept || !a.noData || a.answer != nil
+		return a.unsaved || !a.noData || a.answer != nil
 	})
 }
 
 // canWait says whether a round's samples may be stored in the next round, which is near:
 // two transactions write twice the pages. A kill until then loses nothing, because only
-// keepers found samples, and their place is not stored either.
+// resumers found samples, and their place is not stored either.
 func (r *Sampler) canWait(due []*scheduled, now time.Time) bool {
 	near := func(a *scheduled) bool { return a.due.After(now) && a.due.Sub(now) < restFor }
 	if len(due) == 0 || !r.storedLately(now) || !slices.ContainsFunc(r.all, near) {
 		return false
 	}
 	return !slices.ContainsFunc(due, func(a *scheduled) bool {
-		return a.answer != nil || !a.wait && (a.unkept || !a.noData)
+		return a.answer != nil || !a.wait && (a.unsaved || !a.noData)
 	})
 }
 
@@ -134,16 +134,16 @@ func (r *Sampler) counters() []metric.Count {
 		counts = r.self.Tally.All()
 	}
 	for _, a := range r.all {
-		if a.unkept {
+		if a.unsaved {
 			counts = append(counts, a.counts...)
 		}
 	}
 	return counts
 }
 
-// keptOf is what an earlier run left, without the states of the collectors.
-func keptOf(rows []status.Row, counts []metric.Count) collect.Kept {
-	k := collect.Kept{Counts: counts}
+// lastRunOf is what an earlier run left, without the states of the collectors.
+func lastRunOf(rows []status.Row, counts []metric.Count) collect.LastRun {
+	k := collect.LastRun{Counts: counts}
 	for _, row := range rows {
 		if row.Component != status.ClockRow {
 			continue

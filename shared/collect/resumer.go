@@ -6,19 +6,19 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-// A Keeper is a collector that continues where the last run stopped: its counts and its
+// A Resumer is a collector that continues where the last run stopped: its counts and its
 // place in its source are stored in the same transaction as the samples that come from
 // them. Its caller calls Observe instead of Collect, and not before Restore.
-type Keeper interface {
+type Resumer interface {
 	Collector
 	// Restore takes over the last Observation that was stored.
-	Restore(k Kept)
+	Restore(k LastRun)
 	// Observe is Collect with everything that must be stored together.
 	Observe(now Moment) (Observation, error)
 }
 
-// Kept is what the database has of an earlier run.
-type Kept struct {
+// LastRun is what the database has of an earlier run.
+type LastRun struct {
 	State  string         // what Observation.State was, as JSON; "" or {}: nothing
 	Counts []metric.Count // all there are, also those of others
 	// The boot in which the clock was last checked, and the result. Times of an earlier

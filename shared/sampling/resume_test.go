@@ -28,7 +28,7 @@ type diary struct {
 
 func (d *diary) Collect(time.Time) ([]metric.Sample, error) { panic("Observe is there") }
 
-func (d *diary) Restore(k collect.Kept) {
+func (d *diary) Restore(k collect.LastRun) {
 	d.restored = true
 	fmt.Sscanf(k.State, `{"n":%d}`, &d.n)
 }
@@ -79,7 +79,7 @@ func stored(t *testing.T, db *store.DB) (place, count, rows int) {
 	return place, count, rows
 }
 
-func TestAPlacedCollectorRunsOnlyWhenItsPlaceIsKnownAndContinuesThere(t *testing.T) {
+func TestAResumingCollectorRunsOnlyWhenItsPlaceIsKnownAndContinuesThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
@@ -150,9 +150,9 @@ func TestThePlaceOfACollectorWaitsWithItsSamples(t *testing.T) {
 	})
 }
 
-// TestARestoredPlacedCollectorRunsWithTheOthers: asked at another time than they are, it
+// TestARestoredResumingCollectorRunsWithTheOthers: asked at another time than they are, it
 // would make each round two transactions.
-func TestARestoredPlacedCollectorRunsWithTheOthers(t *testing.T) {
+func TestARestoredResumingCollectorRunsWithTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true}
@@ -189,10 +189,10 @@ func TestARestoredPlacedCollectorRunsWithTheOthers(t *testing.T) {
 	})
 }
 
-// TestEventsOfAPlacedCollectorAreStoredWithTheNextSamples: a minute of news each five
+// TestEventsOfAResumingCollectorAreStoredWithTheNextSamples: a minute of news each five
 // seconds beside a collector of each ten takes six transactions. What was not
 // stored when the daemon is killed is found again; at a stop nothing is left.
-func TestEventsOfAPlacedCollectorAreStoredWithTheNextSamples(t *testing.T) {
+func TestEventsOfAResumingCollectorAreStoredWithTheNextSamples(t *testing.T) {
 	var log strings.Builder
 	now := status.Moment{Wall: time.Now(), Boot: time.Hour}
 	round := func(r *Sampler) {
@@ -245,7 +245,7 @@ func TestEventsOfAPlacedCollectorAreStoredWithTheNextSamples(t *testing.T) {
 	}
 }
 
-func TestAPlacedCollectorWithMoreToReadRunsAgainSoon(t *testing.T) {
+func TestAResumingCollectorWithMoreToReadRunsAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{news: true, soon: true}
@@ -304,15 +304,15 @@ func TestARoundWithoutSamplesWritesNothing(t *testing.T) {
 	})
 }
 
-// The first round only learns where keepers stopped: one that may find nothing is due
+// The first round only learns where resumers stopped: one that may find nothing is due
 // at once then, and only after that as seldom as one that found nothing.
-func TestAPlacedCollectorThatDidNotRunYetDiffersFromOneThatFoundNothing(t *testing.T) {
+func TestAResumingCollectorThatDidNotRunYetDiffersFromOneThatFoundNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		d := &diary{}
-		keeper := every(5*time.Second, "stream.events", d)
-		keeper.Optional = true
-		r, _ := mustSampler(t, &log, keeper, every(time.Minute, "a", good("a")))
+		resumer := every(5*time.Second, "stream.events", d)
+		resumer.Optional = true
+		r, _ := mustSampler(t, &log, resumer, every(time.Minute, "a", good("a")))
 		var asked []time.Duration
 		for begun := time.Now(); time.Since(begun) < time.Minute; {
 			was := d.asked
