@@ -59,9 +59,13 @@ $(LINT):
 	mv bin/.tool/golangci-lint $@
 
 TESTFLAGS ?= -race -shuffle=on
+# Tests wait more than they compute: twice as many at once as there are processors,
+# and the longest packages first, so that none of them is left for the end.
+ATONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+LONGEST := ./tests ./shared/health ./shared/ship ./tests/fleet
 test: ## every test, with the race detector, in random order
 	@sh tests/tools.sh install
-	@rc=0; CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -timeout 15m ./... || rc=$$?; \
+	@rc=0; CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -p $(ATONCE) -parallel $(ATONCE) -timeout 15m $(LONGEST) ./... || rc=$$?; \
 	CGO_ENABLED=1 $(GO) test $(filter -short,$(TESTFLAGS)) -run 'ALargeDatabase|AfterTwoDamages|TwoHundredThousand' ./shared/salvage ./shared/upkeep || rc=$$?; sh tests/tools.sh missing; exit $$rc
 
 bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, memory, the wire

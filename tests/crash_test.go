@@ -17,6 +17,7 @@ import (
 // committed with what the server shows at the end. CRASH_ROUNDS is how often;
 // CRASH_SEED replays a schedule.
 func TestNothingIsLostOrDoubledOverKills(t *testing.T) {
+	t.Parallel()
 	rounds := fromEnv(t, "CRASH_ROUNDS", 200)
 	seed := fromEnv(t, "CRASH_SEED", int(time.Now().UnixNano()&0x7fffffff))
 	t.Logf("CRASH_SEED=%d CRASH_ROUNDS=%d", seed, rounds)

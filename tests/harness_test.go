@@ -58,6 +58,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

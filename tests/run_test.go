@@ -18,6 +18,7 @@ import (
 // the whole process group, more than once and with TERM after it, as an impatient
 // user does.
 func TestMakeRunShowsThisMachineAndCtrlCStopsEverything(t *testing.T) {
+	t.Parallel()
 	var ports []string
 	for range 3 {
 		port := mustReservePort(t)

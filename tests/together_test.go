@@ -15,6 +15,7 @@ import (
 // that does not exist, again and again: making a file a WAL database waits for
 // no busy timeout, and each of them must come up all the same.
 func TestAllThreeStartTogetherOnNoFile(t *testing.T) {
+	t.Parallel()
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

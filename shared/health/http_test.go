@@ -341,6 +341,7 @@ func TestADiskThatHangsBlocksFewQueriesAndNothingElse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
+	t.Parallel()
 	b := newBoard(t)
 	b.fill(t)
 	w := b.watch(t)

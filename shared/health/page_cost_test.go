@@ -180,6 +180,7 @@ func TestThePageHasNoFindingOfAxe(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
+	t.Parallel()
 	script := axe(t)
 	for _, state := range []struct {
 		name  string
@@ -194,6 +195,7 @@ func TestThePageHasNoFindingOfAxe(t *testing.T) {
 		{"error", func(*board) {}, "#status.error"},
 	} {
 		t.Run(state.name, func(t *testing.T) {
+			t.Parallel()
 			b := newBoard(t)
 			state.make(b)
 			ctx := browser(t)

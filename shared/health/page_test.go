@@ -37,6 +37,7 @@ func TestThePageShowsTheBoardInARealBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
+	t.Parallel()
 	b := newBoard(t)
 	b.fill(t, day(time.Now(), 1.2)...)
 	ctx, heard, base := open(t, b, len(dayCharts))
@@ -190,6 +191,7 @@ func TestThePageReportsAMissingDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
+	t.Parallel()
 	ctx := browser(t)
 	b := newBoard(t)
 	base := b.serve(t)

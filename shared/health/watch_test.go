@@ -186,6 +186,7 @@ func TestWatchReportsALockedDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
+	t.Parallel()
 	b := newBoard(t)
 	b.fill(t)
 	db, err := sql.Open("sqlite3", "file:"+b.path+"?_locking_mode=EXCLUSIVE&_journal_mode=DELETE")
