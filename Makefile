@@ -15,6 +15,9 @@ endif
 # Left out of the daemons: HTTP/2, the C resolver and SQLite extensions, which
 # would cost 2 MB of resident memory.
 TAGS := nethttpomithttp2,netgo,osusergo,sqlite_omit_load_extension
+# For every command of Go: vet, lint and the tests see what is released, and SQLite
+# is compiled once for all of them, and once more for the race detector.
+export GOFLAGS := $(filter-out -trimpath -tags=%,$(shell $(GO) env GOFLAGS 2>/dev/null)) -trimpath -tags=$(TAGS)
 # How SQLite is compiled. fdatasync leaves the times of the files to the next
 # journal commit: a sixth less is written for each sample that is made durable.
 # Without full-text search, R*Trees, the shared cache and memory statistics, and
@@ -37,13 +40,13 @@ build: daemons receiver ## the four programs, into bin/
 
 daemons:
 	@[ -x '$(BIN)/metrics-collector' ] || echo "building; the first time SQLite is compiled, which takes a minute or two"
-	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) $(CLDFLAGS)' -o '$(BIN)/' ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
+	CGO_ENABLED=1 $(GO) build -ldflags '$(LDFLAGS) $(CLDFLAGS)' -o '$(BIN)/' ./cmd/metrics-collector ./cmd/metrics-shipper ./cmd/metrics-health
 
 receiver:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o '$(BIN)/' ./cmd/metrics-receiver
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o '$(BIN)/' ./cmd/metrics-receiver
 
 probe: # the health check of the images
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o '$(BIN)/' ./docker/probe
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o '$(BIN)/' ./docker/probe
 
 run: build ## all three daemons in the foreground, until Ctrl-C
 	@sh tests/run.sh
