@@ -12,6 +12,9 @@ import (
 )
 
 func TestRowsWhosePagesAreIntactAreKept(t *testing.T) {
+	if raced {
+		t.Skip("make test runs it without the race detector: nothing in it runs side by side")
+	}
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

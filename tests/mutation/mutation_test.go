@@ -284,7 +284,7 @@ func (m mutation) plant(t *testing.T) (killer string, err error) {
 		return "", err
 	}
 	// In the environment, as the tests build the programs themselves.
-	out, err := m.test(t, "GOFLAGS=-overlay="+overlay)
+	out, err := m.test(t, "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 	first := failed.FindSubmatch(out)
 	switch {
 	case err == nil:
