@@ -55,7 +55,8 @@ func newTimes(now Moment) (times, error) {
 func (t times) of(e *journal.Entry) lineTime {
 	written := time.UnixMicro(int64(min(e.Realtime, 1<<62))) //nolint:gosec // bounded
 	if t.boot == (journal.ID{}) || e.BootID != t.boot {
-		known := !written.Before(noTimeBefore) && dashed(e.BootID) != t.unsure && (!t.now.ClockTrusted || written.Before(t.now.Wall.Add(futureBy)))
+		known := !written.Before(noTimeBefore) && dashed(e.BootID) != t.unsure &&
+			(!t.now.ClockTrusted || written.Before(t.now.Wall.Add(futureBy)))
 		return lineTime{ms: written.UnixMilli(), earlier: true, known: known}
 	}
 	on := time.Duration(min(e.Monotonic, 1<<52))*time.Microsecond + max(t.now.Boot-t.monotonic, 0) //nolint:gosec // bounded

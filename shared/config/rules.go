@@ -25,7 +25,8 @@ func (w *walker) relate(c Config) {
 	if len(r.Pins) == 1 && !w.bad["remote.pins"] && !w.bad["remote.pins[0]"] {
 		w.rule("remote.pins", "want two or more, so that a key can be replaced, got one")
 	}
-	if (r.BasicAuth.Username == "") != (r.BasicAuth.PasswordFile == "") && !w.bad["remote.basic_auth.username"] && !w.bad["remote.basic_auth.password_file"] {
+	if (r.BasicAuth.Username == "") != (r.BasicAuth.PasswordFile == "") && !w.bad["remote.basic_auth.username"] &&
+		!w.bad["remote.basic_auth.password_file"] {
 		key, other := "remote.basic_auth.username", "password_file"
 		if r.BasicAuth.Username == "" {
 			key, other = "remote.basic_auth.password_file", "username"

@@ -53,5 +53,6 @@ func parseMapping(fields []string) (m mapping) {
 		return m
 	}
 	mode := fields[1]
-	return mapping{uintptr(start), uintptr(end), strings.HasPrefix(fields[5], "/") && strings.HasSuffix(mode, "p") && !strings.Contains(mode, "w")}
+	return mapping{uintptr(start), uintptr(end), strings.HasPrefix(fields[5], "/") && strings.HasSuffix(mode, "p") &&
+		!strings.Contains(mode, "w")}
 }

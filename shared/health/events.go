@@ -92,7 +92,8 @@ func sessionEvents(runs []store.Run) (all []Event) {
 				BootID  string `json:"boot_id"`
 				Version string `json:"version"`
 			}
-			if json.Unmarshal([]byte(before.Metadata), &earlier) == nil && earlier.BootID != "" && known.BootID != "" && earlier.BootID != known.BootID {
+			if json.Unmarshal([]byte(before.Metadata), &earlier) == nil && earlier.BootID != "" && known.BootID != "" &&
+				earlier.BootID != known.BootID {
 				started.Source, started.Text = "board", "booted; the collector started "+known.Version
 			}
 			if before.State != "completed" {

@@ -106,11 +106,13 @@ func (x *exposition) clock(t Time) {
 	x.milli(t.SkewMs)
 	x.family("belabox_clock_skew_error_seconds", "gauge", "Bound of the error of belabox_clock_skew_seconds.")
 	x.milli(t.SkewErrorMs)
-	x.family("belabox_clock_synced", "gauge", "1 if the kernel or systemd-timesyncd says that the clock is synchronised, 0 if not; absent if that is not known.")
+	x.family("belabox_clock_synced", "gauge",
+		"1 if the kernel or systemd-timesyncd says that the clock is synchronised, 0 if not; absent if that is not known.")
 	if t.NTPSynced != nil {
 		x.value(one(*t.NTPSynced))
 	}
-	x.family("belabox_clock_trusted", "gauge", "1 if samples are stored with the time of this clock, 0 if they are held; absent if that is not known.")
+	x.family("belabox_clock_trusted", "gauge",
+		"1 if samples are stored with the time of this clock, 0 if they are held; absent if that is not known.")
 	if t.Trusted != nil {
 		x.value(one(*t.Trusted))
 	}

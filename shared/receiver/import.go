@@ -168,6 +168,7 @@ func encoding(fields []string) (compressed bool, err error) {
 	case "gzip":
 		return true, nil
 	default:
-		return false, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %.60q is not supported: send plain text or one layer of gzip", value)
+		return false, refuse(http.StatusUnsupportedMediaType,
+			"Content-Encoding %.60q is not supported: send plain text or one layer of gzip", value)
 	}
 }

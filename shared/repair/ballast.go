@@ -43,7 +43,8 @@ func (o *Owner) KeepBallast(now time.Time) {
 	o.due.ballast = now
 	switch changed, err := trimBallast(o.path, ballastLow); {
 	case err != nil:
-		o.log.Warn("the ballast file beside the database could not be maintained; will try again", "error", err, "retry_in", ballastEvery.String())
+		o.log.Warn("the ballast file beside the database could not be maintained; will try again", "error", err,
+			"retry_in", ballastEvery.String())
 	case changed == ballastReleased:
 		o.log.Warn("the disk is nearly full; the ballast beside the database was released")
 	case changed == ballastKept:

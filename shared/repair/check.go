@@ -174,7 +174,8 @@ func isOurFile(path string, size int64) error {
 		return nil // a power cut leaves such files
 	}
 	pages, alike := 0, 0
-	for at := int64(store.PageSize); at < size && pages < samplePages; at += max(store.PageSize, size/samplePages/store.PageSize*store.PageSize) {
+	step := max(store.PageSize, size/samplePages/store.PageSize*store.PageSize)
+	for at := int64(store.PageSize); at < size && pages < samplePages; at += step {
 		if _, err := f.ReadAt(head[:1], at); err != nil {
 			break
 		}

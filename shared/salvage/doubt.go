@@ -1,6 +1,7 @@
 package salvage
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
@@ -12,6 +13,8 @@ const (
 	sampleHeader = 8
 	// leastFree is the least room between two cells that SQLite uses again.
 	leastFree = 4
+	// fillBytes is how many equal bytes are more than chance.
+	fillBytes = 8
 )
 
 // dropBeforeBroken drops samples of a damaged page that lie directly before a
@@ -24,11 +27,12 @@ func (s *scanner) dropBeforeBroken() {
 	for i, one := range s.spans {
 		n, _ := slices.BinarySearch(starts, one.end)
 		rest := starts[min(n, len(starts)-1):] // from the next cell on
-		whole := !slices.Contains(s.broken, rest[0]) || s.page.beginsSample(rest[0], rest[min(1, len(rest)-1)]) || s.page.beginsFree(one.end, starts)
-		for gap := 0; gap < leastFree && !whole; gap++ {
-			whole = s.page.beginsSample(one.end+gap, rest[0])
+		intact := !slices.Contains(s.broken, rest[0]) || s.page.beginsFree(one.end, starts) || s.page.beginsFill(one.end) ||
+			s.page.beginsSample(rest[0], rest[min(1, len(rest)-1)])
+		for gap := 0; gap < leastFree && !intact; gap++ {
+			intact = s.page.beginsSample(one.end+gap, rest[0])
 		}
-		if whole {
+		if intact {
 			kept, spans = append(kept, s.samples[i]), append(spans, one)
 		}
 	}
@@ -73,6 +77,18 @@ func (p page) beginsFree(at int, starts []int) bool {
 	size := int(binary.BigEndian.Uint16(p.data[at+2:]))
 	_, found := slices.BinarySearch(starts, at+size)
 	return size >= leastFree && (found || p.beginsSample(at+size, p.size))
+}
+
+// beginsFill says whether a run of equal bytes begins at a place of a page, or in the
+// first bytes of the cell there. The damage is then, for example, a sector of zeros, and
+// everything before the run is intact.
+func (p page) beginsFill(at int) bool {
+	for n := at; n < at+fillBytes && n+fillBytes <= len(p.data); n++ {
+		if p.data[n-1] != p.data[n] && bytes.Count(p.data[n:n+fillBytes], p.data[n:n+1]) == fillBytes {
+			return true
+		}
+	}
+	return false
 }
 
 // keepRising keeps the longest run of samples whose keys are in order: a key that

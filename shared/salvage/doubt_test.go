@@ -113,3 +113,28 @@ func TestNoiseInAPageCostsOnlyTheSamplesAroundIt(t *testing.T) {
 		}
 	}
 }
+
+// Of a sector of zeros or ones, the first byte shows where it begins, unless the value
+// before it ends with the same byte.
+func TestARunOfEqualBytesCostsOnlyTheSamplesInIt(t *testing.T) {
+	s := mustStock(t)
+	scan := s.scanner()
+	for number, sound := range pagesOfSamples(s) {
+		scan.readSamples(page{number, pageSize, sound}, func(*sample) bool { return true })
+		spans := slices.Clone(scan.spans)
+		first := slices.MinFunc(spans, func(a, b span) int { return a.start - b.start }).start
+		for begin := first; begin < pageSize-100; begin++ {
+			data := bytes.Clone(sound)
+			copy(data[begin:begin+100], bytes.Repeat([]byte{0xff}, 100))
+			hit := 0
+			for _, one := range spans {
+				if one.start < begin+100 && one.end > begin {
+					hit++
+				}
+			}
+			if right, _ := s.readPage(scan, number, data); right < len(spans)-hit {
+				t.Errorf("page %d, from byte %d, in %d samples: %d of %d are left", number, begin, hit, right, len(spans))
+			}
+		}
+	}
+}

@@ -188,7 +188,8 @@ func (s *salvage) noteParts(one store.Series) {
 // series is lost, the hash can confirm a guess.
 func (s *salvage) noteHash() {
 	r := &s.scan.rec
-	if r.columns != 2 || r.values[0].kind != text || len(r.values[0].b) != 64 || r.values[1].kind != whole || len(s.found.hashes) >= maxHashes {
+	if r.columns != 2 || r.values[0].kind != text || len(r.values[0].b) != 64 || r.values[1].kind != whole ||
+		len(s.found.hashes) >= maxHashes {
 		return
 	}
 	if _, err := hex.DecodeString(string(r.values[0].b)); err == nil && r.values[1].n >= 1 && r.values[1].n <= store.MaxSeries {

@@ -136,7 +136,9 @@ func (s *Shipper) prove(ctx context.Context, b *round, r *request) result {
 		s.count(b, r.a)
 		return s.interpret(r.c, r.a, r.err)
 	}
-	return s.foreign(first, fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that every metrics server rejects", errNotOurs, a.status))
+	return s.foreign(first,
+		fmt.Errorf("%w: it does not name itself, and it answered HTTP %d to a body that every metrics server rejects",
+			errNotOurs, a.status))
 }
 
 // interpretSilence says what an answer without a body means: everything is delivered,

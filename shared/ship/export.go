@@ -70,19 +70,20 @@ func (x *expected) query(fromMs, toMs int64) string {
 
 // read counts the samples of an export that were expected.
 func (x *expected) read(body io.Reader) error {
-	return vmjson.Read(body, vmjson.Limits{LineBytes: exportLine, Samples: exportSamples}, func(number int, line vmjson.Line, refused error) error {
-		if refused != nil {
-			return fmt.Errorf("line %d of the export: %w", number, refused)
-		}
-		of := x.series[lineText(line.Name, line.Labels)]
-		for i, at := range line.Timestamps {
-			if one := of[at]; one != nil {
-				one.times++
-				one.value = line.Values[i]
+	return vmjson.Read(body, vmjson.Limits{LineBytes: exportLine, Samples: exportSamples},
+		func(number int, line vmjson.Line, refused error) error {
+			if refused != nil {
+				return fmt.Errorf("line %d of the export: %w", number, refused)
 			}
-		}
-		return nil
-	})
+			of := x.series[lineText(line.Name, line.Labels)]
+			for i, at := range line.Timestamps {
+				if one := of[at]; one != nil {
+					one.times++
+					one.value = line.Values[i]
+				}
+			}
+			return nil
+		})
 }
 
 func (x *expected) found(r *store.Row) *found { return x.series[x.texts[r.Series.ID]][r.TimeMs] }

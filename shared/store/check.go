@@ -66,7 +66,8 @@ func (db *DB) Check(ctx context.Context) error {
 		}
 	}
 	var first, last sql.NullInt64
-	err = db.write.QueryRowContext(ctx, "SELECT (SELECT min(timestamp_ms) FROM samples), (SELECT max(timestamp_ms) FROM samples)").Scan(&first, &last)
+	err = db.write.QueryRowContext(ctx,
+		"SELECT (SELECT min(timestamp_ms) FROM samples), (SELECT max(timestamp_ms) FROM samples)").Scan(&first, &last)
 	if err != nil {
 		return fmt.Errorf("check the database: %w", err)
 	}

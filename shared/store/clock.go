@@ -97,7 +97,8 @@ func (db *DB) base(ctx context.Context, tx *sql.Tx, c Clock) (base int64, err er
 		return 0, err
 	}
 	var stored sql.NullInt64
-	err = tx.QueryRowContext(ctx, "SELECT metadata ->> '$.offset_ms' FROM sessions WHERE num = ? AND json_valid(metadata)", db.session).Scan(&stored)
+	err = tx.QueryRowContext(ctx, "SELECT metadata ->> '$.offset_ms' FROM sessions WHERE num = ? AND json_valid(metadata)",
+		db.session).Scan(&stored)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, err
 	}
@@ -150,7 +151,8 @@ func (db *DB) release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockCha
 	return db.releaseSession(ctx, tx, next.num, next.shift, order, len(all) > 1)
 }
 
-func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64, order string, more bool) (change ClockChange, err error) {
+func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64,
+	order string, more bool) (change ClockChange, err error) {
 	if _, err := tx.ExecContext(ctx, `CREATE TEMP TABLE released AS SELECT timestamp_ms, series_id, value, value_text, priority FROM samples
 		WHERE uploaded = 3 AND session = ? ORDER BY timestamp_ms `+order+", series_id LIMIT ?", session, releaseSlice); err != nil {
 		return change, err

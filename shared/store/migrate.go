@@ -127,7 +127,8 @@ func (db *DB) migrate(ctx context.Context) error {
 // addTables creates the tables that were added to the present schema.
 func (db *DB) addTables(ctx context.Context) error {
 	var have int
-	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name IN ('series_used', 'events')").Scan(&have); err != nil {
+	if err := db.read.QueryRowContext(ctx,
+		"SELECT count(*) FROM sqlite_schema WHERE name IN ('series_used', 'events')").Scan(&have); err != nil {
 		return fmt.Errorf("read the schema: %w", err)
 	}
 	if have == 2 {

@@ -77,17 +77,18 @@ func (s snapshot) series(ctx context.Context, id int64) (*Series, error) {
 		return known, nil
 	}
 	var found *Series
-	err := s.each(ctx, "SELECT metric_name, device_id, tags, value_type FROM series WHERE id = ?", []int64{id}, 4, func(row []driver.Value) error {
-		name, ok1 := row[0].(string)
-		device, ok2 := row[1].(string)
-		tags, ok3 := row[2].(string)
-		kind, ok4 := row[3].(int64)
-		if !ok1 || !ok2 || !ok3 || !ok4 {
-			return fmt.Errorf("its columns have other types: %v", row)
-		}
-		found = &Series{ID: id, Name: name, Device: device, Tags: tags, Type: int(kind), version: s.version}
-		return nil
-	})
+	err := s.each(ctx, "SELECT metric_name, device_id, tags, value_type FROM series WHERE id = ?", []int64{id}, 4,
+		func(row []driver.Value) error {
+			name, ok1 := row[0].(string)
+			device, ok2 := row[1].(string)
+			tags, ok3 := row[2].(string)
+			kind, ok4 := row[3].(int64)
+			if !ok1 || !ok2 || !ok3 || !ok4 {
+				return fmt.Errorf("its columns have other types: %v", row)
+			}
+			found = &Series{ID: id, Name: name, Device: device, Tags: tags, Type: int(kind), version: s.version}
+			return nil
+		})
 	if err == nil && found == nil {
 		err = sql.ErrNoRows
 	}

@@ -55,7 +55,8 @@ func statuses(ctx context.Context, tx *sql.Tx) ([]status.Row, error) {
 }
 
 func scanStatus(row interface{ Scan(into ...any) error }) (s status.Row, err error) {
-	err = row.Scan(&s.Component, &s.Daemon, &s.State, &s.PID, &s.Version, &s.BootID, &s.StartedMs, &s.IntervalMs, &s.HeartbeatMs, &s.HeartbeatBootMs,
+	err = row.Scan(&s.Component, &s.Daemon, &s.State, &s.PID, &s.Version, &s.BootID, &s.StartedMs, &s.IntervalMs,
+		&s.HeartbeatMs, &s.HeartbeatBootMs,
 		&s.SuccessMs, &s.SuccessBootMs, &s.Error, &s.ErrorMs, &s.FailingSinceMs, &s.Succeeded, &s.Failed, &s.Detail)
 	return s, err
 }

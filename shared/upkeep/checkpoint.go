@@ -42,7 +42,8 @@ func (k *Keeper) checkpoint(ctx context.Context, keep int64) error {
 	}
 	k.due = now.Add(k.cfg.WALCheckpointInterval)
 	if !k.busySince.IsZero() {
-		k.log.Info("the checkpoint finished; the WAL can be emptied again", "busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries)
+		k.log.Info("the checkpoint finished; the WAL can be emptied again",
+			"busy_for", now.Sub(k.busySince).Round(time.Second).String(), "tries", k.busyTries)
 		k.busySince, k.busyTries = time.Time{}, 0
 	}
 	k.logDone(c)

@@ -215,7 +215,8 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	case err != nil:
 		return err
 	case c.Busy:
-		k.log.Warn("a reader or writer prevented the WAL from being emptied; the next start continues with it", "frames", c.Frames, "moved", c.Moved)
+		k.log.Warn("a reader or writer prevented the WAL from being emptied; the next start continues with it",
+			"frames", c.Frames, "moved", c.Moved)
 	default:
 		k.logDone(c)
 	}

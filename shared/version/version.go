@@ -30,7 +30,8 @@ func Of() string {
 // Text is what -version prints: the program and its version, the revision, the
 // compiler and the platform, a line each.
 func Text(program string) string {
-	return fmt.Sprintf("%s %s\nrevision %s\ngo       %s\nplatform %s/%s\n", program, Of(), revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s %s\nrevision %s\ngo       %s\nplatform %s/%s\n", program, Of(), revision(), runtime.Version(),
+		runtime.GOOS, runtime.GOARCH)
 }
 
 // revision is what the go command found, or else the stamp.
