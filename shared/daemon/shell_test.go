@@ -350,7 +350,7 @@ func TestADaemonThatDoesNotStopExitsAndNamesTheLoop(t *testing.T) {
 	if exit := p.exit(t); exit != 1 {
 		t.Errorf("exit %d, want 1", exit)
 	}
-	if want := `"error":"still running 4.2s after the signal to stop, in deaf: giving up on it"`; !strings.Contains(p.stdout.String(), want) {
+	if want := `"error":"still running 4.2s after the stop signal, in deaf: exiting without waiting further"`; !strings.Contains(p.stdout.String(), want) {
 		t.Errorf("log lacks %s:\n%s", want, &p.stdout)
 	}
 	if pid, held, err := lockOf(filepath.Join(dir, "run/metrics-test.lock")); pid != p.cmd.Process.Pid || held || err != nil {

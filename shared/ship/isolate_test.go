@@ -269,7 +269,7 @@ func TestAFloodOfBadSamplesIsBoundedInEachRound(t *testing.T) {
 	for range 100 {
 		before, _ := f.state()
 		if err := b.round(); err != nil {
-			if !strings.Contains(err.Error(), "used up for today") {
+			if !strings.Contains(err.Error(), "bad ones are used up") {
 				t.Fatal(err)
 			}
 			if spent := b.ship.search.budget.spent; spent > 1.3*searchBytes { // what was begun is ended
