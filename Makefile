@@ -31,7 +31,7 @@ LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 # The parts that need neither cgo nor Linux.
 PORTABLE := ./shared/metric/... ./shared/vmjson/... ./shared/journal/... ./shared/hostfs/... ./shared/config/... ./shared/daemon/... ./shared/collect/... ./shared/receiver/... ./shared/version/... ./cmd/metrics-receiver/...
 
-.PHONY: help build daemons receiver probe run check quick test bench bench-check bench-peers soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
+.PHONY: help build daemons receiver probe run linter check quick test bench bench-check bench-peers soak mutation fuzz fleet deb release release-test clean-root arm64 systemd-test golden clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,8 @@ probe: # the health check of the images
 
 run: build ## all three daemons in the foreground, until Ctrl-C
 	@sh tests/run.sh
+
+linter: $(LINT)
 
 check: $(LINT) ## formatting, vet, lint, tidy modules, other systems
 	$(GO) vet ./...
