@@ -109,17 +109,17 @@ func TestWhatHappenedOfflineArrivesWithItsTimes(t *testing.T) {
 	arrivedAtTheirTimes(t, server.base, happened)
 }
 
-// arrivedAtTheirTimes asks the server when each event was, and how often each kind
-// was counted in all.
+// arrivedAtTheirTimes asks the server when each event was, by the count that grew at
+// that second and by the time that was sent, and how often each kind was counted in all.
 func arrivedAtTheirTimes(t *testing.T, base string, happened []pastEvent) {
 	t.Helper()
-	times, counts := map[string][]float64{}, map[string]float64{}
+	times, counts, grew := map[string][]float64{}, map[string]float64{}, map[string]map[float64]float64{}
 	for _, name := range []string{"stream_event_time_seconds", "stream_events_total", "kernel_events_total"} {
 		exported, _ := get(base + "/api/v1/export?match[]=" + name)
 		for line := range strings.Lines(exported) {
 			var l struct {
-				Metric map[string]string
-				Values []float64
+				Metric             map[string]string
+				Values, Timestamps []float64
 			}
 			if err := json.Unmarshal([]byte(line), &l); err != nil {
 				t.Fatal(err)
@@ -127,22 +127,27 @@ func arrivedAtTheirTimes(t *testing.T, base string, happened []pastEvent) {
 			key := l.Metric["event"] + " " + l.Metric["link"]
 			if name == "stream_event_time_seconds" {
 				times[key] = append(times[key], l.Values...)
-			} else {
-				counts[key] = slices.Max(l.Values)
+				continue
+			}
+			counts[key], grew[key] = slices.Max(l.Values), map[float64]float64{}
+			for i := len(l.Values) - 1; i >= 0; i-- {
+				grew[key][l.Values[i]] = l.Timestamps[i] / 1000 // at last of its first sample
 			}
 		}
 	}
 	want := map[string]float64{}
 	for i, h := range happened {
 		want[h.series] = h.nth
-		off := math.Inf(1)
+		at := float64(h.at.UnixMicro()) / 1e6
+		told := math.Inf(1)
 		for _, seconds := range times[h.series] {
-			off = min(off, math.Abs(seconds-float64(h.at.UnixMicro())/1e6))
+			told = min(told, math.Abs(seconds-at))
 		}
-		if off > 1 {
-			t.Errorf("event %d, %s at %s: the nearest time is %v s off", i, h.series, h.at, off)
+		counted := math.Abs(grew[h.series][h.nth] - at)
+		if told > 1 || counted > 1 {
+			t.Errorf("event %d, %s at %s: the nearest time is %v s off, its count %v s", i, h.series, h.at, told, counted)
 		}
-		t.Logf("%s %s: off by %.3f s", h.at.Format(time.TimeOnly), h.series, off)
+		t.Logf("%s %s: off by %.3f s, its count by %.3f s", h.at.Format(time.TimeOnly), h.series, told, counted)
 	}
 	for series, n := range want {
 		if counts[series] != n {
