@@ -56,12 +56,18 @@ func TestWhatHappenedOfflineArrivesWithItsTimes(t *testing.T) {
 		name, tags, series string
 		fields             []string
 	}{
-		{"stream.events_total", `{"event":"link_failed","link":"10.45.0.2"}`, "link_failed 10.45.0.2",
-			belaUI("10.45.0.2 (0x55e8ada79dc0): connection failed, attempting to reconnect")},
-		{"kernel.events_total", `{"event":"usb_disconnect"}`, "usb_disconnect ",
-			[]string{"_TRANSPORT=kernel", "SYSLOG_IDENTIFIER=kernel", "MESSAGE=usb 3-1: USB disconnect, device number 4"}},
-		{"stream.events_total", `{"event":"link_established","link":"10.45.0.2"}`, "link_established 10.45.0.2",
-			belaUI("10.45.0.2 (0x55e8ada79dc0): connection established")},
+		{
+			"stream.events_total", `{"event":"link_failed","link":"10.45.0.2"}`, "link_failed 10.45.0.2",
+			belaUI("10.45.0.2 (0x55e8ada79dc0): connection failed, attempting to reconnect"),
+		},
+		{
+			"kernel.events_total", `{"event":"usb_disconnect"}`, "usb_disconnect ",
+			[]string{"_TRANSPORT=kernel", "SYSLOG_IDENTIFIER=kernel", "MESSAGE=usb 3-1: USB disconnect, device number 4"},
+		},
+		{
+			"stream.events_total", `{"event":"link_established","link":"10.45.0.2"}`, "link_established 10.45.0.2",
+			belaUI("10.45.0.2 (0x55e8ada79dc0): connection established"),
+		},
 	}
 	const events = 12
 	var happened []pastEvent
@@ -130,8 +136,8 @@ func arrivedAtTheirTimes(t *testing.T, base string, happened []pastEvent) {
 				continue
 			}
 			counts[key], grew[key] = slices.Max(l.Values), map[float64]float64{}
-			for i := len(l.Values) - 1; i >= 0; i-- {
-				grew[key][l.Values[i]] = l.Timestamps[i] / 1000 // at last of its first sample
+			for i, v := range slices.Backward(l.Values) {
+				grew[key][v] = l.Timestamps[i] / 1000 // at last of its first sample
 			}
 		}
 	}
