@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -313,12 +314,15 @@ func (e *encoder) private(t *testing.T, said map[string]string) {
 	}
 }
 
-// TestWithoutAnEncoderNothingIsLoggedOrSent: on a machine without journal, encoder and relay
-// nothing is said, in the log or to the server.
+// TestWithoutAnEncoderNothingIsLoggedOrSent: on a machine without journal, encoder, relay,
+// HDMI input and bus nothing is said, in the log or to the server.
 func TestWithoutAnEncoderNothingIsLoggedOrSent(t *testing.T) {
 	dir := t.TempDir()
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+dir+"/none")
 	b := newBoard(t, "http://127.0.0.1:1", "", fmt.Sprintf(`  - {name: stream.events, interval: 1s, priority: 0, config: {journal: %s/none}}
   - {name: stream.links, interval: 1s, priority: 1, config: {tmp_dir: %[1]s/none}}
+  - {name: hdmi.input, interval: 1s, priority: 1, config: {devices: [%[1]s/none]}}
+  - {name: modem.status, interval: 1s, priority: 1}
 `, dir))
 	collector := b.start("metrics-collector")
 	await(t, "five rounds", func() bool {
@@ -326,18 +330,21 @@ func TestWithoutAnEncoderNothingIsLoggedOrSent(t *testing.T) {
 		return ok && n >= 5
 	})
 	collector.stop()
-	if n, ok := b.number(`SELECT count(*) FROM series WHERE metric_name LIKE 'stream.%' OR metric_name LIKE 'kernel.%' OR tags LIKE '%stream.%'`); !ok || n != 0 {
-		t.Errorf("%d series", n)
-	}
-	if n, ok := b.number(`SELECT count(*) FROM status WHERE component LIKE 'collector/stream.%' AND failing_since_ms <> 0`); !ok || n != 0 {
-		t.Errorf("%d of them fail", n)
+	for _, source := range []string{"stream.", "kernel.", "hdmi.", "modem."} {
+		if n, ok := b.number(`SELECT count(*) FROM series WHERE metric_name LIKE '` + source + `%' OR tags LIKE '%` + source + `%'`); !ok || n != 0 {
+			t.Errorf("%d series of %s", n, source)
+		}
+		if n, ok := b.number(`SELECT count(*) FROM status WHERE component LIKE 'collector/` + source + `%' AND failing_since_ms <> 0`); !ok || n != 0 {
+			t.Errorf("%d of %s fail", n, source)
+		}
 	}
 	log, err := os.ReadFile(collector.log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ours := regexp.MustCompile("stream|hdmi|modem")
 	for line := range strings.Lines(string(log)) {
-		if strings.Contains(line, `"level":"WARN"`) && strings.Contains(line, "stream") || strings.Contains(line, `"level":"ERROR"`) {
+		if strings.Contains(line, `"level":"WARN"`) && ours.MatchString(line) || strings.Contains(line, `"level":"ERROR"`) {
 			t.Error(line)
 		}
 	}
