@@ -4,6 +4,7 @@
 //	probe try          try each way out; "allowed NAME" or "denied NAME: why" for each
 //	probe eat          take memory until something ends it
 //	probe burn WAIT    keep all processors busy for WAIT, then print the time used
+//	probe follow LAST  print each entry of the journal up to the message LAST, and what was skipped
 //
 // Nothing that it tries does harm where it succeeds.
 package main
@@ -29,8 +30,12 @@ func main() {
 		if err := burn(os.Stdout, args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, "probe:", err)
 		}
+	case "follow":
+		if err := follow(os.Stdout, args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "probe:", err)
+		}
 	default:
-		fmt.Fprintln(os.Stderr, "usage: probe try | eat | burn WAIT")
+		fmt.Fprintln(os.Stderr, "usage: probe try | eat | burn WAIT | follow LAST")
 	}
 }
 
