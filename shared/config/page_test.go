@@ -32,9 +32,9 @@ works, and so does a missing one.
 An unknown key or an invalid value is a fault. No daemon starts with one, and
 ` + "`metrics-collector -check`" + ` lists all of them with their lines. A change takes effect after a restart.
 
-` + "`-check`" + ` also reports, and ends with 2 for, a value that is valid and probably meant as something else: a shell's pattern where
+` + "`-check`" + ` also reports values that are valid but probably meant as something else, and then ends with 2: a shell's pattern where
 a regular expression is wanted, a variable or a placeholder of a template, typographic quotes, a character that cannot be
-seen, a URL with a path at which no server takes samples. The daemons start with it.
+seen, a URL with a path at which no server accepts samples. The daemons start with it.
 
 Durations need a unit: ` + "`500ms`, `30s`, `5m`, `1h`" + `. Sizes have theirs in the key.
 
@@ -42,8 +42,9 @@ These keys depend on each other, and are checked:
 
 - ` + "`remote.chunk_size`" + ` is at most ` + "`remote.batch_size`" + `, and ` + "`remote.retry.initial_backoff`" + ` at most ` + "`remote.retry.max_backoff`" + `;
 - the limits of ` + "`health.degraded_threshold`" + ` are at most those of ` + "`health.error_threshold`" + `;
-- ` + "`remote.client_cert`" + ` goes with ` + "`remote.client_key`" + `, and ` + "`remote.basic_auth`" + ` is whole and not beside ` + "`remote.token_file`" + `;
-- ` + "`logging.output`" + ` is no file of the database.
+- ` + "`remote.client_cert` and `remote.client_key`" + ` are given together, and so are the two keys of ` + "`remote.basic_auth`" + `,
+  which exclude ` + "`remote.token_file`" + `;
+- ` + "`logging.output`" + ` must not be a file of the database.
 `
 
 // TestTheConfigurationPageIsTheStructAndTheFile: what a key takes and its
