@@ -247,7 +247,7 @@ func (s show) judge(t *testing.T, where, expr string, p panel, series []found, s
 	if finite == 0 {
 		t.Errorf("%s: no data\n%s", where, expr)
 	}
-	// Losses begin in the middle; what is told every ten minutes, late.
+	// Losses begin in the middle; values that are sent every ten minutes begin late.
 	if p.Type == "timeseries" && 5*most < 2*steps {
 		t.Errorf("%s: at most %d points of %d\n%s", where, most, steps, expr)
 	}
@@ -377,7 +377,7 @@ func places(t *testing.T, file string, panels []panel) {
 	}
 }
 
-// TestLinksAreAllThatBoardsHave: what the dashboards and the rules take for links
+// TestLinksAreAllThatBoardsHave: what the dashboards and the rules treat as links
 // are wired ports and modems, whatever the kernel and udev call them.
 func TestLinksAreAllThatBoardsHave(t *testing.T) {
 	for file, d := range dashboards(t) {
@@ -407,7 +407,7 @@ func TestLinksAreAllThatBoardsHave(t *testing.T) {
 }
 
 // TestASilentBoardKeepsItsRow: a board that was last seen two or six days ago is
-// in the table, counted as silent, and has what it told last.
+// in the table, counted as silent, and has its last values.
 func TestASilentBoardKeepsItsRow(t *testing.T) {
 	base := startVictoria(t)
 	var lines []byte

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A user without the rights to read the database is told what to do, and not
+// A user without the rights to read the database gets an error that says what to do, and not
 // shown a status of nothing.
 func TestAUserWithoutRightsGetsAnErrorThatSaysSo(t *testing.T) {
 	if os.Geteuid() != 0 {

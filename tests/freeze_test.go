@@ -31,7 +31,7 @@ func TestAFrozenDaemonStopsNoOtherAndLosesNothing(t *testing.T) {
 	})
 	f.mustGoOn("collector thawed", true, true, true)
 
-	// Longer than a request may take: the server took it, and nobody noted that.
+	// Longer than a request may take: the server accepted it, and the shipper did not mark it.
 	f.withRequest(shipper, max(6*time.Second, f.longest), func() {
 		f.mustGoOn("shipper frozen", true, false, true)
 	})
@@ -118,7 +118,7 @@ func (f *frozen) hold(p *program, d time.Duration, meanwhile func()) {
 }
 
 // withLockHeld stops the collector in a transaction: when the log changes it is
-// stopped, and set free again if nobody holds the lock then.
+// stopped, and continued if no process holds the lock then.
 func (f *frozen) withLockHeld(p *program, d time.Duration, meanwhile func()) {
 	f.t.Helper()
 	size := func() (mod time.Time) {
@@ -145,7 +145,7 @@ func (f *frozen) withLockHeld(p *program, d time.Duration, meanwhile func()) {
 	f.freeze(p, d, meanwhile)
 }
 
-// locked says whether the write lock is held by somebody who keeps it.
+// locked says whether a process holds the write lock and keeps it.
 func (f *frozen) locked() bool {
 	db, err := sql.Open("sqlite3", "file:"+f.b.db+"?mode=rw&_busy_timeout=400&_txlock=immediate")
 	if err != nil {

@@ -156,7 +156,7 @@ func (b *bench) prepare(t *testing.T) {
 	if err := os.WriteFile(cfg, []byte(text), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	// The status is asked of a board that has measured once.
+	// The status is that of a board that has measured once.
 	if out, err := exec.Command(filepath.Join(b.bin, "metrics-collector"), "-config", cfg, "-once").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

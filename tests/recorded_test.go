@@ -25,7 +25,7 @@ const recordedPath = "testdata/recorded.jsonl.gz"
 // recordedLinks carry so many bytes a second out.
 var recordedLinks = map[string]float64{"enP4p65s0": 2e5, "wwan0": 4e5, "wwan1": 1e5, "usb0": 5e4}
 
-// TestRecord records anew what TestEveryPanelShowsARecordedRun shows:
+// TestRecord records again what TestEveryPanelShowsARecordedRun shows:
 //
 //	RECORD_MINUTES=22 go test -count 1 -timeout 1h -run '^TestRecord$' ./tests
 //

@@ -75,7 +75,7 @@ func (e *encoder) relay(on bool) {
 	e.b.write(filepath.Join(e.b.proc, "net", "udp"), []byte(table))
 }
 
-// send rewrites the sender's statistics each second until it is told to end.
+// send rewrites the sender's statistics each second until it is stopped.
 func (e *encoder) send(stop <-chan struct{}) {
 	e.b.write(filepath.Join(e.tmp, "srtla_ips"), []byte("10.45.0.2\n192.168.8.100\n"))
 	e.b.write(filepath.Join(e.tmp, "belacoder_br"), []byte("500000\n6000000\n"))

@@ -33,7 +33,7 @@ const lateMs = 10_000
 func newWitness(path string) *witness { return &witness{path: path, seen: map[rowKey]float64{}} }
 
 // look reads what is there now. The reader comes and goes: while it is away,
-// the next daemon to start finds a database that nobody has open.
+// the next daemon to start finds a database that no process has open.
 func (w *witness) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,7 +107,7 @@ func (w *witness) recall() (seen int, faults []string, err error) {
 	return len(w.seen), faults, rows.Err()
 }
 
-// A reckoning is the state of the books when all is over.
+// A reckoning is the state of the ledger at the end.
 type reckoning struct {
 	Captured, Delivered, Pending, Held, Rejected, Local, Lost int64
 }

@@ -44,7 +44,7 @@ func askFilesystem(f filesystem) room {
 	return first
 }
 
-// askKey tells filesystems apart: the same device at another place may be
+// askKey identifies a filesystem: the same device at another place may be
 // another one, after a stick was pulled and another put in.
 type askKey struct{ device, point string }
 

@@ -23,7 +23,7 @@ const (
 // credential in it, so no error repeats it.
 type page struct {
 	hosts []string // to dial, in this order
-	host  string   // as the server is told
+	host  string   // for the header Host
 	path  string
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// reported returns what each filesystem of a table is asked at, the best place
+// reported returns the place at which each filesystem of a table is queried, the best
 // first.
 func reported(t *testing.T, table string) [][]string {
 	t.Helper()

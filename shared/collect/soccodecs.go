@@ -9,7 +9,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/metric"
 )
 
-// cores reads the load of the codecs, which is empty until somebody with the
+// cores reads the load of the codecs, which is empty until a user with the
 // rights for it sets load_interval beside it.
 func (c *socCollector) cores(r *reading) {
 	data, err := hostfs.ReadFile(c.codecs)

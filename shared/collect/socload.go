@@ -27,7 +27,7 @@ type socCollector struct {
 	groups, devices, coolers       choice
 
 	limits seldom
-	full   bool // the limits are told in this round
+	full   bool // the limits are reported in this round
 }
 
 func newSoC(roots hostfs.Roots) *socCollector {
@@ -46,7 +46,7 @@ func newSoC(roots hostfs.Roots) *socCollector {
 // Collect returns, of what the machine has, the clock of each group of
 // processors with its highest and the highest allowed now; clock, highest clock
 // and load of the other units (GPU, NPU, memory); the load of the codec cores;
-// and the state of each cooling device. Limits are told in each tenth round.
+// and the state of each cooling device. Limits are reported in each tenth round.
 func (c *socCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	r := newReading(now)
 	c.full = c.limits.due()

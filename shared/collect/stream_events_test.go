@@ -259,7 +259,7 @@ func TestTheStreamIsOnWhileItIsConnectedAndTheRelayListens(t *testing.T) {
 	}
 	s.relay(true)
 	wantLast(t, observe(t, c, now(45)), "stream.active", "", 1)
-	s.log(s.at(now(48), 0, belaUI("Gstreamer pipeline: videotestsrc")...)) // it begins anew
+	s.log(s.at(now(48), 0, belaUI("Gstreamer pipeline: videotestsrc")...)) // it starts again
 	wantLast(t, observe(t, c, now(50)), "stream.active", "", 0)
 	// Another boot knows nothing of it.
 	s.log(s.at(now(54), 0, belaUI("SRT connected to 127.0.0.1:9000. Negotiated latency: 2000 ms")...))
@@ -356,7 +356,7 @@ func TestEventsHaveTheirOwnTimesAlsoWhenReadLate(t *testing.T) {
 	if v, at, _ := last(Observation{Earlier: o.Earlier}, eventTime, metric.Tags("event", "mmc_error")); v != float64(wall.Add(-3*time.Hour).Unix()) || at != int64(v)*1000 {
 		t.Errorf("the card failed at %v (%d)", v, at)
 	}
-	// Counted twice, also the one whose time nobody knows.
+	// Counted twice, also the one whose time is not known.
 	wantLast(t, Observation{Samples: o.Samples}, kernelTotal, metric.Tags("event", "mmc_error"), 2)
 	if len(o.Events) != 2 || len(o.Earlier.Events) != 1 {
 		t.Errorf("%d events and %d of earlier boots", len(o.Events), len(o.Earlier.Events))

@@ -44,7 +44,7 @@ func newStreamLinks(roots hostfs.Roots, cfg config.MetricConfig) *streamLinks {
 
 // Collect returns what the sender's statistics say of each link, the bitrate that
 // is set, and what the relay's socket dropped. Statistics of a sender that is gone
-// or hangs are not repeated: only their age is told.
+// or hangs are not repeated: only their age is reported.
 func (c *streamLinks) Collect(now time.Time) ([]metric.Sample, error) {
 	dir := c.dir
 	if dir == "" {

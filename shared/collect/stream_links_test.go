@@ -111,7 +111,7 @@ func TestTheSendersFixturesGiveTheirValues(t *testing.T) {
 	}
 	diff(t, want, got)
 
-	// Later it is stale: only its age is told.
+	// Later it is stale: only its age is reported.
 	samples, err = c.Collect(updated("srtla-send-stats-9000.json").Add(6 * time.Second))
 	if got := valuesOf(samples); err != nil || got["stream.stats_age_seconds"] != 6 || len(got) != 4 {
 		t.Errorf("%v, %v", got, err)

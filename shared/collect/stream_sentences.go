@@ -22,7 +22,7 @@ var wantedFields = []string{
 	"UNIT", "UNIT_RESULT", "EXIT_CODE", "EXIT_STATUS",
 }
 
-// readLine says what an entry of the journal tells of; ok is false for nothing.
+// readLine returns the event in an entry of the journal; ok is false if there is none.
 func readLine(e *journal.Entry, units map[string]bool) (h happening, ok bool) {
 	switch {
 	case e.Get("_TRANSPORT") == "kernel":

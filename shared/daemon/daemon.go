@@ -36,7 +36,7 @@ const (
 	exitUsage   = 2 // bad usage or configuration
 )
 
-// stopLimit is how long Run may take to come back once it is told to stop. With
+// stopLimit is how long Run may take to return after the signal to stop. With
 // what follows, the process is gone within 5 s.
 const stopLimit = 4200 * time.Millisecond
 

@@ -13,7 +13,7 @@ import (
 func TestOtherSignals(t *testing.T) {
 	for s, want := range map[syscall.Signal]string{
 		syscall.SIGUSR1: "goes on", syscall.SIGUSR2: "goes on", syscall.SIGPIPE: "goes on", syscall.SIGALRM: "goes on",
-		syscall.SIGQUIT: "stacks", // for whoever looks for a fault
+		syscall.SIGQUIT: "stacks", // for debugging
 	} {
 		t.Run(s.String(), func(t *testing.T) {
 			p := start(t, "daemon", board(t, ""), nil, "-config", "c.yaml")

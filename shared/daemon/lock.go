@@ -37,7 +37,7 @@ func takeLock(path string) (*lock, error) {
 	if err := lockFile(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
-	// A file that stays in place is locked again by whoever comes next; its
+	// A file that stays in place is locked again by the next process; its
 	// text is for people, and for ReadLock after a crash. On a full disk it has
 	// none: that must not keep the collector from making room.
 	if err := f.Truncate(0); err != nil {

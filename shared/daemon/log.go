@@ -20,7 +20,7 @@ import (
 )
 
 // newLogger builds the logger of c. Its lines go through a queue, so that a log
-// that nobody reads never stops the work; close writes what is queued, within
+// without a reader never stops the daemon; close writes the queued lines, within
 // closeLimit.
 func newLogger(c config.Logging, stdout, stderr io.Writer) (log *slog.Logger, close func() error, err error) {
 	var level slog.Level
@@ -114,7 +114,7 @@ func journalStream(w io.Writer) bool {
 }
 
 // terminal reports whether w is a character device, which /dev/null is too:
-// nobody sees the colours there.
+// no person sees the colours there.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -16,7 +16,7 @@ const failureDelay = time.Second
 // Loop runs fn now, and again after the delay that fn returned, until ctx ends;
 // it then returns nil. A run that fails is logged and the loop goes on, unless
 // the error is Fatal: then Loop returns it. An error that comes back after ctx
-// ended is taken for a consequence of that.
+// ended is treated as a consequence of that.
 //
 // The name is that of the loop's heart, and unique in the process.
 func (p *Process) Loop(ctx context.Context, name string, fn func(context.Context) (next time.Duration, err error)) error {

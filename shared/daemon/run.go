@@ -14,7 +14,7 @@ import (
 )
 
 // start takes the lock and runs the daemon or the command until it is done or
-// told to stop.
+// asked to stop.
 func (pr Program) start(p *Process, command *Command) (exit int, err error) {
 	ctx, release := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer release()
@@ -67,7 +67,7 @@ func (pr Program) start(p *Process, command *Command) (exit int, err error) {
 }
 
 // stopSignals are those that stop cleanly. A terminal that hangs up stops what
-// was started from it, unless that was told to ignore it, as nohup(1) does.
+// was started from it, unless SIGHUP is ignored, as with nohup(1).
 // There is nothing to reload: a changed configuration needs a restart, which
 // systemd does after this stop.
 func stopSignals() []os.Signal {

@@ -52,7 +52,7 @@ const (
 	ReachAll
 )
 
-// ReachOf tells from where a listener's address can be asked.
+// ReachOf says from where a listener's address can be reached.
 func ReachOf(a net.Addr) Reach {
 	tcp, ok := a.(*net.TCPAddr)
 	switch {

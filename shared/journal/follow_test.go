@@ -261,7 +261,7 @@ func TestAnotherJournalBeginsAtItsEndAndIsCounted(t *testing.T) {
 	defer f.Close()
 	poll(t, f, Bounds{})
 	journaltest.Write(t, filepath.Join(dir, live), export(2, 11))
-	// As after a power cut: the old one is set aside, under a name without numbers.
+	// As after a power cut: the old file is renamed to a name without numbers.
 	if err := os.Rename(filepath.Join(dir, live), filepath.Join(dir, "system@0005f-ab.journal~")); err != nil {
 		t.Fatal(err)
 	}

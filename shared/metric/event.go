@@ -13,7 +13,7 @@ const MaxEventText = 200
 // a line of a log.
 type Event struct {
 	TimeMs int64  // Unix milliseconds
-	Source string // who told of it: encoder, kernel, systemd, …
+	Source string // of the event: encoder, kernel, systemd, …
 	Name   string // what happened
 	Reason string // "" where there is none
 	Link   string // the address of the link it happened to, or ""

@@ -61,7 +61,7 @@ func damagedLogOnce(t *testing.T, at int64) {
 	}
 }
 
-// Until the first checkpoint a database is all in its log.
+// Until the first checkpoint all of a database is in its WAL.
 func TestAWALWithoutItsDatabaseIsRecovered(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")

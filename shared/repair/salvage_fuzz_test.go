@@ -19,7 +19,7 @@ import (
 )
 
 // smallStock is a database of a few hundred samples in every state, half of it
-// in its log.
+// in its WAL.
 var smallStock = sync.OnceValues(func() (files [len(parts)][]byte, err error) {
 	return filesOf(func(ctx context.Context, db *store.DB) (err error) {
 		for i := 0; i < 60 && err == nil; i++ {

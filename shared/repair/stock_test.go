@@ -22,7 +22,7 @@ import (
 )
 
 // stocked is what a board has after a while: samples in every state, receipts,
-// rows in the file and rows that are only in its log.
+// rows in the file and rows that are only in its WAL.
 const (
 	stockedTicks  = 400
 	stockedSeries = 20
@@ -205,7 +205,7 @@ func mustTruncate(t testing.TB, path string, to int64) {
 	}
 }
 
-// mustEmptyLog moves the log into the file.
+// mustEmptyLog moves the WAL into the file.
 func mustEmptyLog(t testing.TB, path string) {
 	t.Helper()
 	db, err := store.Open(t.Context(), path, store.Options{Device: "board-1"})

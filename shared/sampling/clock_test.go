@@ -83,7 +83,7 @@ func TestTheNTPStateIsSeparateFromTrust(t *testing.T) {
 		kernel  error // of asking it
 		says    bool
 		touched bool // timesyncd's file
-		server  bool // vouches
+		server  bool // confirms
 		want    *bool
 		by      string
 	}{
@@ -177,7 +177,7 @@ func TestTrustHoldsUntilTheClockIsSet(t *testing.T) {
 	look(true, "and back")
 }
 
-// hold makes the rounds' clock one that nothing vouches for.
+// hold gives the rounds a clock that nothing confirms.
 func hold(r *Sampler, boot string) (kernel *bool) {
 	kernel = new(bool)
 	r.clock = newClock(boot, false, r.log)

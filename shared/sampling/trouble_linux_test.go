@@ -212,7 +212,7 @@ func TestAFullDiskLosesNothingAndTheDaemonsRecover(t *testing.T) {
 }
 
 // With blocks of 1 KiB, which mkfs.ext4 takes for small filesystems, SQLite's
-// map of the log's index can be short of a block: writing to it is SIGBUS.
+// map of the WAL's index can lack a block: writing to it raises SIGBUS.
 func TestADiskThatIsFullAtTheStartEndsNoDaemon(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")

@@ -132,7 +132,7 @@ func userOf(c config.Config) int {
 }
 
 // readable says whether root can read a file that the shipper cannot. A group
-// that may read it is taken for one of the shipper's.
+// that may read it is treated as one of the shipper's.
 func readable(c config.Config, key, path string) error {
 	user := userOf(c)
 	info, err := os.Stat(path)

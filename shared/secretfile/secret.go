@@ -1,5 +1,5 @@
 // Package secretfile finds and reads the one credential of the shipper: a token or a
-// password, in a file that nobody else may read.
+// password, in a file that no other user may read.
 //
 // The one rule here: no error repeats what is in the file.
 package secretfile
@@ -71,7 +71,7 @@ func (s Source) Read() (string, error) {
 	return text, nil
 }
 
-// read reads one line from a file that nobody else may read: a regular file, no
+// read reads one line from a file that no other user may read: a regular file, no
 // link, of root or of the user, with no rights for group and others. Files of
 // systemd may be root's with 0440, as it makes them where it cannot change the
 // owner.

@@ -27,7 +27,7 @@ const (
 	maxAnswerBytes = 64 << 10
 	// maxHeaderBytes bounds an answer's header.
 	maxHeaderBytes = 64 << 10
-	// grace is how long the present request may continue after the daemon was told to
+	// grace is how long the present request may continue after the daemon was asked to
 	// stop, so that rows that the server accepts meanwhile are marked.
 	grace = 2 * time.Second
 	// deadlineAfter is how long after a request's timeout its connection is closed.

@@ -18,7 +18,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/config"
 )
 
-// A portalServer answers what a request is for as it is told, and counts the
+// A portalServer answers each kind of request as a test sets it, and counts the
 // samples that reached a server that keeps them.
 type portalServer struct {
 	*httptest.Server

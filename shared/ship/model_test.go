@@ -97,7 +97,7 @@ type brokenReader struct{}
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // runQueue does what the bytes say, one operation for each two, and checks after
-// each that the books balance and that nothing is marked that the server did not
+// each that the ledger balances and that no sample is marked that the server did not
 // acknowledge. In the end the server is well, and everything must be there.
 func runQueue(t *testing.T, ops []byte) {
 	b := newBench(t, "http://server.example/api/v1/import", func(c *config.Config) {

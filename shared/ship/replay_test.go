@@ -32,7 +32,7 @@ func TestSamplesThatARestartedServerMayHaveLostAreSentAgain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps []step
-		anew  string // the boot in which the shipper starts anew before the third
+		anew  string // the boot in which the shipper starts again before the third
 		again int
 	}{
 		{"nothing happened", []step{named("one"), named("one"), named("one")}, "", 0},

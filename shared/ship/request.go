@@ -81,7 +81,7 @@ func (s *Shipper) count(b *round, a answer) {
 	s.search.budget.charge(s.pacing.budget.day, a.sent+a.received, b.searching)
 }
 
-// learn updates everything else that an answer of the server tells: its name, its
+// learn updates everything else that an answer of the server shows: its name, its
 // time, and whether it restarted.
 func (s *Shipper) learn(b *round, r *request, v result) {
 	b.answered = true

@@ -14,7 +14,7 @@ const (
 	// maxHosts bounds the names of servers that are remembered.
 	maxHosts = 16
 	// ignoreAfter is the number of connections in a row that ended without an answer
-	// after which another one is no sign: a server that always behaves so tells nothing
+	// after which another one is no sign: for a server that always behaves so it means nothing
 	// by it. After as many signs in a row, what goes again waits.
 	ignoreAfter = 3
 	// awayFor is how long a proxy's answers in a row, that it does not reach the server,
@@ -58,7 +58,7 @@ func (r *restarts) calm(now time.Time) bool {
 }
 
 // wasAway says whether a proxy could not reach the server, and forgets it. A server
-// that is overloaded all the time gives the same answer, which tells nothing after an
+// that is overloaded all the time gives the same answer, which means nothing after an
 // hour.
 func (r *restarts) wasAway(now time.Time) bool {
 	if !r.away {

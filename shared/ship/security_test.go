@@ -103,7 +103,7 @@ func TestTheTokenIsReadAgainWhenItChangesAndAfter401(t *testing.T) {
 	if err := b.round(); err != nil {
 		t.Fatal(err)
 	}
-	// The same size and time: only reading tells.
+	// The same size and time: only reading shows the change.
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)

@@ -227,7 +227,7 @@ func TestASwitchOfProtocolsEndsTheCheckOfTheClockInTime(t *testing.T) {
 			t.Fatal("it hangs")
 		}
 		if _, err := b.ship.Verify(t.Context(), time.Hour, false, 0); err != nil {
-			t.Error(err) // nothing was delivered, so nothing is asked
+			t.Error(err) // nothing was delivered, so nothing is queried
 		}
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/taniwha3/thugshells/shared/store"
 )
 
-// A datedServer is a server that takes everything and tells the time as it is
-// told to.
+// A datedServer is a server that accepts everything and sends the Date that a test
+// sets.
 type datedServer struct {
 	off      time.Duration // its clock minus this one
-	no       bool          // it tells no time
+	no       bool          // it sends no Date
 	age      bool          // it answers from a cache
 	requests int
 	samples  int
@@ -44,7 +44,7 @@ func newDated(t *testing.T) (*bench, *datedServer) {
 	return b, d
 }
 
-// tells makes the server tell a time, and the shipper hear of it.
+// tells makes the server send a time that the shipper then knows.
 func (d *datedServer) tells(t *testing.T, b *bench, off time.Duration) {
 	t.Helper()
 	d.off = off

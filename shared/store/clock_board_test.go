@@ -55,7 +55,7 @@ func (b *board) sample(n int) {
 	}
 }
 
-// look tells the database whether the clock is trusted.
+// look records in the database whether the clock is trusted.
 func (b *board) look(trusted bool) (all ClockChange) {
 	b.t.Helper()
 	for {

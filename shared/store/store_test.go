@@ -195,7 +195,7 @@ func overwrite(t testing.TB, path string, at int64, data []byte) {
 	}
 }
 
-// mustEmptyLog moves the log into the file.
+// mustEmptyLog moves the WAL into the file.
 func mustEmptyLog(t testing.TB, path string) {
 	t.Helper()
 	db, err := Open(t.Context(), path, Options{Device: "board-1"})

@@ -10,7 +10,7 @@ import (
 	"github.com/taniwha3/thugshells/shared/store/sqltest"
 )
 
-// walSize is the length of the log.
+// walSize is the length of the WAL.
 func walSize(t testing.TB, db *DB) int64 {
 	t.Helper()
 	s, err := db.Sizes()
@@ -93,8 +93,8 @@ func TestAReaderThatStaysIsDetectedAndSurvived(t *testing.T) {
 	mustBe(t, db, 30*60, "SELECT count(*) FROM samples")
 }
 
-// A reader that began last lets all be moved, and still keeps the log from being
-// used again from its beginning: it would grow without end.
+// With a reader that began last, all frames can be moved, but the WAL cannot be
+// reused from its beginning: it would grow without limit.
 func TestAWALThatIsMovedButInUseIsNotFinished(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.db")
 	db := mustOpen(t, path)

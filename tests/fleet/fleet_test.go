@@ -51,7 +51,7 @@ func startVictoria(t *testing.T) string {
 	}
 }
 
-// at tells how many samples the server holds of a fleet.
+// at returns how many samples of a fleet the server has.
 func at(t *testing.T, base, fleet string) (n int) {
 	t.Helper()
 	for _, path := range []string{"/internal/force_flush", "/api/v1/export?match[]=" + `{device_id=~"` + fleet + `-.*"}`} {

@@ -16,7 +16,7 @@ type arrival struct {
 	board string
 }
 
-// A gateway stands before the server and counts what comes.
+// A gateway is a proxy before the server that counts requests and samples.
 type gateway struct {
 	url    string
 	server *http.Server

@@ -138,7 +138,7 @@ func (c *contest) firstSample(ctx context.Context) (time.Duration, error) {
 	return 0, fmt.Errorf("no sample in two minutes")
 }
 
-// over lets the server be away, and kills the peer in the middle of it if told so.
+// over stops the server for a while, and kills the peer in the middle of it if asked to.
 func (c *contest) over(ctx context.Context, r result, outage, settle time.Duration, kill bool) (t toll, err error) {
 	before, err := c.received(ctx)
 	if err != nil {
