@@ -157,6 +157,11 @@ func (r *reading) dropped(collector string, choices ...*choice) {
 	for _, c := range choices {
 		n += c.dropped
 	}
+	r.leftOut(collector, n)
+}
+
+// leftOut is dropped for a collector that counts by itself.
+func (r *reading) leftOut(collector string, n uint64) {
 	if n > 0 {
 		r.add("collector.devices_dropped_total", metric.Tags("collector", collector), float64(n))
 	}

@@ -240,10 +240,7 @@ func TestValuesAreReadAsEachKernelWritesThem(t *testing.T) {
 
 func TestInstancesOfATemplateAreFoundInTheirSlice(t *testing.T) {
 	roots := rootsOf(t, map[string]string{`sys/fs/cgroup/system.slice/system-srt\x2dlive.slice/srt-live@cam.service/pids.current`: "3\n"})
-	c, err := newUnits(roots, config.MetricConfig{Units: []string{"srt-live@cam.service"}}, "config")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newUnits(roots, config.MetricConfig{Units: []string{"srt-live@cam.service"}})
 	now := time.Now()
 	samples, err := c.Collect(now)
 	if got := text(t, samples, now); got != "unit.tasks{\"unit\":\"srt-live@cam.service\"} 3\n" || err != nil {

@@ -134,13 +134,13 @@ func newOptional(m config.Metric, roots hostfs.Roots, version, key string) (Coll
 	case "network.health":
 		return made(newNetHealth(roots, m.Config, key))
 	case "unit.usage":
-		return made(newUnits(roots, m.Config, key))
+		return newUnits(roots, m.Config), nil
 	case "textfile":
 		return newTextfile(m.Config), nil
 	case "modem.status":
 		return newModems(), nil
 	case "hdmi.input":
-		return made(newHDMI(roots, m.Config, key))
+		return newHDMI(roots, m.Config), nil
 	case "receiver.srt":
 		return made(newReceiver(m.Config, key))
 	case "board.power":

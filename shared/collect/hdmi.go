@@ -42,24 +42,25 @@ type videoDevice interface {
 
 // hdmiCollector reads the signals at the HDMI inputs.
 type hdmiCollector struct {
-	status string // file of Rockchip's kernels, read before any device
-	inputs []*hdmiInput
-	open   func(path string) (videoDevice, error) // replaced in tests
+	status  string // file of Rockchip's kernels, read before any device
+	inputs  []*hdmiInput
+	beyond  int                                    // inputs of the configuration that are left out
+	dropped uint64                                 // the same, summed over the rounds
+	open    func(path string) (videoDevice, error) // replaced in tests
 }
 
-func newHDMI(roots hostfs.Roots, cfg config.MetricConfig, key string) (*hdmiCollector, error) {
-	if len(cfg.Devices) > maxInputs {
-		return nil, fmt.Errorf("%s.devices: %d devices; want at most %d", key, len(cfg.Devices), maxInputs)
-	}
+func newHDMI(roots hostfs.Roots, cfg config.MetricConfig) *hdmiCollector {
+	devices := cfg.Devices[:min(len(cfg.Devices), maxInputs)]
 	c := &hdmiCollector{
 		status: roots.SysPath("class", "hdmirx", "hdmirx", "status"),
+		beyond: len(cfg.Devices) - len(devices),
 		open:   func(path string) (videoDevice, error) { return v4l2.Open(path) },
 	}
-	for _, path := range cfg.Devices {
+	for _, path := range devices {
 		tag := strings.TrimPrefix(filepath.Base(path), "belabox-")
 		c.inputs = append(c.inputs, &hdmiInput{path: path, tags: metric.Tags("input", tag)})
 	}
-	return c, nil
+	return c
 }
 
 // Collect returns, of each input that there is, hdmi.signal and
@@ -92,6 +93,8 @@ func (c *hdmiCollector) Collect(now time.Time) ([]metric.Sample, error) {
 			in.report(&r, state)
 		}
 	}
+	c.dropped += uint64(c.beyond) //nolint:gosec // not negative
+	r.leftOut("hdmi.input", c.dropped)
 	return r.done()
 }
 

@@ -71,10 +71,7 @@ func (f *fakeDevice) Close() error { return nil }
 // hdmiOf is a collector of one input that is the fake.
 func hdmiOf(t *testing.T, f *fakeDevice, files map[string]string) *hdmiCollector {
 	t.Helper()
-	c, err := newHDMI(rootsOf(t, files), config.MetricConfig{Devices: []string{config.DefaultHDMI}}, "config")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newHDMI(rootsOf(t, files), config.MetricConfig{Devices: []string{config.DefaultHDMI}})
 	c.open = func(string) (videoDevice, error) { return f, nil }
 	return c
 }
@@ -255,10 +252,7 @@ func TestAMissingDeviceIsSilentAndAForbiddenOneFails(t *testing.T) {
 	// A file that is no device answers no request.
 	dir := t.TempDir()
 	hosttest.Write(t, filepath.Join(dir, "belabox-hdmi"), "")
-	c, err := newHDMI(rootsOf(t, nil), config.MetricConfig{Devices: []string{filepath.Join(dir, "belabox-hdmi"), "/dev/null"}}, "config")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newHDMI(rootsOf(t, nil), config.MetricConfig{Devices: []string{filepath.Join(dir, "belabox-hdmi"), "/dev/null"}})
 	if samples, err := c.Collect(time.Now()); len(samples) > 0 || Failed(err) > 1 {
 		t.Errorf("%d samples, %v", len(samples), err)
 	}

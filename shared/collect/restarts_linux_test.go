@@ -27,10 +27,7 @@ func TestRestartsOfTheKnownUnitsAreReported(t *testing.T) {
 	const systemd = "org.freedesktop.systemd1"
 	address, _ := privateBus(t)
 	run := func() (string, int) {
-		c, err := newUnits(rootsOf(t, nil), config.MetricConfig{Units: config.DefaultUnits()}, "config")
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newUnits(rootsOf(t, nil), config.MetricConfig{Units: config.DefaultUnits()})
 		c.address = address
 		now := time.Now()
 		samples, err := c.Collect(now)

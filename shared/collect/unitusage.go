@@ -22,14 +22,13 @@ type unitCollector struct {
 	cgroup  string
 	address string // of the bus; "": the system's
 	units   []string
+	beyond  int    // units of the configuration that are left out
+	dropped uint64 // the same, summed over the rounds
 }
 
-func newUnits(roots hostfs.Roots, cfg config.MetricConfig, key string) (*unitCollector, error) {
-	c := &unitCollector{cgroup: roots.SysPath("fs", "cgroup"), units: cfg.Units}
-	if len(c.units) > maxUnits {
-		return nil, fmt.Errorf("%s.units: %d units; want at most %d", key, len(c.units), maxUnits)
-	}
-	return c, nil
+func newUnits(roots hostfs.Roots, cfg config.MetricConfig) *unitCollector {
+	units := cfg.Units[:min(len(cfg.Units), maxUnits)]
+	return &unitCollector{cgroup: roots.SysPath("fs", "cgroup"), units: units, beyond: len(cfg.Units) - len(units)}
 }
 
 // Collect returns processor time, memory, tasks and kills for lack of memory of
@@ -52,6 +51,8 @@ func (c *unitCollector) Collect(now time.Time) ([]metric.Sample, error) {
 	if err := c.restarts(&r); err != nil && !errors.Is(err, bus.ErrAbsent) {
 		r.fault(err)
 	}
+	c.dropped += uint64(c.beyond) //nolint:gosec // not negative
+	r.leftOut("unit.usage", c.dropped)
 	return r.done()
 }
 
