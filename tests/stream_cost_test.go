@@ -106,7 +106,7 @@ func TestTheStreamCostsLittle(t *testing.T) {
 		unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 		for range n {
 			line := "chatter of the encoder, number " + strconv.Itoa(len(entries))
-			if len(entries)%600 == 0 {
+			if n > 20 && len(entries)%600 == 0 { // at rest no link fails
 				line = "10.45.0.2 (0x55e8): connection failed, attempting to reconnect"
 			}
 			entries = append(entries, journaltest.Entry{
@@ -188,10 +188,14 @@ func TestTheStreamCostsLittle(t *testing.T) {
 	check("resident more", float64(u["bonding"].resident-u["without"].resident)/1e6, 2, "MB")
 	// The kernel counts pages of 4 KiB, and the same one again after each time it was
 	// put on the disk: for two runs of one program its counts differ by 500. What goes
-	// into the WAL is the same each time. 500 were wished for: four links are 27 samples
-	// in ten seconds, each of which is a row and an entry of the index of what is
-	// pending, apart from the others by its priority.
-	check("written more", float64(u["bonding"].logged-u["without"].logged), 800, "bytes a second")
+	// into the WAL differs by 40: five runs gave 462 to 524 bytes a second, and 500 is
+	// the budget.
+	check("written more", float64(u["bonding"].logged-u["without"].logged), 600, "bytes a second")
+	program, err := os.Stat(filepath.Join(bin, "metrics-collector"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("the program metrics-collector", float64(program.Size())/1e6, 7.7, "MB")
 	check("with nothing to read: CPU more", ms(u["idle"].cpu-u["without"].cpu), max(0.05*ms(u["without"].cpu), 0.1), "ms a second")
 	check("with nothing to read: written more", float64(u["idle"].logged-u["without"].logged), 0.05*float64(u["without"].logged), "bytes a second")
 	u = span(20, 2000)
