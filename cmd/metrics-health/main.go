@@ -32,14 +32,18 @@ func main() {
 			return secretfile.Check(c, secretfile.Here(), certfile.Load)
 		},
 		Commands: []daemon.Command{
-			{Flag: "once", Help: "print the status as JSON; exit 0 for ok, 1 for degraded, 2 for error",
+			{
+				Flag: "once", Help: "print the status as JSON; exit 0 for ok, 1 for degraded, 2 for error",
 				Run: func(ctx context.Context, p *daemon.Process) (int, error) {
 					return print(ctx, p, display{json: true})
-				}},
-			{Flag: "status", Help: "print the status as text, read directly from the database; exits as -once",
+				},
+			},
+			{
+				Flag: "status", Help: "print the status as text, read directly from the database; exits as -once",
 				Run: func(ctx context.Context, p *daemon.Process) (int, error) {
 					return print(ctx, p, show)
-				}},
+				},
+			},
 			{Flag: "bundle", Value: &file, Help: "write a support bundle to `FILE`: status, configuration without secrets, the last hours of samples, events and log lines", Run: func(ctx context.Context, p *daemon.Process) (int, error) {
 				return 0, writeBundle(ctx, p, file)
 			}},

@@ -33,8 +33,10 @@ var textKinds = map[string]textKind{
 	"pin":                {"sha256/ and the base64 of a public key's SHA-256", pin},
 	"root":               {"an absolute path such as /proc", absolute},
 	"root or empty":      {"an absolute path such as /run", func(s string) bool { return s == "" || absolute(s) }},
-	"stream name": {"8 digits of a stream's SHA-256, = and a name, such as 1a2b3c4d=studio",
-		func(s string) bool { return streamName.MatchString(s) && plainText(s) }},
+	"stream name": {
+		"8 digits of a stream's SHA-256, = and a name, such as 1a2b3c4d=studio",
+		func(s string) bool { return streamName.MatchString(s) && plainText(s) },
+	},
 	"mountpoint": {"an absolute path such as /var", mountpoint},
 	"unit":       {"a systemd unit such as belaUI.service", func(s string) bool { return unitName.MatchString(s) && len(s) <= 255 }},
 	"endpoint":   {"a path such as /health, other than /, /metrics, /health/live, /health/ready and those under /api", endpoint},

@@ -27,7 +27,8 @@ func (p *Process) Loop(ctx context.Context, name string, fn func(context.Context
 // of the delay is left: a process that wakes up for one loop does the work of
 // others in the same moment, as each waking costs more than most work.
 func (p *Process) LoopOn(ctx context.Context, name string, wake <-chan struct{},
-	fn func(context.Context) (next time.Duration, err error)) error {
+	fn func(context.Context) (next time.Duration, err error),
+) error {
 	h := p.addHeart(name)
 	defer p.removeHeart(h)
 	f := failing{log: p.Log.With("loop", name)}

@@ -94,8 +94,10 @@ func (s *Server) page(r *http.Request) reply {
 		return problem(http.StatusInternalServerError, "the page cannot be compressed")
 	}
 	s.written.of = of
-	s.written.page = reply{status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, packed: packed,
-		etag: etagOf(body), cache: cacheAndAsk}
+	s.written.page = reply{
+		status: http.StatusOK, kind: "text/html; charset=utf-8", body: body, packed: packed,
+		etag: etagOf(body), cache: cacheAndAsk,
+	}
 	return s.written.page
 }
 

@@ -224,8 +224,10 @@ func (t *table) args(r *record, rowid int64) []any {
 }
 
 func seriesIn(r *record, id int64) store.Series {
-	return store.Series{ID: id, Name: string(r.values[2].b), Device: string(r.values[3].b), Tags: string(r.values[4].b),
-		Type: int(r.values[5].n)}
+	return store.Series{
+		ID: id, Name: string(r.values[2].b), Device: string(r.values[3].b), Tags: string(r.values[4].b),
+		Type: int(r.values[5].n),
+	}
 }
 
 func oneOf(v value, all ...string) bool { return slices.Contains(all, string(v.b)) }

@@ -152,7 +152,8 @@ func (db *DB) release(ctx context.Context, tx *sql.Tx, c Clock) (change ClockCha
 }
 
 func (db *DB) releaseSession(ctx context.Context, tx *sql.Tx, session, shift int64,
-	order string, more bool) (change ClockChange, err error) {
+	order string, more bool,
+) (change ClockChange, err error) {
 	if _, err := tx.ExecContext(ctx, `CREATE TEMP TABLE released AS SELECT timestamp_ms, series_id, value, value_text, priority FROM samples
 		WHERE uploaded = 3 AND session = ? ORDER BY timestamp_ms `+order+", series_id LIMIT ?", session, releaseSlice); err != nil {
 		return change, err
