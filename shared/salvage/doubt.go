@@ -93,16 +93,20 @@ func (p page) beginsFill(at int) bool {
 
 // keepRising keeps the longest run of samples whose keys are in order: a key that
 // the damage changed is out of order. Of two runs that are as long, it keeps the one
-// with fewer misplaced samples, then the one that is shorter in time.
+// with fewer misplaced samples, then the one with fewer different times, then the one
+// that is shorter in time.
 func (s *scanner) keepRising() {
 	all, misplaced := s.samples, s.misplaced()
 	runs := make([]rising, len(all)) // the best that ends with each sample
 	best := 0
 	for i := range all {
-		runs[i] = rising{before: -1, length: 1, misplaced: misplaced[i], since: all[i].at}
+		runs[i] = rising{before: -1, length: 1, misplaced: misplaced[i], times: 1, since: all[i].at}
 		for j := range i {
 			if r := &runs[j]; all[j].before(&all[i]) {
-				longer := rising{j, r.length + 1, r.misplaced + misplaced[i], r.since, all[i].at - r.since}
+				longer := rising{j, r.length + 1, r.misplaced + misplaced[i], r.times, r.since, all[i].at - r.since}
+				if all[i].at != all[j].at {
+					longer.times++
+				}
 				if longer.isBetter(&runs[i]) {
 					runs[i] = longer
 				}
@@ -124,12 +128,14 @@ type rising struct {
 	before    int // the last sample but one; -1: there is none
 	length    int
 	misplaced int   // samples
+	times     int   // different ones; the samples of a round have the same
 	since     int64 // time of the first sample
 	span      int64 // from there to the last one
 }
 
 func (r *rising) isBetter(other *rising) bool {
-	return cmp.Or(cmp.Compare(r.length, other.length), cmp.Compare(other.misplaced, r.misplaced), cmp.Compare(other.span, r.span)) > 0
+	return cmp.Or(cmp.Compare(r.length, other.length), cmp.Compare(other.misplaced, r.misplaced),
+		cmp.Compare(other.times, r.times), cmp.Compare(other.span, r.span)) > 0
 }
 
 // misplaced returns 1 for each sample of an upper page that does not lie between
