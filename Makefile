@@ -67,7 +67,7 @@ TESTFLAGS ?= -race -shuffle=on
 # Tests wait more than they compute: twice as many at once as there are processors,
 # and the longest packages first, so that none of them is left for the end.
 ATONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-LONGEST := ./tests ./shared/health ./shared/ship ./tests/fleet
+LONGEST := ./tests ./shared/health ./shared/ship
 test: ## every test, with the race detector, in random order
 	@sh tests/tools.sh install
 	@rc=0; CGO_ENABLED=1 $(GO) test $(TESTFLAGS) -p $(ATONCE) -parallel $(ATONCE) -timeout 15m $(LONGEST) ./... || rc=$$?; \

@@ -150,6 +150,14 @@ func reckon(path string) (r reckoning, err error) {
 // time, and returns how many there are.
 func mustBeThere(t testing.TB, path, server string) (count int) {
 	t.Helper()
+	got := mustArrive(t, path, server)
+	checkCounters(t, got)
+	return len(got)
+}
+
+// mustArrive waits until the server shows the delivered rows, one to one.
+func mustArrive(t testing.TB, path, server string) (got []string) {
+	t.Helper()
 	want, err := storedSamples(path)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +165,6 @@ func mustBeThere(t testing.TB, path, server string) (count int) {
 	if len(want) == 0 {
 		t.Fatal("nothing was delivered")
 	}
-	var got []string
 	same := false
 	// Until what came last can be seen: some seconds. What is missing is missing.
 	for range 60 {
@@ -171,8 +178,7 @@ func mustBeThere(t testing.TB, path, server string) (count int) {
 	if !same {
 		t.Errorf("%v %s", err, difference(want, got))
 	}
-	checkCounters(t, got)
-	return len(want)
+	return got
 }
 
 // checkCounters requires of each counter of an interface that it shows what
