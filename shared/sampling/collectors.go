@@ -96,6 +96,9 @@ func (r *Sampler) await(ctx context.Context, a *scheduled, now status.Moment) co
 		case got = <-a.answer:
 			a.answer = nil
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return collect.Observation{} // the daemon is told to stop: the collector is not late
+			}
 			got.err = fmt.Errorf("%w for %s; it runs again once it has answered", errTimeout,
 				time.Since(a.started).Round(time.Second))
 		}

@@ -1,6 +1,7 @@
 package sampling
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/taniwha3/thugshells/shared/collect"
@@ -138,4 +140,39 @@ func TestKindsOfErrorsHaveAName(t *testing.T) {
 			t.Errorf("%v is %s, want %s", err, got, want)
 		}
 	}
+}
+
+func TestAStopInARoundIsNoFailureOfACollector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		release := make(chan struct{})
+		r, db := mustSampler(t, &log, every(10*time.Second, "first", good("first")),
+			every(10*time.Second, "slow", collectFunc(func(time.Time) ([]metric.Sample, error) {
+				<-release
+				return nil, collect.ErrNoData
+			})))
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		if _, err := r.Round(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		close(release)
+		if err := r.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if names := pendingNames(t, db); names["first"] != 1 {
+			t.Errorf("the samples that were read are not stored: %v", names)
+		}
+		for _, a := range r.all {
+			if row := a.component.Row(); row.FailingSinceMs != 0 {
+				t.Errorf("%s is said to fail: %s", a.Name, row.Error)
+			}
+		}
+		if log.Len() > 0 {
+			t.Error(log.String())
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
