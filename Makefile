@@ -82,7 +82,7 @@ bench: build bin/store.test ## what a day of samples costs: bytes, syncs, CPU, m
 bench-check: build bin/store.test ## fail when a day, the wire or the memory costs more than it must, and print the table
 	@sh tests/bench-check.sh \
 		"cd shared/store && ../../bin/store.test -test.timeout 30m -test.run '$(MEASURED)' -measure check" \
-		"$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|WhatTheWireCosts|MoreSeriesCost' ./shared/ship" \
+		"$(GO) test -count 1 -v -run 'ASampleCostsFewBytesOnTheWire|BytesOnTheWireInSteadyState|CostOfMoreSeriesOnTheWire' ./shared/ship" \
 		"$(GO) run ./tests/peers -bin $(BIN) -check" \
 		"$(MEMORY) MEASURE=check $(GO) test -count 1 -v -run 'MemoryOfAMillion|TheStreamCosts|TheBoardsCollectors' ./tests"
 
@@ -96,7 +96,7 @@ quick: ## vet and the fast unit tests, without the race detector
 # As the packaged units set it.
 MEMORY := MALLOC_ARENA_MAX=1 MEASURE_BIN=$(CURDIR)/bin
 
-MEASURED := WhatADayCosts|SyncsOfATick|NewestOfManyPending|WhileAMillion|AWeekBeside|AnyPageOf
+MEASURED := BytesThatADayCosts|SyncsOfATick|NewestOfManyPending|WhileAMillion|AWeekBeside|AnyPageOf
 .PHONY: bin/store.test
 bin/store.test:
 	CGO_ENABLED=1 $(GO) test -c -o $@ ./shared/store
