@@ -1,6 +1,10 @@
 package sampling
 
-import "github.com/taniwha3/thugshells/shared/status"
+import (
+	"context"
+
+	"github.com/taniwha3/thugshells/shared/status"
+)
 
 // rows returns the status rows to write: the daemon's, and those of the collectors of
 // which more has changed than the time and number of their samples. These two are in
@@ -52,4 +56,17 @@ func (r *Sampler) wrote(rows []status.Row) {
 			}
 		}
 	}
+}
+
+// skew is the shipper's status row about the server's clock.
+func (r *Sampler) skew(ctx context.Context, ready error) status.Row {
+	none := status.Row{SuccessBootMs: -1}
+	if ready != nil {
+		return none
+	}
+	row, _, err := r.db.StatusOf(ctx, status.SkewRow)
+	if err != nil {
+		return none // then storing fails as well, with this error
+	}
+	return row
 }

@@ -239,16 +239,3 @@ func (r *Sampler) ready(waiting, ctx context.Context) error {
 	}
 	return r.takeOver(ctx)
 }
-
-// skew is the shipper's status row about the server's clock.
-func (r *Sampler) skew(ctx context.Context, ready error) status.Row {
-	none := status.Row{SuccessBootMs: -1}
-	if ready != nil {
-		return none
-	}
-	row, _, err := r.db.StatusOf(ctx, status.SkewRow)
-	if err != nil {
-		return none // then storing fails as well, with this error
-	}
-	return row
-}

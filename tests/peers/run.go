@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -141,21 +140,6 @@ func (c *contest) start() error {
 		c.running = append(c.running, cmd)
 	}
 	return nil
-}
-
-// startSlack starts a program with TimerSlackNSec= of the packaged units. A process has
-// the timer slack of the thread that started it, prctl(2).
-func startSlack(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
-	if err != nil {
-		return fmt.Errorf("read the timer slack: %w", err)
-	}
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(5*time.Millisecond), 0, 0, 0); err != nil {
-		return fmt.Errorf("set the timer slack: %w", err)
-	}
-	return errors.Join(cmd.Start(), unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(before), 0, 0, 0))
 }
 
 func (c *contest) stop(sig syscall.Signal) {
