@@ -188,8 +188,8 @@ func TestTheStreamCostsLittle(t *testing.T) {
 	check("resident more", float64(u["bonding"].resident-u["without"].resident)/1e6, 2, "MB")
 	// The kernel counts pages of 4 KiB, and the same one again after each time it was
 	// put on the disk: for two runs of one program its counts differ by 500. What goes
-	// into the WAL differs by 40: five runs gave 462 to 524 bytes a second, and 500 is
-	// the budget.
+	// into the WAL is steadier: 437 and 454 bytes a second on a quiet machine, for a
+	// budget of 500, and up to 577 on one whose load makes rounds late.
 	check("written more", float64(u["bonding"].logged-u["without"].logged), 600, "bytes a second")
 	program, err := os.Stat(filepath.Join(bin, "metrics-collector"))
 	if err != nil {
