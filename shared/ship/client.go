@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
@@ -138,19 +139,19 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 
 	req := &http.Request{Method: method, URL: to, Host: to.Host, Header: header, Body: http.NoBody, ProtoMajor: 1, ProtoMinor: 1}
-	var bodyRead atomic.Bool
+	var bodyNext atomic.Bool
 	if len(body) > 0 {
 		req.ContentLength = int64(len(body))
-		out := func() io.ReadCloser {
-			return io.NopCloser(watched{bytes.NewReader(body), func() { bodyRead.Store(true) }})
-		}
+		// A reader that net/http knows: header and body leave in one packet if they fit.
+		out := func() io.ReadCloser { return io.NopCloser(bytes.NewReader(body)) }
 		req.Body = out()
 		req.GetBody = func() (io.ReadCloser, error) { return out(), nil }
+		limited = httptrace.WithClientTrace(limited, &httptrace.ClientTrace{WroteHeaders: func() { bodyNext.Store(true) }})
 	}
 	sent, received := c.link.sent.Load(), c.link.received.Load()
 	a.begun = time.Now()
 	defer func() {
-		a.took, a.bodySent = time.Since(a.begun), bodyRead.Load()
+		a.took, a.bodySent = time.Since(a.begun), len(body) > 0 && (bodyNext.Load() || a.status != 0)
 		a.sent, a.received = c.link.sent.Load()-sent, c.link.received.Load()-received
 	}()
 	c.link.limit(a.begun.Add(c.timeout + deadlineAfter))
@@ -222,14 +223,3 @@ func readAnswer(resp *http.Response) (body []byte, empty, cut bool, err error) {
 
 // excerpt returns the start of a server's message as one line of plain text.
 func excerpt(said string) string { return metric.OneLine(said, maxWords) }
-
-// A watched reader calls onRead before each read.
-type watched struct {
-	io.Reader
-	onRead func()
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	w.onRead()
-	return w.Reader.Read(p)
-}

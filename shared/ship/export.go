@@ -152,3 +152,14 @@ func (c *client) read(ctx context.Context, from *url.URL, use func(io.Reader) er
 	}
 	return nil
 }
+
+// A watched reader calls onRead before each read.
+type watched struct {
+	io.Reader
+	onRead func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	w.onRead()
+	return w.Reader.Read(p)
+}

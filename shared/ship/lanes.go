@@ -48,7 +48,7 @@ func (s *Shipper) sendAll(ctx context.Context, b *round) error {
 	if b.held { // the newest samples stay pending, and others may be behind them
 		border = math.MaxInt64
 	}
-	if err := s.resend(ctx, b); err != nil {
+	if err := s.resend(ctx, b); err != nil || b.emptied {
 		return err
 	}
 	if s.cfg.Backfill == "off" && !s.drainAll {
@@ -92,10 +92,11 @@ func (s *Shipper) sendNewest(ctx context.Context, b *round, border int64, once b
 				s.chunks.rows = append(s.chunks.rows[:0], others...)
 			}
 		}
+		all, settled := b.short && since == math.MinInt64, b.delivered+b.rejected
 		if err := s.sendRows(ctx, b, s.chunks.rows); err != nil {
 			return err
 		}
-		if once || b.held {
+		if b.emptied = all && b.delivered+b.rejected-settled >= len(s.chunks.rows); once || b.held || b.emptied {
 			return nil
 		}
 		if b.timeIsUp() {

@@ -1,7 +1,10 @@
 package ship
 
 import (
+	"context"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -62,4 +65,55 @@ func TestASampleCostsFewBytesOnTheWire(t *testing.T) {
 	}
 	each := float64(b.ship.client.link.sent.Load()) / float64(n)
 	must(t, "wire, B a sample, a drain of 50,000", each, draining)
+}
+
+// On a link with packets of their own for header and body, each costs 40 bytes more.
+func TestASmallRequestLeavesInOneWrite(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url)
+	writes := 0
+	transport := b.ship.client.transport.(*http.Transport)
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return &countedWrites{conn, &writes}, err
+	}
+	for range 3 {
+		b.record(20, "a.b")
+		if err := b.round(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen, _ := f.state(); seen != 3 || writes != 3 {
+		t.Errorf("%d requests in %d writes, want 3 in 3", seen, writes)
+	}
+}
+
+func TestARoundThatSentEverythingPendingLooksForNoMore(t *testing.T) {
+	f := newFaultServer(t, ok)
+	b := newBench(t, f.url)
+	for _, c := range []struct {
+		pending, limit int
+		want           bool
+	}{{20, 50, true}, {50, 50, false}, {60, 50, true}, {20, 50, true}} {
+		b.record(c.pending, "a.b")
+		b.ship.first.until, b.ship.chunks.limit = time.Time{}, c.limit
+		r := newRound(time.Now().Add(time.Minute))
+		if err := b.ship.sendAll(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if r.emptied != c.want || r.delivered != c.pending {
+			t.Errorf("of %d pending with chunks of %d, %d were delivered, and the round says %v", c.pending, c.limit, r.delivered, r.emptied)
+		}
+	}
+}
+
+type countedWrites struct {
+	net.Conn
+	n *int
+}
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	*c.n++
+	return c.Conn.Write(p)
 }
