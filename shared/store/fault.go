@@ -33,22 +33,29 @@ func (db *DB) Fault() error {
 // PathFault fails if the files at the path are not the ones that are open or were
 // open last. It also works while the database is detached.
 func (db *DB) PathFault() error {
-	g := db.guard
+	_, _, err := db.guard.look()
+	return err
+}
+
+// look stats the files at the path, for PathFault and for their sizes.
+func (g *guard) look() (file, wal os.FileInfo, err error) {
 	g.mu.Lock()
-	file, wal, shm := g.file, g.wal, g.shm
+	openFile, openWAL, openSHM := g.file, g.wal, g.shm
 	g.mu.Unlock()
-	if err := sameFile(g.path, file, ErrDeleted, ErrReplaced); err != nil {
-		return err
+	if file, err = sameFile(g.path, openFile, ErrDeleted, ErrReplaced); err != nil {
+		return nil, nil, err
 	}
-	if err := sameFile(g.path+"-wal", wal, ErrWALDeleted, ErrWALDeleted); err != nil {
-		return err
+	if wal, err = sameFile(g.path+"-wal", openWAL, ErrWALDeleted, ErrWALDeleted); err != nil {
+		return nil, nil, err
 	}
 	// A process that opens the database after its index was deleted makes another
 	// one, and does not see the locks of this process.
-	if shm == nil {
-		return nil // it is being opened
+	if openSHM != nil { // it is not being opened
+		if _, err = sameFile(g.path+"-shm", openSHM, ErrSHMDeleted, ErrSHMDeleted); err != nil {
+			return nil, nil, err
+		}
 	}
-	return sameFile(g.path+"-shm", shm, ErrSHMDeleted, ErrSHMDeleted)
+	return file, wal, nil
 }
 
 // checkFiles fails if the files at the path are not the ones that are open, or if
@@ -59,16 +66,17 @@ func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
 	if g == nil {
 		return nil
 	}
-	if err := db.PathFault(); err != nil {
+	file, wal, err := g.look()
+	if err != nil {
 		return err
 	}
 	g.mu.Lock()
 	before := g.walBytes
 	g.mu.Unlock()
-	if fileSize(g.path) == 0 {
+	if file.Size() == 0 {
 		return fmt.Errorf("%w while it was open", ErrEmptied)
 	}
-	if fileSize(g.path+"-wal") < before {
+	if wal.Size() < before {
 		if cut, err := walIsCut(ctx, conn, g.path); err != nil || cut {
 			return errors.Join(err, cutError(cut))
 		}
@@ -76,7 +84,7 @@ func (db *DB) checkFiles(ctx context.Context, conn *sql.Conn) error {
 	if err := g.overwritten(); err != nil {
 		return err
 	}
-	g.noteWAL()
+	g.noteWAL(wal)
 	return nil
 }
 
@@ -88,14 +96,10 @@ func cutError(cut bool) error {
 }
 
 // noteWAL notes the length of the WAL: only a checkpoint makes it shorter.
-func (g *guard) noteWAL() {
-	if g == nil {
-		return
-	}
-	size := fileSize(g.path + "-wal")
+func (g *guard) noteWAL(wal os.FileInfo) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.walBytes = size
+	g.walBytes = wal.Size()
 }
 
 // walIsCut says whether the WAL is shorter than its index requires.
@@ -182,15 +186,16 @@ func (db *DB) Await(ctx context.Context) error {
 	}
 }
 
-func sameFile(path string, open os.FileInfo, gone, replaced error) error {
-	at, err := os.Stat(path)
+// sameFile stats the file at path and fails if it is not the open one.
+func sameFile(path string, open os.FileInfo, gone, replaced error) (at os.FileInfo, err error) {
+	at, err = os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return gone
+		return nil, gone
 	case err != nil:
-		return fmt.Errorf("check the database file: %w", err)
+		return nil, fmt.Errorf("check the database file: %w", err)
 	case !os.SameFile(at, open):
-		return replaced
+		return nil, replaced
 	}
-	return nil
+	return at, nil
 }

@@ -68,7 +68,8 @@ func (g *guard) allow(path string) error {
 	if detached != nil {
 		return detached
 	}
-	return sameFile(g.path, file, ErrDeleted, ErrReplaced)
+	_, err := sameFile(g.path, file, ErrDeleted, ErrReplaced)
+	return err
 }
 
 func (g *guard) detach(why error) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -49,7 +50,9 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	db.guard.noteWAL()
+	if info, err := os.Stat(db.path + "-wal"); err == nil && db.guard != nil {
+		db.guard.noteWAL(info)
+	}
 	return nil
 }
 
