@@ -54,15 +54,25 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
+// stepEvery is in how many rounds repair and upkeep look for something to do.
+const stepEvery = 3
+
 // collect is one round. Repair and upkeep run in the wake-up of a round, and by themselves
-// only while they have something to do.
+// only while they have something to do. Whether the files are in their place is checked
+// by each round.
 func (c *collector) collect(ctx context.Context) (next time.Duration, err error) {
 	if c.db.Fault() != nil {
 		c.askRepair() // the round waits for it
 	}
 	next, err = c.sampler.Round(ctx)
-	c.askRepair()
-	wake(c.wakeUpkeep)
+	c.rounds++
+	look := c.rounds%stepEvery == 0
+	if look || err != nil {
+		c.askRepair()
+	}
+	if look {
+		wake(c.wakeUpkeep)
+	}
 	return next, err
 }
 

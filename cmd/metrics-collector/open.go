@@ -28,6 +28,7 @@ type collector struct {
 	sampler *sampling.Sampler // stores samples in it
 	upkeep  *upkeep.Keeper    // checkpoints and deletes
 
+	rounds                 int
 	wakeRepair, wakeUpkeep chan struct{}
 	retryMs                atomic.Int64 // Unix time of the next try of a repair that failed, 0: it did not
 }

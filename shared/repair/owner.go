@@ -21,7 +21,7 @@ import (
 
 const (
 	// checkEvery is how soon Step has to be called again while the database has no
-	// fault. The collector also calls it after each round.
+	// fault. The collector also calls it after each third round.
 	checkEvery = time.Minute
 	// retryEvery is how soon Step has to be called again after it failed.
 	retryEvery = 5 * time.Second

@@ -59,7 +59,7 @@ func TestACollectorWithNothingToReadIsNotReported(t *testing.T) {
 			return 0
 		}
 		run(15 * time.Minute)
-		if due() != 20_000 {
+		if due() != 30_000 {
 			t.Errorf("one that is absent is due every %d ms", due())
 		}
 		if about("modem") != 0 || about("first") == 0 {

@@ -16,7 +16,7 @@ const (
 	moreAfter = time.Second
 	// searchEvery is how often an optional collector that has never found anything to
 	// read looks for it.
-	searchEvery = 20 * time.Second
+	searchEvery = 30 * time.Second
 	// restFor is how long nothing need be stored while there are only heartbeats to
 	// store. Heartbeats are due every 5 s and may be 10 s late.
 	restFor = 9 * time.Second

@@ -23,7 +23,7 @@ import (
 
 const (
 	// idleEvery is how soon Step has to be called again when nothing is due. The
-	// collector also calls it after each round.
+	// collector also calls it after each third round.
 	idleEvery = time.Minute
 	// openEvery is how soon Step has to be called again while the database has a
 	// fault.
