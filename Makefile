@@ -23,8 +23,9 @@ export GOFLAGS := $(filter-out -trimpath -tags=%,$(shell $(GO) env GOFLAGS 2>/de
 # Without full-text search, R*Trees, the shared cache and memory statistics, and
 # for size, the three daemons take 1.1 MiB less and are no slower. go-sqlite3
 # turns some of these on after our flags; -Wp puts the -U after its own. Nothing
-# unwinds the stack of C: 0.1 MB of tables less.
-export CGO_CFLAGS ?= -Os -g -fno-asynchronous-unwind-tables -fno-unwind-tables -DHAVE_FDATASYNC=1 -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_DEFAULT_MEMSTATUS=0 \
+# unwinds the stack of C: 0.1 MB of tables less. With QPSG a statement on a partial
+# index is not compiled again for each value that is bound.
+export CGO_CFLAGS ?= -Os -g -fno-asynchronous-unwind-tables -fno-unwind-tables -DHAVE_FDATASYNC=1 -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_ENABLE_QPSG \
 	-Wp,-USQLITE_ENABLE_FTS3 -Wp,-USQLITE_ENABLE_FTS3_PARENTHESIS -Wp,-USQLITE_ENABLE_RTREE
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)

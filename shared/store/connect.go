@@ -27,10 +27,15 @@ func newPools(path string, opts Options, g *guard) *DB {
 	return &DB{Reader: &Reader{path: path, read: read, series: newSeriesCache(), guard: g}, write: write, opts: opts}
 }
 
+// statements is how many compiled statements each connection keeps: a round runs a
+// dozen, and compiling one takes longer than running it.
+const statements = "24"
+
 // dsn is the data source name of a connection. It has the settings, because a
 // PRAGMA that is sent to a pool reaches only one of its connections.
 func dsn(path string, params url.Values) string {
 	params.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	params.Set("_stmt_cache_size", statements)
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: params.Encode()}
 	return u.String()
 }

@@ -13,19 +13,12 @@ import (
 )
 
 func writeStatus(ctx context.Context, tx *sql.Tx, all []status.Row) error {
-	if len(all) == 0 {
-		return nil
-	}
-	stmt, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-	if err != nil {
-		return fmt.Errorf("prepare the status: %w", err)
-	}
-	defer stmt.Close()
+	const insert = "INSERT OR REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	for _, s := range all {
 		if s.Detail == "" {
 			s.Detail = "{}"
 		}
-		_, err := stmt.ExecContext(ctx,
+		_, err := tx.ExecContext(ctx, insert,
 			s.Component, s.Daemon, s.State, s.PID, s.Version, s.BootID, s.StartedMs, s.IntervalMs, s.HeartbeatMs, s.HeartbeatBootMs,
 			s.SuccessMs, s.SuccessBootMs, s.Error, s.ErrorMs, s.FailingSinceMs, s.Succeeded, s.Failed, s.Detail)
 		if err != nil {
@@ -127,17 +120,10 @@ func (db *DB) DropStatus(ctx context.Context, daemon string, keep []string) erro
 }
 
 func writeCounters(ctx context.Context, tx *sql.Tx, counters []metric.Count) error {
-	if len(counters) == 0 {
-		return nil
-	}
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
-		ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`)
-	if err != nil {
-		return fmt.Errorf("prepare the counters: %w", err)
-	}
-	defer stmt.Close()
+	const upsert = `INSERT INTO counters (name, tags, value) VALUES (?1, ?2, ?3)
+		ON CONFLICT (name, tags) DO UPDATE SET value = ?3 WHERE value <> ?3`
 	for _, c := range counters {
-		if _, err := stmt.ExecContext(ctx, c.Name, c.Tags, c.Value); err != nil {
+		if _, err := tx.ExecContext(ctx, upsert, c.Name, c.Tags, c.Value); err != nil {
 			return fmt.Errorf("write counter %s%s: %w", c.Name, c.Tags, err)
 		}
 	}

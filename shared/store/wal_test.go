@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -170,5 +171,27 @@ func TestTheWALStaysShortOverManyRounds(t *testing.T) {
 	}
 	if _, err := os.Stat(path + "-wal"); err != nil {
 		t.Error(err)
+	}
+}
+
+// go-sqlite3 keeps compiled statements, and SQLite sets busy_timeout when it compiles.
+func TestTheBusyTimeoutIsSetEachTime(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	conn, err := db.write.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for i := range 3 {
+		for j, want := range []time.Duration{busyPoll, busyTimeout} {
+			if err := setBusyTimeout(t.Context(), conn, want); err != nil {
+				t.Fatal(err)
+			}
+			var ms int64
+			err := conn.QueryRowContext(t.Context(), fmt.Sprintf("PRAGMA busy_timeout -- %d %d", i, j)).Scan(&ms)
+			if got := time.Duration(ms) * time.Millisecond; got != want || err != nil {
+				t.Errorf("busy_timeout is %v, want %v: %v", got, want, err)
+			}
+		}
 	}
 }
