@@ -5,7 +5,8 @@
 //
 // Needs Debian's victoria-metrics. Telegraf with what is used here is built in its
 // sources by "go build -tags custom,inputs.cpu,inputs.mem,inputs.swap,inputs.system,\
-// inputs.disk,inputs.diskio,inputs.net,inputs.temp,outputs.influxdb ./cmd/telegraf".
+// inputs.disk,inputs.diskio,inputs.net,inputs.temp,inputs.internal,inputs.timex,\
+// inputs.kernel,inputs.nstat,inputs.cgroup,outputs.influxdb ./cmd/telegraf".
 // TELEGRAF, COLLECTD (with COLLECTD_PLUGINS and
 // COLLECTD_TYPES), NODE_EXPORTER and VMAGENT are paths; a program that is not
 // there is skipped. With -check it measures ours, beside Telegraf if that is there,
