@@ -55,6 +55,10 @@ var mutations = []mutation{
 		pkg: "./tests", run: kills, env: few,
 	},
 	{
+		name: "take the first request for all that was pending", file: "shared/ship/lanes.go", old: "all, settled := b.short && since == math.MinInt64,", new: "all, settled := true,",
+		pkg: "./shared/ship", run: "TestARoundThatSentEverythingPendingLooksForNoMore",
+	},
+	{
 		name: "follow a redirect", file: "shared/ship/client.go", old: "c.transport.RoundTrip(req.WithContext(limited))",
 		new: "(&http.Client{Transport: c.transport}).Do(req.WithContext(limited))",
 		pkg: "./shared/ship", run: "TestFaultsOfTheServerLoseNothingAndEndWithThem", always: true,
@@ -158,7 +162,7 @@ var mutations = []mutation{
 		pkg: "./shared/repair", run: "TestADatabaseOf0BytesIsLeftToTheCollector",
 	},
 	{
-		name: "write into a WAL that was cut", file: "shared/store/fault.go", old: "if fileSize(g.path+\"-wal\") < before {", new: "if fileSize(g.path+\"-wal\") < min(before, 0) {",
+		name: "write into a WAL that was cut", file: "shared/store/fault.go", old: "if wal.Size() < before {", new: "if wal.Size() < min(before, 0) {",
 		pkg: "./shared/repair", run: "TestAFileEmptiedWhileOpenIsSavedOrCounted",
 	},
 	{
