@@ -151,8 +151,9 @@ func (c *client) do(ctx context.Context, method string, to *url.URL, header http
 	sent, received := c.link.sent.Load(), c.link.received.Load()
 	a.begun = time.Now()
 	defer func() {
-		a.took, a.bodySent = time.Since(a.begun), len(body) > 0 && (bodyNext.Load() || a.status != 0)
+		a.took = time.Since(a.begun)
 		a.sent, a.received = c.link.sent.Load()-sent, c.link.received.Load()-received
+		a.bodySent = len(body) > 0 && (a.status != 0 || bodyNext.Load() && a.sent > 0)
 	}()
 	c.link.limit(a.begun.Add(c.timeout + deadlineAfter))
 	defer c.link.limit(time.Time{})

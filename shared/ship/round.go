@@ -22,7 +22,7 @@ type round struct {
 	held      bool // some samples stay pending until the server's time is confirmed
 	searching bool // the present request looks for bad samples
 	short     bool // the lane has no rows after those that were read last
-	emptied   bool // no sample was pending at the start but those that were sent
+	emptied   bool // no sample was pending at the start but those that were sent or rejected
 
 	roundCounts
 }
