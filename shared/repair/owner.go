@@ -25,7 +25,7 @@ const (
 	checkEvery = time.Minute
 	// retryEvery is how soon Step has to be called again after it failed.
 	retryEvery = 5 * time.Second
-	// requestEvery is how often the requests of other processes are read.
+	// requestEvery is how often the requests of other processes are read at most.
 	requestEvery = 10 * time.Second
 	// salvageTries bounds the salvages until the new file is found sound. The last
 	// one makes an empty file.

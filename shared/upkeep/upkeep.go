@@ -34,6 +34,9 @@ const (
 	// figuresEvery is how often samples of the file sizes are written: they change
 	// slowly, and self-metrics have to stay below a tenth of all samples.
 	figuresEvery = 3 * time.Minute
+	// early is how much sooner than due something is done: steps run in the wake-up of
+	// rounds, and the next one may be half a minute away.
+	early = 3 * time.Second
 )
 
 // A Keeper runs the upkeep of one database. It is owned by one goroutine.
@@ -101,7 +104,7 @@ func (k *Keeper) work(ctx context.Context, now time.Time) (more bool, err error)
 	if err := k.limitSeries(ctx, f, now); err != nil {
 		return false, err
 	}
-	if f.sizes.WAL > f.walLimit-f.walLimit/4 && k.busySince.IsZero() || !now.Before(k.due) {
+	if f.sizes.WAL > f.walLimit-f.walLimit/4 && k.busySince.IsZero() || !now.Before(k.due.Add(-early)) {
 		if err := k.checkpoint(ctx, f.walKept); err != nil {
 			return false, err
 		}
@@ -127,12 +130,13 @@ func (k *Keeper) note(ctx context.Context, fault error) error {
 		k.component.Succeed(now, 1)
 	}
 	summary := fmt.Sprint(fault != nil, k.busySince.IsZero(), k.evicting, k.short > 0, k.series.fullSince.IsZero())
-	if summary == k.summary && time.Since(k.reportedAt) < reportEvery {
+	due := time.Since(k.reportedAt) >= reportEvery-early
+	if summary == k.summary && !due {
 		return fault
 	}
 	k.component.SetDetail(k.detail())
 	u := store.Update{Status: []status.Row{k.component.Row()}}
-	if time.Since(k.reportedAt) >= reportEvery {
+	if due {
 		samples, err := k.samples(ctx, now.Wall.UnixMilli())
 		if err != nil {
 			return k.also(fault, err)
