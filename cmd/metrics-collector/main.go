@@ -54,8 +54,12 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
-// stepEvery is in how many rounds repair and upkeep look for something to do.
-const stepEvery = 3
+// Repair and upkeep look for something to do in every third round, and when the WAL has
+// grown by much: during a drain it grows by some MB a second.
+const (
+	stepEvery = 3
+	stepAfter = 4 << 20 // bytes
+)
 
 // collect is one round. Repair and upkeep run in the wake-up of a round, and by themselves
 // only while they have something to do. Whether the files are in their place is checked
@@ -66,11 +70,13 @@ func (c *collector) collect(ctx context.Context) (next time.Duration, err error)
 	}
 	next, err = c.sampler.Round(ctx)
 	c.rounds++
-	look := c.rounds%stepEvery == 0
+	wal := c.db.WALBytes()
+	look := c.rounds%stepEvery == 0 || wal-c.walLooked >= stepAfter
 	if look || err != nil {
 		c.askRepair()
 	}
 	if look {
+		c.walLooked = wal
 		wake(c.wakeUpkeep)
 	}
 	return next, err

@@ -29,6 +29,7 @@ type collector struct {
 	upkeep  *upkeep.Keeper    // checkpoints and deletes
 
 	rounds                 int
+	walLooked              int64 // bytes of the WAL when repair and upkeep were woken last
 	wakeRepair, wakeUpkeep chan struct{}
 	retryMs                atomic.Int64 // Unix time of the next try of a repair that failed, 0: it did not
 }

@@ -102,6 +102,13 @@ func (g *guard) noteWAL(wal os.FileInfo) {
 	g.walBytes = wal.Size()
 }
 
+// WALBytes is the length of the WAL after this process's last transaction.
+func (db *DB) WALBytes() int64 {
+	db.guard.mu.Lock()
+	defer db.guard.mu.Unlock()
+	return db.guard.walBytes
+}
+
 // walIsCut says whether the WAL is shorter than its index requires.
 func walIsCut(ctx context.Context, conn *sql.Conn, path string) (bool, error) {
 	var pageSize int64

@@ -132,7 +132,7 @@ func (db *DB) checkpoint(ctx context.Context, shrink bool) (c Checkpoint, err er
 
 // setBusyTimeout sets how long statements of the connection wait for locks. SQLite acts
 // when it compiles this PRAGMA, so it must not be one of the kept statements: those of
-// Exec without arguments are not.
+// Exec without arguments are not, if the context that go-sqlite3 gets cannot end.
 func setBusyTimeout(ctx context.Context, conn *sql.Conn, d time.Duration) error {
 	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", d.Milliseconds())); err != nil {
 		return fmt.Errorf("set busy_timeout: %w", err)
