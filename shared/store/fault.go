@@ -102,6 +102,14 @@ func (g *guard) noteWAL(wal os.FileInfo) {
 	g.walBytes = wal.Size()
 }
 
+// noteCommit notes the length of the WAL after a commit, which makes it no shorter and
+// not empty: one that is was cut since the commit, and the next check must see it.
+func (g *guard) noteCommit(size int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.walBytes = max(g.walBytes, size, 1)
+}
+
 // WALBytes is the length of the WAL after this process's last transaction.
 func (db *DB) WALBytes() int64 {
 	db.guard.mu.Lock()

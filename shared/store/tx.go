@@ -51,7 +51,7 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 		return fmt.Errorf("commit: %w", err)
 	}
 	if info, err := os.Stat(db.path + "-wal"); err == nil && db.guard != nil {
-		db.guard.noteWAL(info)
+		db.guard.noteCommit(info.Size())
 	}
 	return nil
 }

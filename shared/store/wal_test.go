@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -193,5 +194,18 @@ func TestTheBusyTimeoutIsSetEachTime(t *testing.T) {
 				t.Errorf("busy_timeout is %v, want %v: %v", got, want, err)
 			}
 		}
+	}
+}
+
+func TestAWALThatIsCutRightAfterTheFirstCommitIsNoticed(t *testing.T) {
+	db := mustOpen(t, filepath.Join(t.TempDir(), "metrics.db"))
+	fill(t, db, 1000, 10)
+	if err := os.Truncate(db.path+"-wal", 0); err != nil {
+		t.Fatal(err)
+	}
+	db.guard.walBytes = 0 // as it was before the commit
+	db.guard.noteCommit(walSize(t, db))
+	if err := db.CheckFiles(t.Context()); !errors.Is(err, ErrWALCut) {
+		t.Errorf("%v, want %v", err, ErrWALCut)
 	}
 }
