@@ -54,8 +54,8 @@ func run(ctx context.Context, p *daemon.Process) (err error) {
 	return g.Wait()
 }
 
-// Repair and upkeep look for something to do in every third round, and when the WAL has
-// grown by much: during a drain it grows by some MB a second.
+// Repair and upkeep look for something to do in the first round and each third after it,
+// and when the WAL has grown by much: during a drain it grows by some MB a second.
 const (
 	stepEvery = 3
 	stepAfter = 4 << 20 // bytes
@@ -71,7 +71,7 @@ func (c *collector) collect(ctx context.Context) (next time.Duration, err error)
 	next, err = c.sampler.Round(ctx)
 	c.rounds++
 	wal := c.db.WALBytes()
-	look := c.rounds%stepEvery == 0 || wal-c.walLooked >= stepAfter
+	look := c.rounds%stepEvery == 1 || wal-c.walLooked >= stepAfter
 	if look || err != nil {
 		c.askRepair()
 	}
