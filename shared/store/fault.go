@@ -104,7 +104,11 @@ func (g *guard) noteWAL(wal os.FileInfo) {
 
 // noteCommit notes the length of the WAL after a commit, which makes it no shorter and
 // not empty: one that is was cut since the commit, and the next check must see it.
-func (g *guard) noteCommit(size int64) {
+func (g *guard) noteCommit() {
+	if g == nil {
+		return
+	}
+	size := fileSize(g.path + "-wal")
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.walBytes = max(g.walBytes, size, 1)

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -50,9 +49,7 @@ func (db *DB) tx(ctx context.Context, fn func(*sql.Tx) error) (err error) {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	if info, err := os.Stat(db.path + "-wal"); err == nil && db.guard != nil {
-		db.guard.noteCommit(info.Size())
-	}
+	db.guard.noteCommit()
 	return nil
 }
 

@@ -204,7 +204,7 @@ func TestAWALThatIsCutRightAfterTheFirstCommitIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.guard.walBytes = 0 // as it was before the commit
-	db.guard.noteCommit(walSize(t, db))
+	db.guard.noteCommit()
 	if err := db.CheckFiles(t.Context()); !errors.Is(err, ErrWALCut) {
 		t.Errorf("%v, want %v", err, ErrWALCut)
 	}
